@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The QMP commands that vmckpt uses, typed. Each may be called from any thread (see client.h), has
+ * the default deadline, and fails with QMP_ERROR or, where the answer is not what the schema says,
+ * with QMP_ERROR_PROTOCOL.
+ */
+#pragma once
+
+#include <vmckpt/qmp/client.h>
+
+/* query-status: the run state, e.g. "running", "paused", "postmigrate"; newly allocated. */
+char *qmp_query_status (QmpClient *client, GError **error);
+
+gboolean qmp_stop (QmpClient *client, GError **error);
+gboolean qmp_cont (QmpClient *client, GError **error);
+gboolean qmp_quit (QmpClient *client, GError **error);
+
+/* getfd: gives QEMU a descriptor under @name for "fd:@name"; @fd stays the caller's. */
+gboolean qmp_getfd (QmpClient *client, const char *name, int fd, GError **error);
+gboolean qmp_closefd (QmpClient *client, const char *name, GError **error);
+
+/* migrate-set-capabilities for one capability. */
+gboolean qmp_migrate_set_capability (QmpClient *client, const char *capability, gboolean state,
+                                     GError **error);
+
+/* TRUE in @known if this QEMU has the capability at all (query-migrate-capabilities). */
+gboolean qmp_migrate_has_capability (QmpClient *client, const char *capability, gboolean *known,
+                                     GError **error);
+
+/* migrate-set-parameters max-bandwidth, bytes per second; QEMU's default is only 128 MiB/s. */
+gboolean qmp_migrate_set_bandwidth (QmpClient *client, guint64 bytes_per_second, GError **error);
+
+/* migrate and migrate-incoming; @uri e.g. "fd:vmckpt". Both return at once. */
+gboolean qmp_migrate (QmpClient *client, const char *uri, GError **error);
+gboolean qmp_migrate_incoming (QmpClient *client, const char *uri, GError **error);
+
+/* What query-migrate says. Free with qmp_migration_clear(). */
+typedef struct {
+  char *status;          /* "none", "setup", "active", "completed", "failed", … */
+  char *error_desc;      /* (nullable) */
+  char *blocked_reasons; /* (nullable): why this guest cannot be migrated now, joined with "; " */
+  guint64 ram_total, ram_transferred, ram_remaining; /* bytes; 0 where not reported */
+} QmpMigration;
+
+void qmp_migration_clear (QmpMigration *migration);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (QmpMigration, qmp_migration_clear)
+
+gboolean qmp_query_migrate (QmpClient *client, QmpMigration *migration, GError **error);
+
+/* query-machines: the versioned name that @alias ("q35", "pc") stands for in this QEMU, or @alias
+ * itself if it is a full name; newly allocated. An unknown name is QMP_ERROR_COMMAND. */
+char *qmp_resolve_machine (QmpClient *client, const char *alias, GError **error);

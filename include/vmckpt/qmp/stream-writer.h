@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Writes a migration stream that a stock QEMU loads with -incoming, from the pieces that the reader
+ * took apart: configuration, RAM blocks, pages, opaque device state. Calls come in that order;
+ * anything else is a programming error. Output is buffered; errors are G_IO_ERROR (BROKEN_PIPE:
+ * QEMU refused the stream and went away).
+ */
+#pragma once
+
+#include <vmckpt/qmp/stream-reader.h>
+
+typedef struct _StreamWriter StreamWriter;
+
+/* Writes to @fd (borrowed), blocking. SIGPIPE must be ignored by the process. One thread at a time.
+ */
+StreamWriter *stream_writer_new (int fd);
+void stream_writer_free (StreamWriter *writer);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (StreamWriter, stream_writer_free)
+
+/* The file header and the configuration section as STREAM_ITEM_CONFIGURATION gave it. */
+gboolean stream_writer_configuration (StreamWriter *writer, const guint8 *data, gsize len,
+                                      GError **error);
+
+/* Opens the RAM section and declares @count blocks. */
+gboolean stream_writer_blocks (StreamWriter *writer, const StreamBlock *blocks, guint count,
+                               GError **error);
+
+/* One page; @data is STREAM_PAGE_SIZE bytes, or NULL for zeros. Pages of one block come together.
+ */
+gboolean stream_writer_page (StreamWriter *writer, guint block, guint64 offset, const guint8 *data,
+                             GError **error);
+
+/* Ends RAM and appends a piece of device state; may be called repeatedly. */
+gboolean stream_writer_device_state (StreamWriter *writer, const guint8 *data, gsize len,
+                                     GError **error);
+
+/* Flushes. The stream is complete when the descriptor is closed after this. */
+gboolean stream_writer_finish (StreamWriter *writer, GError **error);

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Claims: who runs a guest now. One object per guest uuid, put if absent, so that of two hosts that
+ * restore the same guest at the same time one is refused. A claim names the machine's boot, the
+ * runtime directory and QEMU's process, so that on the same machine a dead claimant is recognised
+ * at once.
+ */
+#pragma once
+
+#include <vmckpt/store/store.h>
+#include <vmckpt/util/process.h>
+
+typedef struct {
+  char *guest_uuid;
+  char *guest;       /* its name there */
+  char *host;        /* host name */
+  char *boot_id;     /* process_boot_id() */
+  char *runtime;     /* the daemon's runtime directory */
+  ProcessId process; /* QEMU; start_ticks 0 = not known yet: the claimant's daemon is `process` */
+  gint64 since_us;
+} Claim;
+
+Claim *claim_new (void);
+void claim_free (Claim *claim);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (Claim, claim_free)
+
+/**
+ * store_claim_take:
+ * @take_over: replace a claim of another host, which the caller knows to be dead
+ *
+ * A claim that is provably dead (same boot, process gone; or same host name, other boot) is
+ * replaced, as is one's own (same boot and runtime).
+ *
+ * Returns: FALSE with STORE_ERROR_CLAIMED that names guest, host, runtime and since when.
+ */
+gboolean store_claim_take (Store *store, const Claim *claim, gboolean take_over, GError **error);
+
+/* Gives up the claim on @guest_uuid if it is held by @boot_id and @runtime; else does nothing. */
+gboolean store_claim_release (Store *store, const char *guest_uuid, const char *boot_id,
+                              const char *runtime, GError **error);
+
+/* The claim on a guest, or NULL without @error if nobody has one. */
+Claim *store_claim_get (Store *store, const char *guest_uuid, GError **error);

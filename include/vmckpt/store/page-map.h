@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Page maps: what the pages of one piece of a checkpoint (a RAM block, a disk, the device state)
+ * are. A map says for each 4 KiB page the name of its content, as a Merkle tree; a page of zeros
+ * and a subtree of zeros have no name and cost nothing. Maps are immutable; a new one is written by
+ * naming only what differs from a former one (docs/store-format.md, "Page maps").
+ */
+#pragma once
+
+#include <gio/gio.h>
+
+#include <vmckpt/util/progress.h>
+
+typedef struct _Store Store;
+typedef struct _StoreWriter StoreWriter;
+
+#define PAGE_SIZE_BYTES 4096
+#define CHUNK_NAME_BYTES 32
+
+/* The keyed hash of a chunk's content; all zeros stands for content that is all zeros. */
+typedef struct {
+  guint8 bytes[CHUNK_NAME_BYTES];
+} ChunkName;
+
+/* A page map as a manifest refers to it. The value is the whole map's identity. */
+typedef struct {
+  guint64 length; /* bytes described; the last page is padded with zeros */
+  ChunkName root; /* all zeros: everything is zero */
+} PageMap;
+
+/* ---- Writing ---- */
+
+typedef struct _PageMapWriter PageMapWriter;
+
+/**
+ * page_map_writer_new:
+ * @writer: the transaction that the pages belong to; must outlive this
+ * @length: bytes to be described
+ * @base: (nullable): a map in the same store from which every page is taken that is not put; its
+ * length may differ. NULL: pages that are not put are zeros.
+ *
+ * Pages are hashed, compared, compressed and stored by worker threads behind the scenes, with
+ * bounded memory: page_map_writer_put() waits when the workers are behind. One thread at a time.
+ */
+PageMapWriter *page_map_writer_new (StoreWriter *writer, guint64 length, const PageMap *base,
+                                    GError **error);
+
+/* Drops a writer that was not finished. */
+void page_map_writer_free (PageMapWriter *writer);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (PageMapWriter, page_map_writer_free)
+
+/**
+ * page_map_writer_put:
+ * @page: index of the page, in any order; a page put again replaces the former content
+ * @data: (nullable): PAGE_SIZE_BYTES bytes, copied; NULL or all zeros: a page of zeros
+ *
+ * Returns: FALSE with @error when this or an earlier page could not be stored; the transaction is
+ * then lost.
+ */
+gboolean page_map_writer_put (PageMapWriter *writer, guint64 page, const guint8 *data,
+                              GError **error);
+
+/* What became of the pages put so far; exact after page_map_writer_finish(). */
+typedef struct {
+  guint64 put;       /* pages put */
+  guint64 zero;      /* of these: pages of zeros */
+  guint64 unchanged; /* of these: equal to the base's page at the same place */
+  guint64 known;     /* of these: changed, but the content is in the store already */
+  guint64 fresh;     /* of these: new to the store */
+} PageMapStats;
+
+/* Waits for all pages, writes the tree and yields the map; @stats: (out) (optional). */
+gboolean page_map_writer_finish (PageMapWriter *writer, PageMap *map, PageMapStats *stats,
+                                 GError **error);
+
+/* ---- Reading ---- */
+
+typedef struct _PageMapReader PageMapReader;
+
+/* Opens a map for reading; nodes are read when needed. One thread at a time. */
+PageMapReader *page_map_reader_new (Store *store, const PageMap *map, GError **error);
+void page_map_reader_free (PageMapReader *reader);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (PageMapReader, page_map_reader_free)
+
+/* The name of page @page (all zeros: a page of zeros). */
+gboolean page_map_reader_name (PageMapReader *reader, guint64 page, ChunkName *name,
+                               GError **error);
+
+/* Reads one page, verified; @data: (out caller-allocates): PAGE_SIZE_BYTES. */
+gboolean page_map_reader_read (PageMapReader *reader, guint64 page, guint8 *data, GError **error);
+
+/* @data is NULL for a page of zeros; return FALSE with @error set to stop. */
+typedef gboolean (*PageFunc) (guint64 page, const guint8 *data, gpointer user_data, GError **error);
+
+/**
+ * page_map_reader_foreach:
+ * @include_zeros: also call for pages of zeros
+ * @progress: (nullable): PHASE_READ
+ *
+ * Calls @func for all pages in ascending order, each verified; reads ahead in parallel.
+ * STORE_ERROR_ DAMAGED names the object and page.
+ */
+gboolean page_map_reader_foreach (PageMapReader *reader, gboolean include_zeros, PageFunc func,
+                                  gpointer user_data, const Progress *progress,
+                                  GCancellable *cancellable, GError **error);
+
+/* Called for each page whose name differs between two maps. */
+typedef gboolean (*PageDiffFunc) (guint64 page, const ChunkName *a, const ChunkName *b,
+                                  gpointer user_data);
+
+/* Compares two maps of one store without reading pages or shared subtrees. */
+gboolean page_map_diff (Store *store, const PageMap *a, const PageMap *b, PageDiffFunc func,
+                        gpointer user_data, GError **error);

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * One checkpoint being written: a transaction that leaves nothing visible unless it is committed.
+ */
+#pragma once
+
+#include <vmckpt/store/manifest.h>
+#include <vmckpt/store/store.h>
+
+/**
+ * store_writer_begin:
+ *
+ * Announces a writer to gc and readies the pipeline. The Store must outlive it.
+ *
+ * Returns: NULL with @error: the store is full, unwritable or unreachable — found out here, before
+ * the guest is touched.
+ */
+StoreWriter *store_writer_begin (Store *store, GError **error);
+
+/* Aborts unless committed: removes the announcement and what this writer wrote. Never fails. */
+void store_writer_free (StoreWriter *writer);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (StoreWriter, store_writer_free)
+
+/* Stores @len bytes as a map of their own (device state, a kernel). */
+gboolean store_writer_put_data (StoreWriter *writer, const guint8 *data, gsize len, PageMap *map,
+                                GError **error);
+
+typedef struct {
+  guint64 new_bytes;      /* uncompressed bytes of pages that were new to the store */
+  guint64 stored_bytes;   /* bytes of all objects written, manifest included */
+  guint64 metadata_bytes; /* of these: page-map nodes, before compression */
+} StoreWriterStats;
+
+/* Counts so far; exact after everything was finished. */
+void store_writer_stats (StoreWriter *writer, StoreWriterStats *stats);
+
+/**
+ * store_writer_flush:
+ *
+ * Makes every chunk and the index durable, so that commit only has to write the manifest, and the
+ * counts are final (but for the manifest itself).
+ */
+gboolean store_writer_flush (StoreWriter *writer, GCancellable *cancellable, GError **error);
+
+/**
+ * store_writer_commit:
+ * @manifest: (inout): its id is set
+ *
+ * Flushes and then writes the manifest, last. After TRUE the checkpoint exists and is durable;
+ * after FALSE it does not exist.
+ */
+gboolean store_writer_commit (StoreWriter *writer, Manifest *manifest, GCancellable *cancellable,
+                              GError **error);
+
+/* Reads a whole map back, verified, up to @max bytes. */
+GBytes *store_read_data (Store *store, const PageMap *map, gsize max, GError **error);

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Fault points: places where a test can make the process die or a call fail.
+ *
+ * VMCKPT_FAULT="POINT[:ACTION[:N]]" arms one point. ACTION is kill (the default: SIGKILL, at once),
+ * enospc or eio (the step fails with that error), or stall (SIGSTOP). N: the N-th visit only
+ * (default 1). Unknown points are an error at start, so that a test cannot silently test nothing.
+ * Costs one comparison when nothing is armed.
+ */
+#pragma once
+
+#include <gio/gio.h>
+
+/* In the order in which a checkpoint visits them. Names in fault.c; `--list-faults` of the tests.
+ */
+typedef enum {
+  FAULT_NONE,
+  FAULT_WRITER_ANNOUNCED, /* the store knows of the writer, nothing else is written */
+  FAULT_LEASE_TAKEN,      /* the keeper holds the stream, the guest still runs untouched */
+  FAULT_GUEST_STOPPED,    /* --stop: the guest is paused */
+  FAULT_STREAM_BEGUN,     /* QEMU is sending */
+  FAULT_STREAM_MIDDLE,    /* the first pages are in the store's hands */
+  FAULT_STREAM_ENDED,     /* all is read */
+  FAULT_OBJECT_WRITTEN,   /* an object's bytes are in its temporary file, not synced */
+  FAULT_OBJECT_SYNCED,    /* synced, not yet under its name */
+  FAULT_OBJECT_NAMED,     /* under its name, directory not synced */
+  FAULT_PACKS_SYNCED,     /* all packs durable, no index table, no manifest */
+  FAULT_INDEX_WRITTEN,    /* index table durable, no manifest */
+  FAULT_MANIFEST_WRITTEN, /* the checkpoint exists; the writer's announcement is still there */
+  FAULT_GC_CONDEMNED,     /* gc has said which packs it will delete */
+  FAULT_GC_UNINDEXED,     /* and has taken them out of the index */
+  FAULT_GC_DELETING,      /* and has deleted the first of them */
+  FAULT_RESTORE_STARTED,  /* the new QEMU waits for its stream */
+  FAULT_RESTORE_MIDDLE,   /* and has got a part of it */
+  FAULT_RESTORE_LOADED,   /* and all of it, but does not run yet */
+  FAULT_COUNT
+} FaultPoint;
+
+/* The point's name as VMCKPT_FAULT takes it, e.g. "stream-begun". */
+const char *fault_point_name (FaultPoint point);
+
+/**
+ * fault_visit:
+ * @point: where we are
+ *
+ * Does what VMCKPT_FAULT asks for at this point. Thread-safe.
+ *
+ * Returns: FALSE with @error (G_IO_ERROR_NO_SPACE or G_IO_ERROR_FAILED) if the step is to fail.
+ */
+gboolean fault_visit (FaultPoint point, GError **error);
+
+/* Checks VMCKPT_FAULT for a known point and action; call it first in main(). */
+gboolean fault_check_environment (GError **error);
