@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* How a guest is built: what `run` was told, completed so that the same guest can be built again. */
+#pragma once
+
+#include <gio/gio.h>
+#include <json-glib/json-glib.h>
+
+#define DRIVER_ERROR (driver_error_quark ())
+GQuark driver_error_quark (void);
+
+typedef enum {
+  DRIVER_ERROR_INVALID,    /* a bad argument: name, size, count, disk mode */
+  DRIVER_ERROR_NOT_FOUND,  /* a file named in the spec is not there (QEMU, kernel, initrd, disk) */
+  DRIVER_ERROR_IMPOSSIBLE, /* this host cannot do it; the message says what differs or lacks */
+  DRIVER_ERROR_FAILED,     /* QEMU did not do what it should */
+} DriverError;
+
+typedef enum {
+  DISK_SHARED,   /* writable, on storage that every host reaches; not captured */
+  DISK_READONLY, /* never written; must be there, unchanged, on restore */
+  DISK_EXCLUDE,  /* writable, its content does not matter */
+} DiskMode;
+
+typedef struct {
+  char *path;
+  DiskMode mode;
+  guint64 size;    /* bytes, as found at start */
+  gint64 mtime_us; /* last change, as found at start */
+} GuestDisk;
+
+typedef struct {
+  char *name;
+  char *uuid;        /* made by guest_spec_complete() where absent */
+  char *genid;       /* vmgenid; likewise */
+  guint64 ram_bytes; /* a multiple of 1 MiB */
+  guint cpus;
+  char *kernel;    /* (nullable) path */
+  char *initrd;    /* (nullable) path */
+  char *append;    /* (nullable) kernel command line */
+  GPtrArray *disks; /* of GuestDisk */
+  char *qemu;      /* program; absolute once completed */
+  char *accel;     /* "auto", "kvm" or "tcg"; never "auto" once completed */
+  char *machine;   /* "q35"; the versioned name once completed */
+  char *cpu;       /* (nullable) QEMU's CPU model; named once completed */
+  GStrv extra;     /* QEMU arguments after "--", as given; may be empty, never NULL */
+} GuestSpec;
+
+GuestSpec *guest_spec_new (const char *name);
+GuestSpec *guest_spec_copy (const GuestSpec *spec);
+void guest_spec_free (GuestSpec *spec);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (GuestSpec, guest_spec_free)
+
+/* Parses "F[,shared|readonly|exclude]" of --disk. A disk with no mode would have to be captured, which
+ * is DRIVER_ERROR_IMPOSSIBLE with a sentence that says what to write. */
+GuestDisk *guest_disk_parse (const char *text, GError **error);
+void guest_disk_free (GuestDisk *disk);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (GuestDisk, guest_disk_free)
+
+/**
+ * guest_spec_from_json:
+ * @object: as the API's POST /v1/guests takes it (docs/api.md); absent members get their defaults
+ *   (ram 2 GiB, 2 CPUs, qemu-system-x86_64, accel auto, machine q35)
+ *
+ * Everything is bounded: DRIVER_ERROR_INVALID names the member.
+ */
+GuestSpec *guest_spec_from_json (JsonObject *object, GError **error);
+
+/* The same document back, newly allocated; guest_spec_from_json() of it is an equal spec. */
+JsonObject *guest_spec_to_json (const GuestSpec *spec);

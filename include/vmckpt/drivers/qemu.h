@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The qemu driver: starts guests from a GuestSpec, finds them again, ends them, and records what a
+ * checkpoint must know about the machine. Calls block; any thread.
+ */
+#pragma once
+
+#include <vmckpt/drivers/guest-spec.h>
+#include <vmckpt/keeper/keeper.h>
+#include <vmckpt/qmp/client.h>
+
+/* What a QEMU program on this host is and can do. */
+typedef struct {
+  char *program; /* absolute path */
+  guint major, minor, micro;
+  char *package;
+  gboolean has_background_snapshot;
+  gboolean kvm; /* a guest really runs under KVM here; see README.md for how that is probed */
+} QemuProbe;
+
+void qemu_probe_clear (QemuProbe *probe);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (QemuProbe, qemu_probe_clear)
+
+/* Starts @program (a path, or a name looked up in PATH) without a guest and asks it.
+ * DRIVER_ERROR_NOT_FOUND if it is not there, _FAILED if it is no QEMU. Bounded to 20 s. */
+gboolean qemu_probe (const char *program, QemuProbe *probe, GError **error);
+
+/**
+ * qemu_spec_complete:
+ * @spec: (inout): uuid, genid, absolute paths, versioned machine type, accelerator and CPU model are
+ *   filled in; files are looked up and disks measured
+ *
+ * Returns: FALSE with DRIVER_ERROR that names what is wrong.
+ */
+gboolean qemu_spec_complete (GuestSpec *spec, GError **error);
+
+/* QEMU's whole command line for a completed spec, with sockets in @directory. @incoming: wait for a
+ * migration stream (-incoming defer). Always begins stopped (-S). NULL-terminated. */
+GStrv qemu_command_line (const GuestSpec *spec, const char *directory, gboolean incoming);
+
+/* A guest that this process drives. */
+typedef struct {
+  Keeper *keeper;
+  QmpClient *monitor;
+} QemuGuest;
+
+void qemu_guest_clear (QemuGuest *guest);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (QemuGuest, qemu_guest_clear)
+
+/**
+ * qemu_start:
+ * @spec: completed
+ * @directory: the guest's directory; made here, mode 0700, with guest.json in it. On failure
+ *   everything that was made is removed again and no process is left.
+ * @incoming: for a restore
+ *
+ * The guest is there but stopped; the caller resumes it with qmp_cont().
+ */
+gboolean qemu_start (const GuestSpec *spec, const char *directory, gboolean incoming,
+                     QemuGuest *guest, GError **error);
+
+/**
+ * qemu_attach:
+ * @directory: of a guest started by an earlier daemon
+ *
+ * Finds the guest again: attaches to its keeper (or replaces a killed one) and its monitor.
+ * DRIVER_ERROR_NOT_FOUND if its QEMU is gone.
+ */
+gboolean qemu_attach (const char *directory, QemuGuest *guest, GError **error);
+
+/* Ends QEMU: `quit` over the monitor, SIGKILL when that is not answered soon; waits until it is gone
+ * and its end is recorded. Idempotent. */
+gboolean qemu_end (const char *directory, QmpClient *monitor, GError **error);
+
+/* Reads guest.json of a guest directory. */
+GuestSpec *qemu_read_spec (const char *directory, GError **error);
+
+/**
+ * qemu_record_machine:
+ *
+ * What a checkpoint records beside the spec: QEMU's version and package, machine type, CPU model and
+ * features, accelerator, devices, firmware and ROM files with size and hash, kernel and initrd with size
+ * and hash. Newly allocated: { "driver": "qemu", "spec": {…}, "qemu": {…}, "cpu": {…}, … }.
+ */
+JsonObject *qemu_record_machine (const GuestSpec *spec, QmpClient *monitor, GError **error);
+
+/**
+ * qemu_preflight:
+ * @machine: what a checkpoint recorded
+ * @spec: (inout): the spec to be started, from that record, with host-side paths adapted: the QEMU
+ *   program may be another one
+ * @ram_needed: bytes of memory that the restore will use
+ *
+ * Compares what is recorded with what is here: QEMU version (not older), machine type known, accelerator,
+ * CPU features, RAM, disks (present, size, unchanged where readonly).
+ *
+ * Returns: FALSE with DRIVER_ERROR_IMPOSSIBLE and one sentence for each difference.
+ */
+gboolean qemu_preflight (JsonObject *machine, GuestSpec *spec, guint64 ram_needed, GError **error);
+
+/**
+ * qemu_doctor:
+ *
+ * What this host can do and what is missing for the rest; newly allocated array of
+ * { "check": "userfaultfd", "ok": true|false, "found": "…", "for": "…", "mend": "…" }.
+ */
+JsonArray *qemu_doctor (const char *program);

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The daemon's side of vmckpt-keeper, the small process that is the parent of one QEMU and holds what
+ * must outlive the daemon: the serial console and its log, the exit status, and leases.
+ *
+ * A lease says "the daemon is doing something to this guest that must not be left half done". It is a
+ * connection of its own; if that breaks before the lease was ended, the daemon has died (or given up),
+ * and the keeper puts the guest right: it reads an orphaned migration stream to its end, takes leftover
+ * write-protection off the guest's memory, and resumes a guest that was left stopped — or kills a QEMU
+ * whose restore was never finished. vmckpt/keeper/README.md has the picture.
+ */
+#pragma once
+
+#include <gio/gio.h>
+
+#include <vmckpt/util/process.h>
+
+#define KEEPER_ERROR (keeper_error_quark ())
+GQuark keeper_error_quark (void);
+
+typedef enum {
+  KEEPER_ERROR_START,    /* QEMU did not start; the message ends with what it said */
+  KEEPER_ERROR_GONE,     /* no keeper answers in this guest directory */
+  KEEPER_ERROR_PROTOCOL, /* it does not speak our protocol version */
+} KeeperError;
+
+/*
+ * Files in a guest's directory (below RUNTIME/guests/NAME). Who writes them: D daemon, K keeper, Q QEMU.
+ */
+#define GUEST_FILE_SPEC "guest.json"          /* D: how the guest was started */
+#define GUEST_FILE_MONITOR "qmp.sock"         /* Q: the daemon's monitor */
+#define GUEST_FILE_KEEPER_MONITOR "kqmp.sock" /* Q: the keeper's monitor, used only for rescue */
+#define GUEST_FILE_SERIAL "serial.sock"       /* Q: the serial port; the keeper is its one client */
+#define GUEST_FILE_KEEPER "keeper.sock"       /* K: hello and leases */
+#define GUEST_FILE_CONSOLE "console.sock"     /* K: raw bytes, to and from the serial port */
+#define GUEST_FILE_LOG "serial.log"           /* K: what the guest printed, at most 2 × 8 MiB */
+#define GUEST_FILE_LOG_OLD "serial.log.1"     /* K: the former half of the log */
+#define GUEST_FILE_STDERR "qemu.log"          /* Q: its standard error; K: its own messages */
+#define GUEST_FILE_STATE "keeper.json"        /* K: pids with start times; see keeper_read_state() */
+
+typedef struct _Keeper Keeper;
+
+/**
+ * keeper_start:
+ * @directory: the guest's directory, absolute; exists, mode 0700
+ * @argv: QEMU's command line; it must make the sockets named above and begin stopped (-S)
+ * @timeout_ms: until QEMU's monitors and serial port are there
+ *
+ * Starts a keeper in a session of its own, which starts QEMU as its child.
+ *
+ * Returns: (transfer full): attached; KEEPER_ERROR_START with the end of QEMU's standard error.
+ */
+Keeper *keeper_start (const char *directory, const char *const *argv, int timeout_ms,
+                      GError **error);
+
+/* Attaches to the keeper that serves @directory; KEEPER_ERROR_GONE if there is none. */
+Keeper *keeper_attach (const char *directory, GError **error);
+
+/* Starts a keeper for a QEMU that lives on although its keeper was killed. It cannot be the parent; the
+ * exit status of that QEMU will be unknown. It first frees the guest from what its predecessor may
+ * have left half done, unless @paused_on_purpose. */
+Keeper *keeper_adopt (const char *directory, ProcessId qemu, gboolean paused_on_purpose,
+                      GError **error);
+
+void keeper_free (Keeper *keeper); /* detaches; keeper and QEMU live on */
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (Keeper, keeper_free)
+
+/* What keeper.json says; also readable when keeper and QEMU are gone. */
+typedef struct {
+  ProcessId keeper;
+  ProcessId qemu;
+  gboolean exited;
+  int wait_status;    /* of QEMU, as wait(2) gives it; -1 if unknown */
+  gint64 exited_us;   /* when, microseconds since 1970 */
+} KeeperState;
+
+gboolean keeper_read_state (const char *directory, KeeperState *state, GError **error);
+
+/* Text for people: "powered off", "killed by signal 9", "failed with status 1". Newly allocated. */
+char *keeper_state_describe (const KeeperState *state);
+
+ProcessId keeper_qemu (Keeper *keeper);
+
+/**
+ * keeper_watch:
+ *
+ * Calls @func once on the thread-default GMainContext of the caller when the keeper is gone, which is
+ * right after QEMU's exit was recorded (or when the keeper was killed: keeper_read_state() tells).
+ */
+void keeper_watch (Keeper *keeper, GSourceFunc func, gpointer user_data);
+
+/* ---- Leases ---- */
+
+typedef struct _KeeperLease KeeperLease;
+
+/**
+ * keeper_lease_checkpoint:
+ * @stream: read end of the pipe that the migration stream comes through; the keeper gets a duplicate,
+ *   so that QEMU never sees its reader vanish. -1: none.
+ * @resume: the guest ran before and must run afterwards
+ *
+ * To be taken before the guest is touched. Any thread.
+ */
+KeeperLease *keeper_lease_checkpoint (Keeper *keeper, int stream, gboolean resume, GError **error);
+
+/* For a QEMU that is loading a checkpoint: without an end to the lease it is killed. */
+KeeperLease *keeper_lease_restore (Keeper *keeper, GError **error);
+
+/* Ends the lease: all is well, nothing is to be put right. FALSE if the keeper is gone. */
+gboolean keeper_lease_end (KeeperLease *lease, GError **error);
+
+/* Breaks a lease that was not ended: the keeper puts the guest right. Safe after an end. */
+void keeper_lease_free (KeeperLease *lease);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (KeeperLease, keeper_lease_free)
