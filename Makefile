@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# The usual commands, thin over meson and ninja. `make help` lists them.
+BUILD  ?= build
+PREFIX ?= /usr/local
+
+.PHONY: all deps demo check bench install clean help
+
+all: $(BUILD)/build.ninja ## build vmckpt in build/
+	@ninja -C $(BUILD)
+
+$(BUILD)/build.ninja:
+	@meson setup $(BUILD) || { echo "Is a package missing? 'make deps' installs them (packages.txt)." >&2; exit 1; }
+
+deps: ## install the packages of packages.txt that are missing (as root)
+	@tests/tools/install-packages
+
+demo: deps all ## the main job on a small guest: checkpoint, kill, restore elsewhere
+	@examples/demo.sh $(BUILD)
+
+check: deps ## build, also with sanitizers, and run every test
+	@tests/run
+
+bench: deps all ## pause, time and bytes of checkpoints, beside plain QEMU
+	@tests/bench/ram --build $(BUILD)
+
+install: all ## install under PREFIX (below DESTDIR)
+	@meson configure $(BUILD) --prefix "$(PREFIX)"
+	@DESTDIR="$(DESTDIR)" meson install -C $(BUILD)
+
+clean: ## remove what was built; downloaded packages (.cache/) stay
+	@rm -rf $(BUILD) build-asan build-tsan
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
