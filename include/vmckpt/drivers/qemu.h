@@ -72,6 +72,10 @@ gboolean qemu_attach (const char *directory, QemuGuest *guest, GError **error);
  * and its end is recorded. Idempotent. */
 gboolean qemu_end (const char *directory, QmpClient *monitor, GError **error);
 
+/* Removes the directory of a guest whose QEMU and keeper are gone, with the files listed in keeper.h and
+ * nothing else: a file that is not ours stays, and so does the directory then. */
+void qemu_remove_directory (const char *directory);
+
 /* Reads guest.json of a guest directory. */
 GuestSpec *qemu_read_spec (const char *directory, GError **error);
 

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * One guest's checkpoint and restart, whole: the phases prepare → stop → capture → resume → store →
+ * commit, and rebuild → resume, put together from driver, engine and store.
+ */
+#pragma once
+
+#include <vmckpt/drivers/qemu.h>
+#include <vmckpt/ram/run-clock.h>
+#include <vmckpt/store/manifest.h>
+#include <vmckpt/store/store.h>
+
+/* A guest as these functions need it. Everything is borrowed. */
+typedef struct {
+  const GuestSpec *spec;
+  const char *directory;
+  const char *host; /* this host's name, for the manifest */
+  QmpClient *monitor;
+  Keeper *keeper;
+  RunClock *clock;
+} Unit;
+
+/* Who listens to long work: progress, things to tell the user, and the wish to stop. */
+typedef struct {
+  const Progress *progress;
+  void (*message) (const char *text, gpointer user_data); /* (nullable) any thread */
+  gpointer user_data;
+  GCancellable *cancellable;
+} UnitWatcher;
+
+typedef enum {
+  CHECKPOINT_LIVE,    /* the guest runs on; where that cannot be, CHECKPOINT_STOP with a message */
+  CHECKPOINT_STOP,    /* the guest is paused while it is read */
+  CHECKPOINT_SUSPEND, /* paused, and off once the checkpoint exists */
+} CheckpointMode;
+
+typedef struct {
+  CheckpointMode mode;
+  const char *tag;    /* (nullable) */
+  const char *note;   /* (nullable) */
+  const char *parent; /* (nullable): id of the checkpoint that the guest descends from, a hint */
+} CheckpointOptions;
+
+/**
+ * unit_checkpoint:
+ *
+ * Prerequisites: the guest's QEMU is there; nothing else is at work on it.
+ * On success the checkpoint exists, durable; the guest runs if it ran (is off, after a suspend).
+ * On failure no checkpoint exists and the guest is as it was.
+ * Blocks; worker thread.
+ *
+ * Returns: (transfer full): the manifest, its report filled in; NULL with @error.
+ */
+Manifest *unit_checkpoint (const Unit *unit, Store *store, const CheckpointOptions *options,
+                           const UnitWatcher *watcher, GError **error);
+
+typedef struct {
+  const char *name;      /* (nullable): the guest's new name; NULL: as recorded */
+  const char *directory; /* where the guest's directory will be: must not exist */
+  const char *files;     /* directory for boot files that this host lacks */
+  const char *qemu;      /* (nullable): QEMU program; NULL: as recorded, else the one in PATH */
+  const char *accel;     /* (nullable): NULL: as recorded */
+  gboolean paused;       /* leave it paused */
+} RestoreOptions;
+
+/**
+ * unit_restore_spec:
+ *
+ * The spec that @manifest would be restored with, adapted and held against this host (qemu_preflight),
+ * before anything is started. Boot files that are not here as recorded are taken from the store.
+ */
+GuestSpec *unit_restore_spec (Store *store, const Manifest *manifest,
+                              const RestoreOptions *options, GError **error);
+
+/**
+ * unit_restore:
+ * @spec: from unit_restore_spec()
+ * @guest: (out): the running (or paused) guest
+ * @phase_ms: (out caller-allocates): PHASE_COUNT durations, milliseconds
+ *
+ * On failure no process and no file is left.
+ */
+gboolean unit_restore (Store *store, const Manifest *manifest, const GuestSpec *spec,
+                       const RestoreOptions *options, const UnitWatcher *watcher,
+                       QemuGuest *guest, double *phase_ms, GError **error);

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "report.h"
+
+#include <math.h>
+
+/* Milliseconds with as many digits as mean something. */
+static double
+rounded (double ms)
+{
+  return round (ms * 1000) / 1000;
+}
+
+static JsonObject *
+phases_to_json (const CaptureReport *capture, gint64 commit_began_us)
+{
+  JsonObject *phases = json_object_new ();
+
+  for (Phase phase = PHASE_PREPARE; phase < PHASE_COMMIT; phase++)
+    json_object_set_double_member (phases, phase_name (phase), rounded (capture->phase_ms[phase]));
+  json_object_set_double_member (phases, phase_name (PHASE_COMMIT),
+                                 rounded ((g_get_monotonic_time () - commit_began_us) / 1000.0));
+  return phases;
+}
+
+JsonObject *
+report_new (const Manifest *manifest, const CaptureReport *capture, const StoreWriterStats *stats,
+            JsonArray *messages, gint64 began_us, gint64 commit_began_us)
+{
+  JsonObject *report = json_object_new ();
+  guint64 dirty = capture->pages.put - capture->pages.unchanged;
+
+  /* Without a parent, a page of zeros is not something that was written. */
+  if (manifest->parent == NULL)
+    dirty -= capture->pages.zero;
+  if (manifest->parent != NULL)
+    json_object_set_string_member (report, "parent", manifest->parent);
+  else
+    json_object_set_null_member (report, "parent");
+  json_object_set_string_member (report, "guest", manifest->guest);
+  json_object_set_string_member (report, "engine", manifest->engine);
+  json_object_set_string_member (report, "mode", manifest->mode);
+  json_object_set_double_member (report, "pause_ms", rounded (capture->pause_ms));
+  json_object_set_double_member (report, "wall_ms",
+                                 rounded ((g_get_monotonic_time () - began_us) / 1000.0));
+  json_object_set_int_member (report, "ram_bytes", capture->ram_bytes);
+  json_object_set_int_member (report, "dirty_bytes", dirty * PAGE_SIZE_BYTES);
+  json_object_set_int_member (report, "new_bytes", stats->new_bytes);
+  json_object_set_int_member (report, "stored_bytes", stats->stored_bytes);
+  json_object_set_object_member (report, "phases", phases_to_json (capture, commit_began_us));
+  json_object_set_array_member (report, "messages", json_array_ref (messages));
+  return report;
+}

@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The report of a checkpoint, as the API gives it and the manifest keeps it (docs/api.md). */
+#pragma once
+
+#include <vmckpt/ram/stream-engine.h>
+
+/* @began_us, @commit_began_us: monotonic times. The report's id is set when it is known. */
+JsonObject *report_new (const Manifest *manifest, const CaptureReport *capture,
+                        const StoreWriterStats *stats, JsonArray *messages, gint64 began_us,
+                        gint64 commit_began_us);

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ *   prepare   parent, machine record, boot files      ┐ the guest runs
+ *   stop      ┐                                        │
+ *   capture   ├ the engine: RAM, devices               │ paused only here
+ *   resume    ┘                                        │
+ *   store     pages to packs, index                    ┘ the guest runs
+ *   commit    manifest, last
+ */
+#include <vmckpt/unit/unit.h>
+
+#include "boot-files.h"
+#include "report.h"
+
+#include <vmckpt/qmp/commands.h>
+#include <vmckpt/ram/stream-engine.h>
+#include <vmckpt/store/writer.h>
+#include <vmckpt/util/error.h>
+
+static void
+tell (const UnitWatcher *watcher, JsonArray *messages, const char *text)
+{
+  json_array_add_string_element (messages, text);
+  if (watcher->message != NULL)
+    watcher->message (text, watcher->user_data);
+}
+
+/*
+ * The checkpoint to compare with: the one that the guest descends from, if this store has it, else the
+ * guest's newest here. It only saves work, so anything wrong with it means doing without.
+ */
+static Manifest *
+find_parent (Store *store, const GuestSpec *spec, const char *hint)
+{
+  g_autoptr (Manifest) parent = hint != NULL ? store_manifest_load (store, hint, NULL) : NULL;
+
+  if (parent == NULL) {
+    g_autoptr (GPtrArray) all = store_manifest_list (store, spec->name, NULL, NULL);
+    for (guint i = all != NULL ? all->len : 0; i > 0 && parent == NULL; i--) {
+      Manifest *one = g_ptr_array_index (all, i - 1);
+      if (g_strcmp0 (one->guest_uuid, spec->uuid) == 0)
+        parent = store_manifest_load (store, one->id, NULL);
+    }
+  }
+  return g_steal_pointer (&parent);
+}
+
+/* Live if asked for and possible; the reason for falling back becomes a message. */
+static gboolean
+choose_mode (const Unit *unit, CheckpointMode wanted, const UnitWatcher *watcher,
+             JsonArray *messages, CaptureMode *mode, GError **error)
+{
+  g_autoptr (GError) reason = NULL;
+
+  *mode = wanted == CHECKPOINT_SUSPEND ? CAPTURE_STOP_KEEP : CAPTURE_STOP;
+  if (wanted != CHECKPOINT_LIVE)
+    return TRUE;
+  if (stream_engine_can_live (unit->monitor, &reason)) {
+    *mode = CAPTURE_LIVE;
+    return TRUE;
+  }
+  if (!g_error_matches (reason, RAM_ERROR, RAM_ERROR_IMPOSSIBLE)) {
+    g_propagate_error (error, g_steal_pointer (&reason));
+    return FALSE;
+  }
+  g_autofree char *text =
+      g_strdup_printf ("no live checkpoint, the guest is paused meanwhile: %s", reason->message);
+  tell (watcher, messages, text);
+  return TRUE;
+}
+
+static void
+describe (Manifest *manifest, const Unit *unit, const Manifest *parent,
+          const CheckpointOptions *options)
+{
+  static const char *const modes[] = { "live", "stop", "suspend" };
+
+  manifest->parent = parent != NULL ? g_strdup (parent->id) : NULL;
+  manifest->guest = g_strdup (unit->spec->name);
+  manifest->guest_uuid = g_strdup (unit->spec->uuid);
+  manifest->host = g_strdup (unit->host);
+  manifest->engine = g_strdup ("stream");
+  manifest->mode = g_strdup (modes[options->mode]);
+  manifest->tag = g_strdup (options->tag);
+  manifest->note = g_strdup (options->note);
+}
+
+/* Everything is stored and the guest runs again (or waits to be powered off): make it a checkpoint. */
+static gboolean
+commit (Manifest *manifest, StoreWriter *writer, const CaptureReport *capture, JsonArray *messages,
+        gint64 began_us, const UnitWatcher *watcher, GError **error)
+{
+  gint64 commit_began_us = g_get_monotonic_time ();
+  StoreWriterStats stats;
+
+  progress_report (watcher->progress, PHASE_COMMIT, 0, 0);
+  if (!store_writer_flush (writer, watcher->cancellable, error))
+    return FALSE;
+  store_writer_stats (writer, &stats);
+  manifest->created_us = capture->instant_us;
+  manifest->report =
+      report_new (manifest, capture, &stats, messages, began_us, commit_began_us);
+  return store_writer_commit (writer, manifest, watcher->cancellable, error);
+}
+
+Manifest *
+unit_checkpoint (const Unit *unit, Store *store, const CheckpointOptions *options,
+                 const UnitWatcher *watcher, GError **error)
+{
+  ERROR_PREFIX (error, "checkpoint of guest %s", unit->spec->name);
+  gint64 began_us = g_get_monotonic_time ();
+  g_autoptr (Manifest) manifest = manifest_new ();
+  g_autoptr (Manifest) parent = NULL;
+  g_autoptr (StoreWriter) writer = NULL;
+  g_autoptr (KeeperLease) lease = NULL;
+  g_autoptr (JsonArray) messages = json_array_new ();
+  g_auto (CaptureReport) capture = { 0 };
+  CaptureMode mode;
+
+  progress_report (watcher->progress, PHASE_PREPARE, 0, 0);
+  if (!choose_mode (unit, options->mode, watcher, messages, &mode, error))
+    return NULL;
+  writer = store_writer_begin (store, error);
+  if (writer == NULL)
+    return NULL;
+  parent = find_parent (store, unit->spec, options->parent);
+  describe (manifest, unit, parent, options);
+  manifest->machine = qemu_record_machine (unit->spec, unit->monitor, error);
+  if (manifest->machine == NULL || !boot_files_store (writer, unit->spec, parent, manifest, error))
+    return NULL;
+  capture.phase_ms[PHASE_PREPARE] = (g_get_monotonic_time () - began_us) / 1000.0;
+
+  StreamCaptureContext context = { .monitor = unit->monitor,
+                                   .keeper = unit->keeper,
+                                   .clock = unit->clock,
+                                   .writer = writer,
+                                   .parent = parent,
+                                   .progress = watcher->progress,
+                                   .cancellable = watcher->cancellable };
+  if (!stream_engine_capture (&context, mode, manifest, &lease, &capture, error))
+    return NULL;
+  if (options->mode != CHECKPOINT_SUSPEND)
+    keeper_lease_end (lease, NULL); /* the guest runs: a keeper that is gone changes nothing */
+  if (!commit (manifest, writer, &capture, messages, began_us, watcher, error)) {
+    if (options->mode == CHECKPOINT_SUSPEND && qmp_cont (unit->monitor, NULL))
+      keeper_lease_end (lease, NULL);
+    return NULL;
+  }
+  if (options->mode == CHECKPOINT_SUSPEND &&
+      !qemu_end (unit->directory, unit->monitor, error)) {
+    g_prefix_error (error, "checkpoint %s exists, but the guest cannot be powered off: ",
+                    manifest->id);
+    return NULL;
+  }
+  if (options->mode == CHECKPOINT_SUSPEND)
+    keeper_lease_end (lease, NULL);
+  return g_steal_pointer (&manifest);
+}

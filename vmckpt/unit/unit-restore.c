@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ *   rebuild   preflight, QEMU starts empty and stopped, RAM and devices are loaded
+ *   resume    the guest's CPUs run
+ *
+ * Until the lease ends, a death of this process ends that QEMU too: there is no half-restored guest.
+ */
+#include <vmckpt/unit/unit.h>
+
+#include "boot-files.h"
+
+#include <vmckpt/qmp/commands.h>
+#include <vmckpt/ram/stream-engine.h>
+#include <vmckpt/util/error.h>
+#include <vmckpt/util/json.h>
+
+static guint64
+ram_bytes (const Manifest *manifest)
+{
+  guint64 sum = 0;
+
+  for (guint i = 0; i < manifest->parts->len; i++) {
+    const ManifestPart *part = g_ptr_array_index (manifest->parts, i);
+    if (g_str_equal (part->role, "ram"))
+      sum += part->map.length;
+  }
+  return sum;
+}
+
+/* The recorded QEMU program if it is here, else the one that PATH finds by its last name. */
+static void
+choose_qemu (GuestSpec *spec, const char *wanted)
+{
+  g_autofree char *found = NULL;
+
+  if (wanted != NULL) {
+    g_free (spec->qemu);
+    spec->qemu = g_strdup (wanted);
+  } else if (!g_file_test (spec->qemu, G_FILE_TEST_IS_EXECUTABLE)) {
+    g_autofree char *last = g_path_get_basename (spec->qemu);
+    g_free (spec->qemu);
+    spec->qemu = g_steal_pointer (&last);
+  }
+}
+
+GuestSpec *
+unit_restore_spec (Store *store, const Manifest *manifest, const RestoreOptions *options,
+                   GError **error)
+{
+  ERROR_PREFIX (error, "restoring checkpoint %.12s of guest %s", manifest->id, manifest->guest);
+  JsonObject *recorded = json_get_object (manifest->machine, "spec", error);
+  g_autoptr (GuestSpec) spec = recorded != NULL ? guest_spec_from_json (recorded, error) : NULL;
+
+  if (spec == NULL)
+    return NULL;
+  if (options->name != NULL) {
+    g_free (spec->name);
+    spec->name = g_strdup (options->name);
+  }
+  if (options->accel != NULL) {
+    g_free (spec->accel);
+    spec->accel = g_strdup (options->accel);
+  }
+  choose_qemu (spec, options->qemu);
+  if (!boot_files_provide (store, manifest, options->files, spec, error) ||
+      !qemu_preflight (manifest->machine, spec, ram_bytes (manifest), error))
+    return NULL;
+  return g_steal_pointer (&spec);
+}
+
+/* QEMU exits when it does not like what it is given; what it said is in its log. */
+static void
+add_last_words (const char *directory, GError **error)
+{
+  g_autofree char *path = g_build_filename (directory, GUEST_FILE_STDERR, NULL);
+  g_autofree char *text = NULL;
+  gsize len;
+
+  if (error == NULL || *error == NULL || g_error_matches (*error, G_IO_ERROR, G_IO_ERROR_CANCELLED) ||
+      (*error)->domain == STORE_ERROR || !g_file_get_contents (path, &text, &len, NULL) || len == 0)
+    return;
+  const char *tail = len > 600 ? text + len - 600 : text;
+  g_autofree char *valid = g_utf8_make_valid (tail, -1);
+  g_autofree char *message = g_strdup_printf ("%s; QEMU said: %s", (*error)->message, g_strstrip (valid));
+  g_free ((*error)->message);
+  (*error)->message = g_steal_pointer (&message);
+}
+
+static gboolean
+load (Store *store, const Manifest *manifest, const RestoreOptions *options, QemuGuest *guest,
+      const UnitWatcher *watcher, double *phase_ms, GError **error)
+{
+  g_autoptr (KeeperLease) lease = keeper_lease_restore (guest->keeper, error);
+  gint64 began_us = g_get_monotonic_time ();
+
+  if (lease == NULL || !stream_engine_restore (guest->monitor, store, manifest, watcher->progress,
+                                               watcher->cancellable, error))
+    return FALSE;
+  phase_ms[PHASE_REBUILD] += (g_get_monotonic_time () - began_us) / 1000.0;
+  began_us = g_get_monotonic_time ();
+  progress_report (watcher->progress, PHASE_RESUME, 0, 0);
+  if (!options->paused && !qmp_cont (guest->monitor, error))
+    return FALSE;
+  phase_ms[PHASE_RESUME] = (g_get_monotonic_time () - began_us) / 1000.0;
+  return keeper_lease_end (lease, error);
+}
+
+gboolean
+unit_restore (Store *store, const Manifest *manifest, const GuestSpec *spec,
+              const RestoreOptions *options, const UnitWatcher *watcher, QemuGuest *guest,
+              double *phase_ms, GError **error)
+{
+  ERROR_PREFIX (error, "restoring checkpoint %.12s of guest %s", manifest->id, manifest->guest);
+  gint64 began_us = g_get_monotonic_time ();
+
+  progress_report (watcher->progress, PHASE_REBUILD, 0, 0);
+  if (!qemu_start (spec, options->directory, TRUE, guest, error))
+    return FALSE;
+  phase_ms[PHASE_REBUILD] = (g_get_monotonic_time () - began_us) / 1000.0;
+  if (load (store, manifest, options, guest, watcher, phase_ms, error))
+    return TRUE;
+  qemu_end (options->directory, guest->monitor, NULL);
+  add_last_words (options->directory, error);
+  qemu_guest_clear (guest);
+  qemu_remove_directory (options->directory);
+  return FALSE;
+}
