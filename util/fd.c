@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -66,29 +67,37 @@ fd_write_full (int fd, const void *buf, gsize len, GError **error)
   return TRUE;
 }
 
-gboolean
-fd_send (int sock, const void *buf, gsize len, int pass, GError **error)
+gssize
+fd_send_some (int sock, const void *buf, gsize len, int pass)
 {
   union {
     struct cmsghdr header;
     char space[CMSG_SPACE (sizeof (int))];
   } control = { 0 };
+  struct iovec iov = { (void *)buf, len };
+  struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+  ssize_t n;
 
+  if (pass >= 0) {
+    msg.msg_control = control.space;
+    msg.msg_controllen = sizeof control.space;
+    struct cmsghdr *cmsg = CMSG_FIRSTHDR (&msg);
+    cmsg->cmsg_level = SOL_SOCKET;
+    cmsg->cmsg_type = SCM_RIGHTS;
+    cmsg->cmsg_len = CMSG_LEN (sizeof (int));
+    memcpy (CMSG_DATA (cmsg), &pass, sizeof pass);
+  }
+  do
+    n = sendmsg (sock, &msg, MSG_NOSIGNAL);
+  while (n < 0 && errno == EINTR);
+  return n;
+}
+
+gboolean
+fd_send (int sock, const void *buf, gsize len, int pass, GError **error)
+{
   for (gsize done = 0; done < len;) {
-    struct iovec iov = { (guint8 *)buf + done, len - done };
-    struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
-    if (pass >= 0 && done == 0) {
-      msg.msg_control = control.space;
-      msg.msg_controllen = sizeof control.space;
-      struct cmsghdr *cmsg = CMSG_FIRSTHDR (&msg);
-      cmsg->cmsg_level = SOL_SOCKET;
-      cmsg->cmsg_type = SCM_RIGHTS;
-      cmsg->cmsg_len = CMSG_LEN (sizeof (int));
-      memcpy (CMSG_DATA (cmsg), &pass, sizeof pass);
-    }
-    ssize_t n = sendmsg (sock, &msg, MSG_NOSIGNAL);
-    if (n < 0 && errno == EINTR)
-      continue;
+    gssize n = fd_send_some (sock, (const guint8 *)buf + done, len - done, done == 0 ? pass : -1);
     if (n < 0)
       return fd_set_errno_error (error, "sending on a socket");
     done += n;
@@ -155,16 +164,18 @@ unix_address (const char *path, struct sockaddr_un *address, GError **error)
 }
 
 int
-fd_connect_unix (const char *path, GError **error)
+fd_connect_unix_within (const char *path, int timeout_ms, GError **error)
 {
   struct sockaddr_un address;
+  /* connect(2) waits only when the listener's queue is full, and then as long as a send may. */
+  struct timeval limit = { timeout_ms / 1000, timeout_ms % 1000 * 1000 };
   g_auto (AutoFd) fd = -1;
   int r;
 
   if (!unix_address (path, &address, error))
     return -1;
   fd = socket (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  if (fd < 0) {
+  if (fd < 0 || setsockopt (fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit) < 0) {
     fd_set_errno_error (error, "making a socket");
     return -1;
   }
@@ -175,7 +186,15 @@ fd_connect_unix (const char *path, GError **error)
     fd_set_errno_error (error, "connecting to %s", path);
     return -1;
   }
+  limit = (struct timeval){ 0 };
+  setsockopt (fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
   return fd_steal (&fd);
+}
+
+int
+fd_connect_unix (const char *path, GError **error)
+{
+  return fd_connect_unix_within (path, 0, error);
 }
 
 int

@@ -62,6 +62,9 @@ gboolean fd_write_full (int fd, const void *buf, gsize len, GError **error);
  */
 gboolean fd_send (int sock, const void *buf, gsize len, int pass, GError **error);
 
+/* One attempt of that, for non-blocking sockets: bytes sent (then @pass went along), or -1 with errno. */
+gssize fd_send_some (int sock, const void *buf, gsize len, int pass);
+
 /**
  * fd_receive:
  * @sock: a connected UNIX socket
@@ -96,3 +99,7 @@ gboolean fd_set_errno_error (GError **error, const char *format, ...) G_GNUC_PRI
  */
 int fd_connect_unix (const char *path, GError **error);
 int fd_listen_unix (const char *path, GError **error);
+
+/* fd_connect_unix() that gives up after @timeout_ms (0: never) if the listener's queue is full:
+ * G_IO_ERROR_WOULD_BLOCK. */
+int fd_connect_unix_within (const char *path, int timeout_ms, GError **error);
