@@ -22,6 +22,7 @@ typedef enum {
   KEEPER_ERROR_START,    /* QEMU did not start; the message ends with what it said */
   KEEPER_ERROR_GONE,     /* no keeper answers in this guest directory */
   KEEPER_ERROR_PROTOCOL, /* it does not speak our protocol version */
+  KEEPER_ERROR_BUSY,     /* another lease on this guest is live */
 } KeeperError;
 
 /*

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The keeper's side of keeper.sock: answers HELLO, holds the one lease, and notices when it breaks.
+ * Runs on the default GMainContext. The picture of a connection:
+ *
+ *   connected ──LEASE_*──▶ waiting ──guest is right──▶ holding ──END──▶ done
+ *        │                                               │
+ *        └── HELLO: stays, its end says that the keeper is gone
+ *                                                        └── breaks ──▶ broken(), then putting
+ * right
+ */
+#pragma once
+
+#include "state.h"
+
+#define LEASE_MAX_CONNECTIONS 64
+
+typedef struct _LeaseServer LeaseServer;
+
+typedef struct {
+  /* A lease begins or ends; to be recorded before the other side hears of it. */
+  void (*changed) (LeaseKind kind, gpointer user_data);
+  /* A lease broke. @stream (transfer full) or -1. The server grants no lease until
+   * lease_server_ready() is called. */
+  void (*broken) (LeaseKind kind, int stream, gpointer user_data);
+} LeaseServerFuncs;
+
+/* @listener: (transfer full). @funcs is borrowed and must outlive the server. */
+LeaseServer *lease_server_new (int listener, const KeeperState *state,
+                               const LeaseServerFuncs *funcs, gpointer user_data);
+void lease_server_free (LeaseServer *server);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (LeaseServer, lease_server_free)
+
+/* Leases are to wait until lease_server_ready(): the guest is being put right. */
+void lease_server_hold (LeaseServer *server);
+
+/* The guest is right again: leases that wait are granted. */
+void lease_server_ready (LeaseServer *server);

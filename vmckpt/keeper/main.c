@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * vmckpt-keeper: the parent of one QEMU. README.md has the picture.
+ *
+ *   vmckpt-keeper --directory=D [--timeout-ms=N] [--report-fd=N] -- QEMU ARGUMENTS…
+ *   vmckpt-keeper --directory=D [--timeout-ms=N] [--report-fd=N] --adopt=PID:START [--paused]
+ *
+ * It works in D, so that socket names are short whatever D is.
+ */
+#include "console.h"
+#include "launch.h"
+#include "lease-server.h"
+#include "rescue.h"
+#include "state.h"
+
+#include <vmckpt/keeper/keeper.h>
+#include <vmckpt/util/error.h>
+#include <vmckpt/util/fd.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <glib-unix.h>
+#include <linux/close_range.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define TIMEOUT_MS_DEFAULT 20000
+#define FINISH_MS 500 /* for what is left in the serial port, and for slow consoles, at the end */
+
+typedef struct {
+  char *directory;
+  int report_fd;
+  int timeout_ms;
+  char *adopt;
+  gboolean paused;
+  char **argv; /* QEMU's */
+} Options;
+
+static void
+options_clear (Options *options)
+{
+  g_free (options->directory);
+  g_free (options->adopt);
+  g_strfreev (options->argv);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Options, options_clear)
+
+typedef struct {
+  ChildProcess child; /* QEMU, unless it was adopted */
+  KeeperRecord record;
+  Console *console;
+  LeaseServer *server;
+  GMainLoop *loop;
+} Program;
+
+static gboolean
+parse_options (int argc, char **argv, Options *options, GError **error)
+{
+  const GOptionEntry entries[] = {
+    { "directory", 0, 0, G_OPTION_ARG_FILENAME, &options->directory, "the guest's directory", "D" },
+    { "report-fd", 0, 0, G_OPTION_ARG_INT, &options->report_fd, "where to say that all is up",
+      "N" },
+    { "timeout-ms", 0, 0, G_OPTION_ARG_INT, &options->timeout_ms, "until QEMU is up", "N" },
+    { "adopt", 0, 0, G_OPTION_ARG_STRING, &options->adopt, "a QEMU that runs", "PID:START" },
+    { "paused", 0, 0, G_OPTION_ARG_NONE, &options->paused, "it is stopped on purpose", NULL },
+    { G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &options->argv, NULL, NULL },
+    { NULL }
+  };
+  g_autoptr (GOptionContext) context = g_option_context_new ("-- QEMU ARGUMENTS…");
+
+  g_option_context_set_summary (context, "Keeps one guest; started by vmckptd.");
+  g_option_context_add_main_entries (context, entries, NULL);
+  if (!g_option_context_parse (context, &argc, &argv, error))
+    return FALSE;
+  if (options->directory == NULL || (options->adopt == NULL) == (options->argv == NULL)) {
+    g_set_error_literal (error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
+                         "needs --directory, and either --adopt or QEMU's command line");
+    return FALSE;
+  }
+  return TRUE;
+}
+
+/* Detaches from whoever started it. The report pipe is kept, and closed on every exec. */
+static gboolean
+detach (const Options *options, GError **error)
+{
+  struct sigaction ignore = { .sa_handler = SIG_IGN };
+
+  setsid();
+  umask (0077);
+  sigaction (SIGHUP, &ignore, NULL);
+  sigaction (SIGINT, &ignore, NULL);
+  sigaction (SIGPIPE, &ignore, NULL);
+  if (chdir (options->directory) < 0)
+    return fd_set_errno_error (error, "the guest's directory %s", options->directory);
+
+  g_auto (AutoFd) null = open ("/dev/null", O_RDWR | O_CLOEXEC);
+  g_auto (AutoFd) log = open (GUEST_FILE_STDERR, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+  if (null < 0 || log < 0)
+    return fd_set_errno_error (error, "opening %s/%s", options->directory, GUEST_FILE_STDERR);
+  dup2 (null, STDIN_FILENO);
+  dup2 (null, STDOUT_FILENO);
+  dup2 (log, STDERR_FILENO);
+  fd_close (&null);
+  fd_close (&log);
+  if (options->report_fd > STDERR_FILENO) {
+    fcntl (options->report_fd, F_SETFD, FD_CLOEXEC);
+    close_range (STDERR_FILENO + 1, options->report_fd - 1, 0);
+  }
+  close_range (MAX (options->report_fd, STDERR_FILENO) + 1, ~0U, 0);
+  return TRUE;
+}
+
+static void
+report (int fd, const char *text)
+{
+  if (fd > STDERR_FILENO) {
+    fd_write_full (fd, text, strlen (text), NULL);
+    close (fd);
+  }
+}
+
+static void
+write_record (Program *program)
+{
+  g_autoptr (GError) error = NULL;
+
+  if (!keeper_record_write (".", &program->record, &error))
+    g_printerr ("keeper: %s\n", error->message);
+}
+
+/* ---- Leases ---- */
+
+static void
+on_lease_changed (LeaseKind kind, gpointer user_data)
+{
+  Program *program = user_data;
+
+  program->record.lease = kind;
+  write_record (program);
+}
+
+static void
+on_rescued (GObject *source, GAsyncResult *result, gpointer user_data)
+{
+  Program *program = user_data;
+  RescueReport done;
+
+  rescue_finish (result, &done);
+  g_printerr ("keeper: %s in %" G_GINT64_FORMAT " ms: %" G_GUINT64_FORMAT
+              " bytes of stream dropped, %u ranges of memory freed%s\n",
+              done.settled ? "the guest was put right" : "the guest could not be put right",
+              done.elapsed_us / 1000, done.drained, done.ranges, done.resumed ? ", resumed" : "");
+  on_lease_changed (LEASE_NONE, program);
+  lease_server_ready (program->server);
+}
+
+static void
+on_lease_broken (LeaseKind kind, int stream, gpointer user_data)
+{
+  Program *program = user_data;
+
+  if (kind == LEASE_RESTORE) {
+    g_printerr ("keeper: a restore was not finished: QEMU is killed\n");
+    process_id_signal (program->record.public.qemu, SIGKILL);
+    if (stream >= 0)
+      close (stream);
+    return;
+  }
+  g_printerr ("keeper: a checkpoint was not finished: putting the guest right\n");
+  rescue_async (GUEST_FILE_KEEPER_MONITOR, program->record.public.qemu, stream,
+                kind == LEASE_CHECKPOINT_RESUME, on_rescued, program);
+}
+
+static const LeaseServerFuncs lease_funcs = { on_lease_changed, on_lease_broken };
+
+/* A predecessor was killed: what it held is dealt with as if its lease had broken. */
+static void
+take_over (Program *program, LeaseKind lease, gboolean paused)
+{
+  lease_server_hold (program->server);
+  if (lease == LEASE_NONE)
+    lease = paused ? LEASE_CHECKPOINT : LEASE_CHECKPOINT_RESUME;
+  else if (lease == LEASE_CHECKPOINT_RESUME && paused)
+    lease = LEASE_CHECKPOINT;
+  on_lease_broken (lease, -1, program);
+}
+
+/* ---- Start and end ---- */
+
+static gboolean
+on_qemu_gone (int fd, GIOCondition condition, gpointer user_data)
+{
+  Program *program = user_data;
+  KeeperState *state = &program->record.public;
+  int status = -1;
+
+  if (program->child.pid > 0) {
+    while (waitpid (program->child.pid, &status, 0) < 0 && errno == EINTR)
+      ;
+    child_process_release (&program->child);
+  }
+  console_finish (program->console, FINISH_MS);
+  state->exited = TRUE;
+  state->wait_status = status;
+  state->exited_us = g_get_real_time();
+  program->record.lease = LEASE_NONE;
+  write_record (program);
+  g_main_loop_quit (program->loop);
+  return G_SOURCE_REMOVE;
+}
+
+static gboolean
+parse_adopted (const char *text, ProcessId *id, GError **error)
+{
+  char *end;
+
+  id->pid = g_ascii_strtoll (text, &end, 10);
+  id->start_ticks = *end == ':' ? g_ascii_strtoull (end + 1, &end, 10) : 0;
+  if (*end == '\0' && process_id_alive (*id))
+    return TRUE;
+  g_set_error (error, KEEPER_ERROR, KEEPER_ERROR_START, "QEMU %s is gone", text);
+  return FALSE;
+}
+
+/* Starts QEMU or finds the one to adopt; @serial: (out): its serial port. */
+static gboolean
+get_qemu (Program *program, const Options *options, AutoFd *serial, GError **error)
+{
+  gint64 deadline = g_get_monotonic_time() + (gint64)options->timeout_ms * 1000;
+  KeeperState *state = &program->record.public;
+  struct stat log;
+
+  if (options->adopt != NULL)
+    return parse_adopted (options->adopt, &state->qemu, error) &&
+           launch_connect_serial (deadline, serial, error);
+
+  if (fstat (STDERR_FILENO, &log) < 0)
+    return fd_set_errno_error (error, "looking at %s", GUEST_FILE_STDERR);
+  if (!launch_qemu (options->argv, &program->child, error))
+    return FALSE;
+  state->qemu = process_id_of (program->child.pid);
+  return launch_wait_ready (&program->child, GUEST_FILE_STDERR, log.st_size, deadline, serial,
+                            error);
+}
+
+/* Opens everything that others use, and says so in keeper.json. */
+static gboolean
+serve (Program *program, AutoFd *serial, GError **error)
+{
+  g_autoptr (SerialLog) log = serial_log_open (".", SERIAL_LOG_MAX_BYTES, error);
+  g_auto (AutoFd) console = -1;
+  g_auto (AutoFd) leases = -1;
+  KeeperState *state = &program->record.public;
+
+  if (log == NULL)
+    return FALSE;
+  console = fd_listen_unix (GUEST_FILE_CONSOLE, error);
+  if (console < 0)
+    return FALSE;
+  leases = fd_listen_unix (GUEST_FILE_KEEPER, error);
+  if (leases < 0)
+    return FALSE;
+
+  state->keeper = process_id_of (getpid());
+  state->wait_status = -1;
+  if (!keeper_record_write (".", &program->record, error))
+    return FALSE;
+  program->console = console_new (GUEST_FILE_SERIAL, fd_steal (serial), fd_steal (&console),
+                                  g_steal_pointer (&log));
+  program->server = lease_server_new (fd_steal (&leases), state, &lease_funcs, program);
+  return TRUE;
+}
+
+static gboolean
+watch_qemu (Program *program, AutoFd *pidfd, GError **error)
+{
+  *pidfd = syscall (SYS_pidfd_open, program->record.public.qemu.pid, 0);
+  if (*pidfd < 0)
+    return fd_set_errno_error (error, "watching QEMU");
+  g_unix_fd_add (*pidfd, G_IO_IN, on_qemu_gone, program);
+  return TRUE;
+}
+
+static gboolean
+run (const Options *options, GError **error)
+{
+  g_autoptr (GMainLoop) loop = g_main_loop_new (NULL, FALSE);
+  g_auto (AutoFd) serial = -1;
+  g_auto (AutoFd) pidfd = -1;
+  Program program = { .loop = loop };
+  KeeperRecord before = { .lease = LEASE_NONE };
+  gboolean ok;
+
+  if (options->adopt != NULL)
+    keeper_record_read (".", &before, NULL);
+  ok = get_qemu (&program, options, &serial, error) && serve (&program, &serial, error) &&
+       watch_qemu (&program, &pidfd, error);
+  if (ok) {
+    if (options->adopt != NULL)
+      take_over (&program, before.lease, options->paused);
+    report (options->report_fd, "ok");
+    g_main_loop_run (loop);
+  }
+  lease_server_free (program.server);
+  console_free (program.console);
+  child_process_end (&program.child);
+  return ok;
+}
+
+int
+main (int argc, char **argv)
+{
+  g_auto (Options) options = { .report_fd = -1, .timeout_ms = TIMEOUT_MS_DEFAULT };
+  g_autoptr (GError) error = NULL;
+
+  if (!parse_options (argc, argv, &options, &error)) {
+    g_printerr ("vmckpt-keeper: %s\n", error->message);
+    return 2;
+  }
+  if (detach (&options, &error) && run (&options, &error))
+    return EXIT_SUCCESS;
+  g_printerr ("keeper: %s\n", error->message);
+  report (options.report_fd, error->message);
+  return EXIT_FAILURE;
+}

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Frees a guest whose vCPUs wait on a userfaultfd that nobody serves any more.
+ *
+ * QEMU 7.2 write-protects the guest's memory for a background snapshot and, when that fails or is
+ * cancelled, forgets to take the protection off: the first write of each vCPU then waits for ever.
+ * The descriptor is still open inside QEMU. Whoever may ptrace it can take a duplicate
+ * (pidfd_getfd(2)) and undo the protection from outside (ioctl_userfaultfd(2)).
+ */
+#pragma once
+
+#include <vmckpt/util/process.h>
+
+/**
+ * unprotect_memory:
+ * @qemu: the process
+ * @ranges: (out) (optional): how many ranges of memory were freed; 0 if there was nothing to do
+ *
+ * Takes write-protection and registration off every range that a userfaultfd of @qemu guards.
+ * Harmless to the guest at any time; it spoils a background snapshot that is still going on.
+ *
+ * Returns: FALSE with @error (G_IO_ERROR) if descriptors or ranges could not be reached.
+ */
+gboolean unprotect_memory (ProcessId qemu, guint *ranges, GError **error);
