@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Orders typed on the console, one per line. */
+#ifndef WITNESS_CONSOLE_H
+#define WITNESS_CONSOLE_H
+
+#include "set.h"
+
+typedef struct {
+  char line[256];
+  size_t size;
+  bool open; /* false once the input has ended */
+} Console;
+
+/* Takes the terminal out of echo, so that what is typed does not mix with the report. */
+void console_init (Console *console);
+
+/* Waits at most @ms for input, and obeys the lines that came. */
+void console_serve (Console *console, uint64_t ms, CellSet *set, const Load *load);
+
+#endif
