@@ -105,6 +105,7 @@ keeper_record_read (const char *directory, KeeperRecord *record, GError **error)
       !get_process (object, "qemu", &state->qemu, error))
     return FALSE;
   record->lease = lease_from_name (json_get_string_or (object, "lease", ""));
+  state->leased = record->lease != LEASE_NONE;
   state->exited = json_get_bool_or (object, "exited", FALSE);
   state->wait_status = get_int (object, "wait_status");
   state->exited_us = MAX (get_int (object, "exited_us"), 0);

@@ -26,6 +26,8 @@ typedef struct {
   DiskMode mode;
   guint64 size;    /* bytes, as found at start */
   gint64 mtime_us; /* last change, as found at start */
+  char *format;    /* "raw" or "qcow2"; NULL until completed. Recorded, never guessed again: a guest
+                      could write the header of another format into its raw disk */
 } GuestDisk;
 
 typedef struct {
@@ -64,6 +66,14 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (GuestDisk, guest_disk_free)
  * Everything is bounded: DRIVER_ERROR_INVALID names the member.
  */
 GuestSpec *guest_spec_from_json (JsonObject *object, GError **error);
+
+/* The bounds of a spec: RAM, CPUs, text. Paths must be absolute; `qemu` may be a name for PATH. */
+#define GUEST_RAM_MIN (G_GUINT64_CONSTANT (16) << 20)
+#define GUEST_RAM_MAX (G_GUINT64_CONSTANT (8) << 40)
+#define GUEST_CPUS_MAX 255
+#define GUEST_TEXT_MAX 4096 /* bytes of any string */
+#define GUEST_DISKS_MAX 24
+#define GUEST_EXTRA_MAX 256
 
 /* The same document back, newly allocated; guest_spec_from_json() of it is an equal spec. */
 JsonObject *guest_spec_to_json (const GuestSpec *spec);

@@ -70,6 +70,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (Keeper, keeper_free)
 typedef struct {
   ProcessId keeper;
   ProcessId qemu;
+  gboolean leased;    /* a lease was live, or the guest was being put right, when this was written */
   gboolean exited;
   int wait_status;    /* of QEMU, as wait(2) gives it; -1 if unknown */
   gint64 exited_us;   /* when, microseconds since 1970 */

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* QEMU's command line for a guest. */
+#include <vmckpt/drivers/qemu.h>
+
+#include <vmckpt/util/json.h>
+
+typedef struct {
+  GPtrArray *args;
+} Args;
+
+/* Adds an option and, if @format is not NULL, its value. */
+static void G_GNUC_PRINTF (3, 4) add (Args *args, const char *option, const char *format, ...)
+{
+  va_list values;
+
+  g_ptr_array_add (args->args, g_strdup (option));
+  if (format == NULL)
+    return;
+  va_start (values, format);
+  g_ptr_array_add (args->args, g_strdup_vprintf (format, values));
+  va_end (values);
+}
+
+/* A UNIX server socket. QEMU works in the guest's directory, so the name is short. */
+static void
+add_socket (Args *args, const char *id, const char *file)
+{
+  add (args, "-chardev", "socket,id=%s,path=%s,server=on,wait=off", id, file);
+}
+
+static void
+add_monitor (Args *args, const char *id, const char *file)
+{
+  add_socket (args, id, file);
+  add (args, "-mon", "chardev=%s,mode=control", id);
+}
+
+/* The generation id tells a guest that it was forked. Only PCs have a place for it. */
+static gboolean
+has_vmgenid (const GuestSpec *spec)
+{
+  return g_str_has_prefix (spec->machine, "pc-q35") ||
+         g_str_has_prefix (spec->machine, "pc-i440fx");
+}
+
+/* Block devices as JSON, where a comma in a file name is nothing special. */
+static void
+add_disk (Args *args, guint number, const GuestDisk *disk)
+{
+  g_autoptr (JsonObject) node = json_object_new();
+  JsonObject *file = json_object_new();
+  gboolean readonly = disk->mode == DISK_READONLY;
+  g_autofree char *name = g_strdup_printf ("disk%u", number);
+
+  json_object_set_string_member (file, "driver", "file");
+  json_object_set_string_member (file, "filename", disk->path);
+  json_object_set_string_member (node, "driver", disk->format != NULL ? disk->format : "raw");
+  json_object_set_string_member (node, "node-name", name);
+  json_object_set_boolean_member (node, "read-only", readonly);
+  json_object_set_object_member (node, "file", file);
+
+  g_autofree char *text = json_to_line (node);
+  add (args, "-blockdev", "%s", text);
+  add (args, "-device", "virtio-blk-pci,id=vd%u,drive=%s,serial=disk%u", number, name, number);
+}
+
+GStrv
+qemu_command_line (const GuestSpec *spec, const char *directory, gboolean incoming)
+{
+  Args args = { g_ptr_array_new() };
+
+  g_ptr_array_add (args.args, g_strdup (spec->qemu));
+  add (&args, "-name", "guest=%s", spec->name);
+  add (&args, "-uuid", "%s", spec->uuid);
+  add (&args, "-nodefaults", NULL);
+  add (&args, "-no-user-config", NULL);
+  add (&args, "-display", "none");
+  add (&args, "-msg", "timestamp=on");
+  add (&args, "-machine", "%s", spec->machine);
+  add (&args, "-accel", "%s", spec->accel);
+  add (&args, "-cpu", "%s", spec->cpu);
+  add (&args, "-smp", "%u", spec->cpus);
+  /* No backend of its own: the RAM block then has the machine's own name, pc.ram. */
+  add (&args, "-m", "%" G_GUINT64_FORMAT "M", spec->ram_bytes >> 20);
+  if (spec->kernel != NULL)
+    add (&args, "-kernel", "%s", spec->kernel);
+  if (spec->initrd != NULL)
+    add (&args, "-initrd", "%s", spec->initrd);
+  if (spec->append != NULL)
+    add (&args, "-append", "%s", spec->append);
+  if (has_vmgenid (spec))
+    add (&args, "-device", "vmgenid,id=vmgenid0,guid=%s", spec->genid);
+  add_monitor (&args, "monitor", GUEST_FILE_MONITOR);
+  add_monitor (&args, "keeper", GUEST_FILE_KEEPER_MONITOR);
+  add_socket (&args, "serial", GUEST_FILE_SERIAL);
+  add (&args, "-serial", "chardev:serial");
+  for (guint i = 0; i < spec->disks->len; i++)
+    add_disk (&args, i, spec->disks->pdata[i]);
+  add (&args, "-S", NULL);
+  if (incoming)
+    add (&args, "-incoming", "defer");
+  for (guint i = 0; spec->extra[i] != NULL; i++)
+    add (&args, spec->extra[i], NULL);
+  g_ptr_array_add (args.args, NULL);
+  return (GStrv)g_ptr_array_free (args.args, FALSE);
+}

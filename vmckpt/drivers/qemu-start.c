@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Starting, finding again and ending the QEMU of a guest directory. */
+#include <vmckpt/drivers/qemu.h>
+
+#include "private-context.h"
+
+#include <vmckpt/qmp/commands.h>
+#include <vmckpt/util/error.h>
+#include <vmckpt/util/json.h>
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define START_TIMEOUT_MS 20000
+#define MONITOR_TIMEOUT_MS 5000
+#define QUIT_TIMEOUT_MS 3000  /* for a QEMU that was asked to quit */
+#define KILL_TIMEOUT_MS 10000 /* for one that was killed: the kernel gives its memory back */
+#define RECORD_TIMEOUT_MS 5000
+#define SPEC_MAX_BYTES (4 * 1024 * 1024)
+#define SPEC_MAX_DEPTH 8
+
+static const char *const guest_files[] = {
+  GUEST_FILE_SPEC,   GUEST_FILE_MONITOR, GUEST_FILE_KEEPER_MONITOR,
+  GUEST_FILE_SERIAL, GUEST_FILE_KEEPER,  GUEST_FILE_CONSOLE,
+  GUEST_FILE_LOG,    GUEST_FILE_LOG_OLD, GUEST_FILE_STDERR,
+  GUEST_FILE_STATE,
+};
+
+void
+qemu_guest_clear (QemuGuest *guest)
+{
+  g_clear_pointer (&guest->monitor, qmp_client_unref);
+  g_clear_pointer (&guest->keeper, keeper_free);
+}
+
+void
+qemu_remove_directory (const char *directory)
+{
+  for (guint i = 0; i < G_N_ELEMENTS (guest_files); i++) {
+    g_autofree char *path = g_build_filename (directory, guest_files[i], NULL);
+    unlink (path);
+  }
+  rmdir (directory);
+}
+
+/* ---- guest.json ---- */
+
+static gboolean
+write_spec (const GuestSpec *spec, const char *directory, GError **error)
+{
+  g_autofree char *path = g_build_filename (directory, GUEST_FILE_SPEC, NULL);
+  g_autoptr (JsonObject) object = guest_spec_to_json (spec);
+  g_autofree char *text = json_to_pretty (object);
+
+  return g_file_set_contents_full (path, text, -1, G_FILE_SET_CONTENTS_CONSISTENT, 0600, error);
+}
+
+GuestSpec *
+qemu_read_spec (const char *directory, GError **error)
+{
+  g_autofree char *path = g_build_filename (directory, GUEST_FILE_SPEC, NULL);
+  ERROR_PREFIX (error, "%s", path);
+  g_autofree char *text = NULL;
+  gsize len;
+
+  if (!g_file_get_contents (path, &text, &len, error))
+    return NULL;
+  g_autoptr (JsonObject) object =
+      json_parse_bounded (text, len, SPEC_MAX_BYTES, SPEC_MAX_DEPTH, error);
+  return object != NULL ? guest_spec_from_json (object, error) : NULL;
+}
+
+/* ---- Start ---- */
+
+/* The daemon reaches the sockets by their whole names, which the kernel bounds. */
+static gboolean
+check_directory_length (const char *directory, GError **error)
+{
+  struct sockaddr_un address;
+  gsize room = sizeof address.sun_path - sizeof "/" GUEST_FILE_CONSOLE;
+
+  if (strlen (directory) <= room)
+    return TRUE;
+  g_set_error (error, DRIVER_ERROR, DRIVER_ERROR_INVALID,
+               "the guest's directory '%s' has %zu bytes and socket names allow %zu: choose a "
+               "shorter runtime directory",
+               directory, strlen (directory), room);
+  return FALSE;
+}
+
+/* Connects the daemon's monitor. */
+static gboolean
+connect_monitor (const char *directory, QemuGuest *guest, GError **error)
+{
+  g_autofree char *path = g_build_filename (directory, GUEST_FILE_MONITOR, NULL);
+  g_autoptr (GError) cause = NULL;
+
+  guest->monitor = qmp_client_connect (path, MONITOR_TIMEOUT_MS, &cause);
+  if (guest->monitor != NULL)
+    return TRUE;
+  g_set_error (error, DRIVER_ERROR, DRIVER_ERROR_FAILED,
+               "QEMU does not answer on its monitor (%s); the guest was not touched",
+               cause->message);
+  return FALSE;
+}
+
+/* What @start does, without undoing anything. */
+static gboolean
+start_in (const GuestSpec *spec, const char *directory, gboolean incoming, QemuGuest *guest,
+          GError **error)
+{
+  g_auto (GStrv) argv = qemu_command_line (spec, directory, incoming);
+  g_autoptr (GError) cause = NULL;
+
+  if (!write_spec (spec, directory, error))
+    return FALSE;
+  guest->keeper = keeper_start (directory, (const char *const *)argv, START_TIMEOUT_MS, &cause);
+  if (guest->keeper == NULL) {
+    g_set_error_literal (error, DRIVER_ERROR, DRIVER_ERROR_FAILED, cause->message);
+    return FALSE;
+  }
+  return connect_monitor (directory, guest, error);
+}
+
+gboolean
+qemu_start (const GuestSpec *spec, const char *directory, gboolean incoming, QemuGuest *guest,
+            GError **error)
+{
+  ERROR_PREFIX (error, "starting guest %s", spec->name);
+
+  *guest = (QemuGuest){ 0 };
+  if (!check_directory_length (directory, error))
+    return FALSE;
+  if (mkdir (directory, 0700) < 0) {
+    g_set_error (error, DRIVER_ERROR, DRIVER_ERROR_FAILED, "making %s: %s", directory,
+                 g_strerror (errno));
+    return FALSE;
+  }
+  if (start_in (spec, directory, incoming, guest, error))
+    return TRUE;
+  qemu_guest_clear (guest);
+  qemu_end (directory, NULL, NULL);
+  qemu_remove_directory (directory);
+  return FALSE;
+}
+
+/* ---- Attach ---- */
+
+/* Replaces a keeper that was killed. If it held no lease, a guest that is stopped was stopped on
+ * purpose. */
+static Keeper *
+replace_keeper (const char *directory, const KeeperState *state, GError **error)
+{
+  gboolean paused = FALSE;
+
+  if (!state->leased) {
+    g_autofree char *path = g_build_filename (directory, GUEST_FILE_MONITOR, NULL);
+    g_auto (PrivateContext) home = private_context_push();
+    g_autoptr (QmpClient) monitor = qmp_client_connect (path, MONITOR_TIMEOUT_MS, NULL);
+    g_autofree char *status = monitor != NULL ? qmp_query_status (monitor, NULL) : NULL;
+    paused = status != NULL && !g_str_equal (status, "running");
+  }
+  return keeper_adopt (directory, state->qemu, paused, error);
+}
+
+static Keeper *
+find_keeper (const char *directory, const KeeperState *state, GError **error)
+{
+  g_autoptr (GError) cause = NULL;
+  Keeper *keeper = NULL;
+
+  if (process_id_alive (state->keeper))
+    keeper = keeper_attach (directory, &cause);
+  else
+    keeper = replace_keeper (directory, state, &cause);
+  if (keeper == NULL)
+    g_set_error_literal (error, DRIVER_ERROR, DRIVER_ERROR_FAILED, cause->message);
+  return keeper;
+}
+
+gboolean
+qemu_attach (const char *directory, QemuGuest *guest, GError **error)
+{
+  ERROR_PREFIX (error, "guest in %s", directory);
+  g_autoptr (GError) cause = NULL;
+  KeeperState state;
+
+  *guest = (QemuGuest){ 0 };
+  if (!keeper_read_state (directory, &state, &cause)) {
+    g_set_error_literal (error, DRIVER_ERROR, DRIVER_ERROR_NOT_FOUND, cause->message);
+    return FALSE;
+  }
+  if (!process_id_alive (state.qemu)) {
+    /* Its keeper may be about to write down how it ended. */
+    process_id_wait_gone (state.keeper, RECORD_TIMEOUT_MS);
+    keeper_read_state (directory, &state, NULL);
+    g_autofree char *how = keeper_state_describe (&state);
+    g_set_error (error, DRIVER_ERROR, DRIVER_ERROR_NOT_FOUND, "its QEMU is gone (%s)", how);
+    return FALSE;
+  }
+  guest->keeper = find_keeper (directory, &state, error);
+  if (guest->keeper != NULL && connect_monitor (directory, guest, error))
+    return TRUE;
+  qemu_guest_clear (guest);
+  return FALSE;
+}
+
+/* ---- End ---- */
+
+gboolean
+qemu_end (const char *directory, QmpClient *monitor, GError **error)
+{
+  ERROR_PREFIX (error, "ending the guest in %s", directory);
+  g_autoptr (GError) cause = NULL;
+  KeeperState state;
+
+  if (!keeper_read_state (directory, &state, &cause)) {
+    if (g_error_matches (cause, G_FILE_ERROR, G_FILE_ERROR_NOENT))
+      return TRUE;
+    g_propagate_error (error, g_steal_pointer (&cause));
+    return FALSE;
+  }
+  if (process_id_alive (state.qemu)) {
+    g_autoptr (JsonNode) done = NULL;
+    gint64 begun = g_get_monotonic_time();
+    if (monitor != NULL)
+      done = qmp_client_execute (monitor, "quit", NULL, -1, QUIT_TIMEOUT_MS, NULL, NULL);
+    gint64 left = QUIT_TIMEOUT_MS - (g_get_monotonic_time() - begun) / 1000;
+    if (done == NULL || !process_id_wait_gone (state.qemu, MAX (left, 1)))
+      process_id_signal (state.qemu, SIGKILL);
+  }
+  if (!process_id_wait_gone (state.qemu, KILL_TIMEOUT_MS)) {
+    g_set_error (error, DRIVER_ERROR, DRIVER_ERROR_FAILED, "process %d survives SIGKILL",
+                 (int)state.qemu.pid);
+    return FALSE;
+  }
+  if (!process_id_wait_gone (state.keeper, RECORD_TIMEOUT_MS)) {
+    g_set_error (error, DRIVER_ERROR, DRIVER_ERROR_FAILED, "its keeper (process %d) does not end",
+                 (int)state.keeper.pid);
+    return FALSE;
+  }
+  return TRUE;
+}
