@@ -6,9 +6,9 @@
  *          │                    └─▶ configuration, device state (in memory, then a map each)
  *          └── the keeper holds a second read end: if this process dies, it reads on
  *
- * Whatever goes wrong after QEMU was told to send, the stream is read to its end, the migration waited
- * for, and the guest resumed if it ran (capture_put_right). Where even that cannot be done (QEMU does
- * not answer), the lease is broken and the keeper does it as soon as QEMU lets it.
+ * Whatever goes wrong after QEMU was told to send, the stream is read to its end, the migration
+ * waited for, and the guest resumed if it ran (capture_put_right). Where even that cannot be done
+ * (QEMU does not answer), the lease is broken and the keeper does it as soon as QEMU lets it.
  */
 #include <vmckpt/ram/stream-engine.h>
 
@@ -30,7 +30,7 @@
 #define FD_NAME "vmckpt-stream"
 #define CAPABILITY "background-snapshot"
 
-G_DEFINE_QUARK (vmckpt-ram-error-quark, ram_error)
+G_DEFINE_QUARK (vmckpt - ram - error - quark, ram_error)
 
 typedef struct {
   const StreamCaptureContext *context;
@@ -39,10 +39,10 @@ typedef struct {
   CaptureReport *report;
   KeeperLease *lease;
   StreamReader *reader;
-  AutoFd stream;         /* read end of the pipe */
-  GPtrArray *maps;       /* of PageMapWriter, one per RAM block */
-  GByteArray *config;    /* the configuration section */
-  GByteArray *devices;   /* the opaque device state */
+  AutoFd stream;       /* read end of the pipe */
+  GPtrArray *maps;     /* of PageMapWriter, one per RAM block */
+  GByteArray *config;  /* the configuration section */
+  GByteArray *devices; /* the opaque device state */
   gboolean was_running;
   gboolean sending; /* QEMU was told to send */
   guint64 pages;
@@ -71,7 +71,7 @@ capture_report_clear (CaptureReport *report)
 static void
 enter_phase (Capture *capture, Phase phase)
 {
-  gint64 now = g_get_monotonic_time ();
+  gint64 now = g_get_monotonic_time();
 
   capture->report->phase_ms[capture->phase] += (now - capture->phase_began_us) / 1000.0;
   capture->phase = phase;
@@ -193,9 +193,8 @@ open_maps (Capture *capture, GError **error)
   for (guint i = 0; i < count; i++) {
     const ManifestPart *former =
         parent != NULL ? manifest_find_part (parent, "ram", blocks[i].name) : NULL;
-    PageMapWriter *map =
-        page_map_writer_new (capture->context->writer, blocks[i].length,
-                             former != NULL ? &former->map : NULL, error);
+    PageMapWriter *map = page_map_writer_new (capture->context->writer, blocks[i].length,
+                                              former != NULL ? &former->map : NULL, error);
     if (map == NULL)
       return FALSE;
     g_ptr_array_add (capture->maps, map);
@@ -212,8 +211,8 @@ take_page (Capture *capture, const StreamItem *item, GError **error)
   if (capture->pages == PROGRESS_EVERY_PAGES && !fault_visit (FAULT_STREAM_MIDDLE, error))
     return FALSE;
   if (capture->pages % PROGRESS_EVERY_PAGES == 0)
-    progress_report (capture->context->progress, capture->phase,
-                     capture->pages * STREAM_PAGE_SIZE, capture->report->ram_bytes);
+    progress_report (capture->context->progress, capture->phase, capture->pages * STREAM_PAGE_SIZE,
+                     capture->report->ram_bytes);
   return page_map_writer_put (g_ptr_array_index (capture->maps, item->block),
                               item->offset / STREAM_PAGE_SIZE, item->data, error);
 }
@@ -248,7 +247,7 @@ take_item (Capture *capture, const StreamItem *item, GError **error)
   case STREAM_ITEM_END:
     return fault_visit (FAULT_STREAM_ENDED, error);
   }
-  g_assert_not_reached ();
+  g_assert_not_reached();
 }
 
 /* Turns "the stream broke off" into what QEMU says about it. */
@@ -291,13 +290,13 @@ read_stream (Capture *capture, GError **error)
 /* ---- resume ---- */
 
 /*
- * Waits until QEMU is through with the migration. The stream has ended by now, so this is a matter of
- * milliseconds; QMP tells it by polling in every version, by event only if that was asked for.
+ * Waits until QEMU is through with the migration. The stream has ended by now, so this is a matter
+ * of milliseconds; QMP tells it by polling in every version, by event only if that was asked for.
  */
 static gboolean
 wait_migration_over (QmpClient *monitor, gboolean *completed, GError **error)
 {
-  gint64 deadline = g_get_monotonic_time () + SETTLE_TIMEOUT_US;
+  gint64 deadline = g_get_monotonic_time() + SETTLE_TIMEOUT_US;
 
   for (;;) {
     g_auto (QmpMigration) migration = { 0 };
@@ -307,7 +306,7 @@ wait_migration_over (QmpClient *monitor, gboolean *completed, GError **error)
     if (*completed || g_str_equal (migration.status, "failed") ||
         g_str_equal (migration.status, "cancelled") || g_str_equal (migration.status, "none"))
       return TRUE;
-    if (g_get_monotonic_time () > deadline) {
+    if (g_get_monotonic_time() > deadline) {
       g_set_error (error, RAM_ERROR, RAM_ERROR_STALLED, "QEMU's migration stays '%s'",
                    migration.status);
       return FALSE;
@@ -413,7 +412,7 @@ report_times (Capture *capture)
 
   enter_phase (capture, PHASE_STORE);
   report->pause_ms = clock.paused_us / 1000.0;
-  report->instant_us = clock.stopped_us != 0 ? clock.stopped_us : g_get_real_time ();
+  report->instant_us = clock.stopped_us != 0 ? clock.stopped_us : g_get_real_time();
   if (capture->mode == CAPTURE_LIVE) {
     /* QEMU stops, captures devices and resumes within one command: its events tell the parts. */
     report->phase_ms[PHASE_CAPTURE] = report->pause_ms;
@@ -426,17 +425,17 @@ stream_engine_capture (const StreamCaptureContext *context, CaptureMode mode, Ma
                        KeeperLease **lease, CaptureReport *report, GError **error)
 {
   ERROR_PREFIX (error, "capturing RAM and devices");
-  g_auto (Capture) capture = { .context = context,
-                               .mode = mode,
-                               .manifest = manifest,
-                               .report = report,
-                               .stream = -1,
-                               .maps = g_ptr_array_new_with_free_func (
-                                   (GDestroyNotify)page_map_writer_free),
-                               .config = g_byte_array_new (),
-                               .devices = g_byte_array_new (),
-                               .phase = PHASE_PREPARE,
-                               .phase_began_us = g_get_monotonic_time () };
+  g_auto (Capture)
+      capture = { .context = context,
+                  .mode = mode,
+                  .manifest = manifest,
+                  .report = report,
+                  .stream = -1,
+                  .maps = g_ptr_array_new_with_free_func ((GDestroyNotify)page_map_writer_free),
+                  .config = g_byte_array_new(),
+                  .devices = g_byte_array_new(),
+                  .phase = PHASE_PREPARE,
+                  .phase_began_us = g_get_monotonic_time() };
 
   if (!prepare (&capture, error) || !start_sending (&capture, error) ||
       !read_stream (&capture, error) || !settle (&capture, error) ||

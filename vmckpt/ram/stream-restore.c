@@ -4,8 +4,8 @@
  *
  *   Store ──▶ PageMapReader per RAM block ──▶ StreamWriter ──pipe──▶ QEMU (-incoming defer, -S)
  *
- * Pages of zeros are sent too: a fresh QEMU's ROM blocks are not zero, and nothing is gained by relying
- * on which of its blocks are.
+ * Pages of zeros are sent too: a fresh QEMU's ROM blocks are not zero, and nothing is gained by
+ * relying on which of its blocks are.
  */
 #include <vmckpt/ram/stream-engine.h>
 
@@ -50,7 +50,7 @@ feed_page (guint64 page, const guint8 *data, gpointer user_data, GError **error)
 static GPtrArray *
 ram_parts (const Manifest *manifest)
 {
-  g_autoptr (GPtrArray) parts = g_ptr_array_new ();
+  g_autoptr (GPtrArray) parts = g_ptr_array_new();
 
   for (guint i = 0; i < manifest->parts->len; i++) {
     ManifestPart *part = g_ptr_array_index (manifest->parts, i);
@@ -152,7 +152,7 @@ open_stream (QmpClient *monitor, GError **error)
 static gboolean
 wait_loaded (QmpClient *monitor, GCancellable *cancellable, GError **error)
 {
-  gint64 deadline = g_get_monotonic_time () + LOAD_TIMEOUT_US;
+  gint64 deadline = g_get_monotonic_time() + LOAD_TIMEOUT_US;
 
   for (;;) {
     g_autofree char *status = qmp_query_status (monitor, error);
@@ -162,7 +162,7 @@ wait_loaded (QmpClient *monitor, GCancellable *cancellable, GError **error)
       return TRUE;
     if (g_cancellable_set_error_if_cancelled (cancellable, error))
       return FALSE;
-    if (g_get_monotonic_time () > deadline) {
+    if (g_get_monotonic_time() > deadline) {
       g_set_error (error, RAM_ERROR, RAM_ERROR_STALLED, "QEMU does not finish loading");
       return FALSE;
     }

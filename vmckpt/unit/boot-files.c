@@ -40,7 +40,8 @@ store_one (StoreWriter *writer, const char *role, const char *path, const Manife
 
   if (path == NULL)
     return TRUE;
-  if (former != NULL && g_strcmp0 (recorded_hash (parent, role), recorded_hash (manifest, role)) == 0) {
+  if (former != NULL &&
+      g_strcmp0 (recorded_hash (parent, role), recorded_hash (manifest, role)) == 0) {
     manifest_add_part (manifest, role, "", &former->map);
     return TRUE;
   }
@@ -70,9 +71,9 @@ holds (const char *path, const char *sha256)
 
   if (file == NULL || sha256 == NULL)
     return FALSE;
-  g_autofree char *hash = g_compute_checksum_for_data (
-      G_CHECKSUM_SHA256, (guint8 *)g_mapped_file_get_contents (file),
-      g_mapped_file_get_length (file));
+  g_autofree char *hash =
+      g_compute_checksum_for_data (G_CHECKSUM_SHA256, (guint8 *)g_mapped_file_get_contents (file),
+                                   g_mapped_file_get_length (file));
   return g_str_equal (hash, sha256);
 }
 

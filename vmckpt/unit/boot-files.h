@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The files that a guest boots from without a disk (kernel, initrd) travel in its checkpoints, so that
- * a host that does not have them, or has others of that name, can build the guest again.
+ * The files that a guest boots from without a disk (kernel, initrd) travel in its checkpoints, so
+ * that a host that does not have them, or has others of that name, can build the guest again.
  */
 #pragma once
 
 #include <vmckpt/drivers/guest-spec.h>
 #include <vmckpt/store/writer.h>
 
-/* Adds the parts "kernel" and "initrd" to @manifest, as far as @spec has them. An unchanged file, known
- * by @parent's record (nullable) of size and hash, is not read again. */
+/* Adds the parts "kernel" and "initrd" to @manifest, as far as @spec has them. An unchanged file,
+ * known by @parent's record (nullable) of size and hash, is not read again. */
 gboolean boot_files_store (StoreWriter *writer, const GuestSpec *spec, const Manifest *parent,
                            Manifest *manifest, GError **error);
 

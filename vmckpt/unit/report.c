@@ -13,12 +13,12 @@ rounded (double ms)
 static JsonObject *
 phases_to_json (const CaptureReport *capture, gint64 commit_began_us)
 {
-  JsonObject *phases = json_object_new ();
+  JsonObject *phases = json_object_new();
 
   for (Phase phase = PHASE_PREPARE; phase < PHASE_COMMIT; phase++)
     json_object_set_double_member (phases, phase_name (phase), rounded (capture->phase_ms[phase]));
   json_object_set_double_member (phases, phase_name (PHASE_COMMIT),
-                                 rounded ((g_get_monotonic_time () - commit_began_us) / 1000.0));
+                                 rounded ((g_get_monotonic_time() - commit_began_us) / 1000.0));
   return phases;
 }
 
@@ -26,7 +26,7 @@ JsonObject *
 report_new (const Manifest *manifest, const CaptureReport *capture, const StoreWriterStats *stats,
             JsonArray *messages, gint64 began_us, gint64 commit_began_us)
 {
-  JsonObject *report = json_object_new ();
+  JsonObject *report = json_object_new();
   guint64 dirty = capture->pages.put - capture->pages.unchanged;
 
   /* Without a parent, a page of zeros is not something that was written. */
@@ -41,7 +41,7 @@ report_new (const Manifest *manifest, const CaptureReport *capture, const StoreW
   json_object_set_string_member (report, "mode", manifest->mode);
   json_object_set_double_member (report, "pause_ms", rounded (capture->pause_ms));
   json_object_set_double_member (report, "wall_ms",
-                                 rounded ((g_get_monotonic_time () - began_us) / 1000.0));
+                                 rounded ((g_get_monotonic_time() - began_us) / 1000.0));
   json_object_set_int_member (report, "ram_bytes", capture->ram_bytes);
   json_object_set_int_member (report, "dirty_bytes", dirty * PAGE_SIZE_BYTES);
   json_object_set_int_member (report, "new_bytes", stats->new_bytes);

@@ -26,8 +26,8 @@ tell (const UnitWatcher *watcher, JsonArray *messages, const char *text)
 }
 
 /*
- * The checkpoint to compare with: the one that the guest descends from, if this store has it, else the
- * guest's newest here. It only saves work, so anything wrong with it means doing without.
+ * The checkpoint to compare with: the one that the guest descends from, if this store has it, else
+ * the guest's newest here. It only saves work, so anything wrong with it means doing without.
  */
 static Manifest *
 find_parent (Store *store, const GuestSpec *spec, const char *hint)
@@ -85,12 +85,13 @@ describe (Manifest *manifest, const Unit *unit, const Manifest *parent,
   manifest->note = g_strdup (options->note);
 }
 
-/* Everything is stored and the guest runs again (or waits to be powered off): make it a checkpoint. */
+/* Everything is stored and the guest runs again (or waits to be powered off): make it a checkpoint.
+ */
 static gboolean
 commit (Manifest *manifest, StoreWriter *writer, const CaptureReport *capture, JsonArray *messages,
         gint64 began_us, const UnitWatcher *watcher, GError **error)
 {
-  gint64 commit_began_us = g_get_monotonic_time ();
+  gint64 commit_began_us = g_get_monotonic_time();
   StoreWriterStats stats;
 
   progress_report (watcher->progress, PHASE_COMMIT, 0, 0);
@@ -98,8 +99,7 @@ commit (Manifest *manifest, StoreWriter *writer, const CaptureReport *capture, J
     return FALSE;
   store_writer_stats (writer, &stats);
   manifest->created_us = capture->instant_us;
-  manifest->report =
-      report_new (manifest, capture, &stats, messages, began_us, commit_began_us);
+  manifest->report = report_new (manifest, capture, &stats, messages, began_us, commit_began_us);
   return store_writer_commit (writer, manifest, watcher->cancellable, error);
 }
 
@@ -108,12 +108,12 @@ unit_checkpoint (const Unit *unit, Store *store, const CheckpointOptions *option
                  const UnitWatcher *watcher, GError **error)
 {
   ERROR_PREFIX (error, "checkpoint of guest %s", unit->spec->name);
-  gint64 began_us = g_get_monotonic_time ();
-  g_autoptr (Manifest) manifest = manifest_new ();
+  gint64 began_us = g_get_monotonic_time();
+  g_autoptr (Manifest) manifest = manifest_new();
   g_autoptr (Manifest) parent = NULL;
   g_autoptr (StoreWriter) writer = NULL;
   g_autoptr (KeeperLease) lease = NULL;
-  g_autoptr (JsonArray) messages = json_array_new ();
+  g_autoptr (JsonArray) messages = json_array_new();
   g_auto (CaptureReport) capture = { 0 };
   CaptureMode mode;
 
@@ -128,7 +128,7 @@ unit_checkpoint (const Unit *unit, Store *store, const CheckpointOptions *option
   manifest->machine = qemu_record_machine (unit->spec, unit->monitor, error);
   if (manifest->machine == NULL || !boot_files_store (writer, unit->spec, parent, manifest, error))
     return NULL;
-  capture.phase_ms[PHASE_PREPARE] = (g_get_monotonic_time () - began_us) / 1000.0;
+  capture.phase_ms[PHASE_PREPARE] = (g_get_monotonic_time() - began_us) / 1000.0;
 
   StreamCaptureContext context = { .monitor = unit->monitor,
                                    .keeper = unit->keeper,
@@ -146,10 +146,9 @@ unit_checkpoint (const Unit *unit, Store *store, const CheckpointOptions *option
       keeper_lease_end (lease, NULL);
     return NULL;
   }
-  if (options->mode == CHECKPOINT_SUSPEND &&
-      !qemu_end (unit->directory, unit->monitor, error)) {
-    g_prefix_error (error, "checkpoint %s exists, but the guest cannot be powered off: ",
-                    manifest->id);
+  if (options->mode == CHECKPOINT_SUSPEND && !qemu_end (unit->directory, unit->monitor, error)) {
+    g_prefix_error (error,
+                    "checkpoint %s exists, but the guest cannot be powered off: ", manifest->id);
     return NULL;
   }
   if (options->mode == CHECKPOINT_SUSPEND)

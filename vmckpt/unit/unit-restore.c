@@ -3,7 +3,8 @@
  *   rebuild   preflight, QEMU starts empty and stopped, RAM and devices are loaded
  *   resume    the guest's CPUs run
  *
- * Until the lease ends, a death of this process ends that QEMU too: there is no half-restored guest.
+ * Until the lease ends, a death of this process ends that QEMU too: there is no half-restored
+ * guest.
  */
 #include <vmckpt/unit/unit.h>
 
@@ -76,12 +77,14 @@ add_last_words (const char *directory, GError **error)
   g_autofree char *text = NULL;
   gsize len;
 
-  if (error == NULL || *error == NULL || g_error_matches (*error, G_IO_ERROR, G_IO_ERROR_CANCELLED) ||
+  if (error == NULL || *error == NULL ||
+      g_error_matches (*error, G_IO_ERROR, G_IO_ERROR_CANCELLED) ||
       (*error)->domain == STORE_ERROR || !g_file_get_contents (path, &text, &len, NULL) || len == 0)
     return;
   const char *tail = len > 600 ? text + len - 600 : text;
   g_autofree char *valid = g_utf8_make_valid (tail, -1);
-  g_autofree char *message = g_strdup_printf ("%s; QEMU said: %s", (*error)->message, g_strstrip (valid));
+  g_autofree char *message =
+      g_strdup_printf ("%s; QEMU said: %s", (*error)->message, g_strstrip (valid));
   g_free ((*error)->message);
   (*error)->message = g_steal_pointer (&message);
 }
@@ -91,17 +94,17 @@ load (Store *store, const Manifest *manifest, const RestoreOptions *options, Qem
       const UnitWatcher *watcher, double *phase_ms, GError **error)
 {
   g_autoptr (KeeperLease) lease = keeper_lease_restore (guest->keeper, error);
-  gint64 began_us = g_get_monotonic_time ();
+  gint64 began_us = g_get_monotonic_time();
 
   if (lease == NULL || !stream_engine_restore (guest->monitor, store, manifest, watcher->progress,
                                                watcher->cancellable, error))
     return FALSE;
-  phase_ms[PHASE_REBUILD] += (g_get_monotonic_time () - began_us) / 1000.0;
-  began_us = g_get_monotonic_time ();
+  phase_ms[PHASE_REBUILD] += (g_get_monotonic_time() - began_us) / 1000.0;
+  began_us = g_get_monotonic_time();
   progress_report (watcher->progress, PHASE_RESUME, 0, 0);
   if (!options->paused && !qmp_cont (guest->monitor, error))
     return FALSE;
-  phase_ms[PHASE_RESUME] = (g_get_monotonic_time () - began_us) / 1000.0;
+  phase_ms[PHASE_RESUME] = (g_get_monotonic_time() - began_us) / 1000.0;
   return keeper_lease_end (lease, error);
 }
 
@@ -111,12 +114,12 @@ unit_restore (Store *store, const Manifest *manifest, const GuestSpec *spec,
               double *phase_ms, GError **error)
 {
   ERROR_PREFIX (error, "restoring checkpoint %.12s of guest %s", manifest->id, manifest->guest);
-  gint64 began_us = g_get_monotonic_time ();
+  gint64 began_us = g_get_monotonic_time();
 
   progress_report (watcher->progress, PHASE_REBUILD, 0, 0);
   if (!qemu_start (spec, options->directory, TRUE, guest, error))
     return FALSE;
-  phase_ms[PHASE_REBUILD] = (g_get_monotonic_time () - began_us) / 1000.0;
+  phase_ms[PHASE_REBUILD] = (g_get_monotonic_time() - began_us) / 1000.0;
   if (load (store, manifest, options, guest, watcher, phase_ms, error))
     return TRUE;
   qemu_end (options->directory, guest->monitor, NULL);

@@ -84,3 +84,13 @@ guint64 stream_reader_offset (StreamReader *reader);
  * read to its end hangs its guest for good, so a reader that gives up drains.
  */
 void stream_reader_drain (StreamReader *reader);
+
+/**
+ * stream_reader_set_patience:
+ * @idle_ms: how long the input may stay silent, milliseconds; -1: for ever (the default)
+ * @cancellable: (nullable): borrowed; interrupts waiting
+ *
+ * From then on stream_reader_next() fails with G_IO_ERROR_TIMED_OUT or G_IO_ERROR_CANCELLED instead of
+ * waiting longer. Draining ends after the same silence.
+ */
+void stream_reader_set_patience (StreamReader *reader, int idle_ms, GCancellable *cancellable);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * When a guest's CPUs ran and when not, by QEMU's own STOP and RESUME events. The pause that a report
- * gives is measured by this, not by our clock around our commands.
+ * When a guest's CPUs ran and when not, by QEMU's own STOP and RESUME events. The pause that a
+ * report gives is measured by this, not by our clock around our commands.
  */
 #pragma once
 

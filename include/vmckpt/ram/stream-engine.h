@@ -17,11 +17,12 @@
 #include <vmckpt/ram/run-clock.h>
 #include <vmckpt/store/writer.h>
 
-#define RAM_ERROR (ram_error_quark ())
+#define RAM_ERROR (ram_error_quark())
 GQuark ram_error_quark (void);
 
 typedef enum {
-  RAM_ERROR_IMPOSSIBLE, /* QEMU says that this guest cannot be migrated now, or lacks the capability */
+  RAM_ERROR_IMPOSSIBLE, /* QEMU says that this guest cannot be migrated now, or lacks the capability
+                         */
   RAM_ERROR_FAILED,     /* QEMU did not send or take the stream; the message ends with its reason */
   RAM_ERROR_STALLED,    /* QEMU has stopped sending for long */
 } RamError;
@@ -47,7 +48,7 @@ typedef enum {
 typedef struct {
   double phase_ms[PHASE_COUNT];
   double pause_ms;
-  gint64 instant_us;  /* the instant that the checkpoint shows, microseconds since 1970 */
+  gint64 instant_us; /* the instant that the checkpoint shows, microseconds since 1970 */
   guint64 ram_bytes;
   PageMapStats pages; /* of all RAM blocks */
   char *machine;      /* machine type as the stream says; owned */
@@ -59,8 +60,8 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (CaptureReport, capture_report_clear)
 /**
  * stream_engine_can_live:
  *
- * Returns: TRUE if this QEMU can be captured live; FALSE with RAM_ERROR_IMPOSSIBLE and the reason, for
- *   the message with which the caller falls back to CAPTURE_STOP.
+ * Returns: TRUE if this QEMU can be captured live; FALSE with RAM_ERROR_IMPOSSIBLE and the reason,
+ * for the message with which the caller falls back to CAPTURE_STOP.
  */
 gboolean stream_engine_can_live (QmpClient *monitor, GError **error);
 
@@ -70,7 +71,8 @@ gboolean stream_engine_can_live (QmpClient *monitor, GError **error);
  * @lease: (out): the keeper's lease; the caller ends it when the guest needs no help any more. With
  *   CAPTURE_STOP_KEEP that is when the guest was powered off.
  *
- * Blocks; call it from a worker thread. On failure the guest is in the state in which it was before.
+ * Blocks; call it from a worker thread. On failure the guest is in the state in which it was
+ * before.
  */
 gboolean stream_engine_capture (const StreamCaptureContext *context, CaptureMode mode,
                                 Manifest *manifest, KeeperLease **lease, CaptureReport *report,
@@ -80,8 +82,8 @@ gboolean stream_engine_capture (const StreamCaptureContext *context, CaptureMode
  * stream_engine_restore:
  * @monitor: of a QEMU that was started with -incoming defer and -S
  *
- * Feeds QEMU a synthesised stream of @manifest's parts, every page verified. On success the guest is
- * loaded and paused. On failure QEMU is of no use any more.
+ * Feeds QEMU a synthesised stream of @manifest's parts, every page verified. On success the guest
+ * is loaded and paused. On failure QEMU is of no use any more.
  */
 gboolean stream_engine_restore (QmpClient *monitor, Store *store, const Manifest *manifest,
                                 const Progress *progress, GCancellable *cancellable,

@@ -41,6 +41,9 @@ typedef struct {
   /* Bytes that can still be stored, or G_MAXUINT64 if nobody knows. */
   gboolean (*space) (Backend *backend, guint64 *available, GError **error);
   void (*free) (Backend *backend);
+  /* (nullable) A whole object, without reading it into memory where that is possible; like get
+   * otherwise. Only for objects that are read in small pieces all over (index tables). */
+  GBytes *(*map) (Backend *backend, const char *name, GError **error);
 } BackendOps;
 
 struct _Backend {

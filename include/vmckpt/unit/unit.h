@@ -66,11 +66,12 @@ typedef struct {
 /**
  * unit_restore_spec:
  *
- * The spec that @manifest would be restored with, adapted and held against this host (qemu_preflight),
- * before anything is started. Boot files that are not here as recorded are taken from the store.
+ * The spec that @manifest would be restored with, adapted and held against this host
+ * (qemu_preflight), before anything is started. Boot files that are not here as recorded are taken
+ * from the store.
  */
-GuestSpec *unit_restore_spec (Store *store, const Manifest *manifest,
-                              const RestoreOptions *options, GError **error);
+GuestSpec *unit_restore_spec (Store *store, const Manifest *manifest, const RestoreOptions *options,
+                              GError **error);
 
 /**
  * unit_restore:
@@ -81,5 +82,5 @@ GuestSpec *unit_restore_spec (Store *store, const Manifest *manifest,
  * On failure no process and no file is left.
  */
 gboolean unit_restore (Store *store, const Manifest *manifest, const GuestSpec *spec,
-                       const RestoreOptions *options, const UnitWatcher *watcher,
-                       QemuGuest *guest, double *phase_ms, GError **error);
+                       const RestoreOptions *options, const UnitWatcher *watcher, QemuGuest *guest,
+                       double *phase_ms, GError **error);

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "api-error.h"
+
+#include <vmckpt/drivers/guest-spec.h>
+#include <vmckpt/ram/stream-engine.h>
+#include <vmckpt/store/store.h>
+
+G_DEFINE_QUARK (vmckpt - api - error - quark, api_error)
+
+static const struct {
+  const char *name;
+  guint status;
+} kinds[API_KIND_COUNT] = {
+  [API_FAILED] = { "failed", 500 },
+  [API_CONFLICT] = { "conflict", 409 },
+  [API_USAGE] = { "usage", 400 },
+  [API_NOT_FOUND] = { "not-found", 404 },
+  [API_DAMAGED] = { "damaged", 422 },
+  [API_NOT_POSSIBLE] = { "not-possible", 501 },
+  [API_INTERRUPTED] = { "interrupted", 499 },
+};
+
+static ApiKind
+store_kind (int code)
+{
+  switch (code) {
+  case STORE_ERROR_NOT_FOUND:
+  case STORE_ERROR_AMBIGUOUS:
+    return API_NOT_FOUND;
+  case STORE_ERROR_DAMAGED:
+    return API_DAMAGED;
+  case STORE_ERROR_VERSION:
+    return API_NOT_POSSIBLE;
+  case STORE_ERROR_EXISTS:
+  case STORE_ERROR_CLAIMED:
+  case STORE_ERROR_IN_USE:
+    return API_CONFLICT;
+  default:
+    return API_FAILED;
+  }
+}
+
+static ApiKind
+driver_kind (int code)
+{
+  switch (code) {
+  case DRIVER_ERROR_INVALID:
+    return API_USAGE;
+  case DRIVER_ERROR_NOT_FOUND:
+  case DRIVER_ERROR_IMPOSSIBLE:
+    return API_NOT_POSSIBLE;
+  default:
+    return API_FAILED;
+  }
+}
+
+ApiKind
+api_error_kind (const GError *error)
+{
+  if (g_error_matches (error, G_IO_ERROR, G_IO_ERROR_CANCELLED))
+    return API_INTERRUPTED;
+  if (g_error_matches (error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT))
+    return API_USAGE;
+  if (error->domain == API_ERROR)
+    return error->code;
+  if (error->domain == STORE_ERROR)
+    return store_kind (error->code);
+  if (error->domain == DRIVER_ERROR)
+    return driver_kind (error->code);
+  if (g_error_matches (error, RAM_ERROR, RAM_ERROR_IMPOSSIBLE))
+    return API_NOT_POSSIBLE;
+  return API_FAILED;
+}
+
+const char *
+api_kind_name (ApiKind kind)
+{
+  return kinds[kind].name;
+}
+
+guint
+api_kind_status (ApiKind kind)
+{
+  return kinds[kind].status;
+}

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* A guest's serial port over a WebSocket: binary messages are bytes both ways. */
+#pragma once
+
+#include "router.h"
+
+/* Serves /v1/guests/NAME/console on @server. */
+void console_attach (SoupServer *server, Daemon *daemon);
+
+/* What a plain GET of that path gets; a RawHandler. */
+void console_refuse (Daemon *daemon, SoupServerMessage *message, Request *request);

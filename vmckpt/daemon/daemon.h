@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What one vmckptd is made of. Built in main(), handed to every request; it outlives them all. */
+#pragma once
+
+#include "registry.h"
+#include "runtime.h"
+#include "stores.h"
+
+typedef struct {
+  Runtime *runtime;
+  Stores *stores;
+  Registry *registry;
+  GMainLoop *loop;
+  int calls; /* requests at work (atomic), for exiting when idle */
+} Daemon;

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "guest-memory.h"
+
+#include <vmckpt/util/json.h>
+
+#define MAX_FILE 65536
+#define MAX_CLAIMS 64
+
+GuestMemory *
+guest_memory_new (void)
+{
+  GuestMemory *memory = g_new0 (GuestMemory, 1);
+  memory->started_us = g_get_real_time();
+  memory->claims = g_ptr_array_new_with_free_func (g_free);
+  return memory;
+}
+
+void
+guest_memory_free (GuestMemory *memory)
+{
+  if (memory == NULL)
+    return;
+  g_free (memory->checkpoint);
+  g_ptr_array_unref (memory->claims);
+  g_free (memory);
+}
+
+void
+guest_memory_load (GuestMemory *memory, const char *directory)
+{
+  g_autofree char *path = g_build_filename (directory, GUEST_FILE_DAEMON, NULL);
+  g_autofree char *text = NULL;
+  gsize len;
+
+  if (!g_file_get_contents (path, &text, &len, NULL))
+    return;
+  g_autoptr (JsonObject) object = json_parse_bounded (text, len, MAX_FILE, 4, NULL);
+  if (object == NULL)
+    return;
+  g_free (memory->checkpoint);
+  memory->checkpoint = g_strdup (json_get_string_or (object, "checkpoint", NULL));
+  memory->paused = json_get_bool_or (object, "paused", FALSE);
+  memory->started_us = json_get_uint64_or (object, "started_us", memory->started_us);
+  JsonArray *claims = json_get_array (object, "claims", NULL);
+  for (guint i = 0; claims != NULL && i < json_array_get_length (claims); i++)
+    guest_memory_add_claim (memory, json_array_get_string_element (claims, i));
+}
+
+void
+guest_memory_save (const GuestMemory *memory, const char *directory)
+{
+  g_autofree char *path = g_build_filename (directory, GUEST_FILE_DAEMON, NULL);
+  g_autoptr (JsonObject) object = json_object_new();
+  g_autoptr (GError) error = NULL;
+  JsonArray *claims = json_array_new();
+
+  if (memory->checkpoint != NULL)
+    json_object_set_string_member (object, "checkpoint", memory->checkpoint);
+  json_object_set_boolean_member (object, "paused", memory->paused);
+  json_object_set_int_member (object, "started_us", memory->started_us);
+  for (guint i = 0; i < memory->claims->len; i++)
+    json_array_add_string_element (claims, g_ptr_array_index (memory->claims, i));
+  json_object_set_array_member (object, "claims", claims);
+  g_autofree char *text = json_to_pretty (object);
+  if (g_file_test (directory, G_FILE_TEST_IS_DIR) &&
+      !g_file_set_contents_full (path, text, -1, G_FILE_SET_CONTENTS_CONSISTENT, 0600, &error))
+    g_warning ("cannot remember guest state: %s", error->message);
+}
+
+GStrv
+guest_memory_claims (const GuestMemory *memory)
+{
+  g_autoptr (GStrvBuilder) builder = g_strv_builder_new();
+
+  for (guint i = 0; i < memory->claims->len; i++)
+    g_strv_builder_add (builder, g_ptr_array_index (memory->claims, i));
+  return g_strv_builder_end (builder);
+}
+
+void
+guest_memory_add_claim (GuestMemory *memory, const char *store_path)
+{
+  if (store_path == NULL || memory->claims->len >= MAX_CLAIMS ||
+      g_ptr_array_find_with_equal_func (memory->claims, store_path, g_str_equal, NULL))
+    return;
+  g_ptr_array_add (memory->claims, g_strdup (store_path));
+}

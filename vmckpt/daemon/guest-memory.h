@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the daemon must still know about a guest after it was killed: daemon.json beside guest.json.
+ */
+#pragma once
+
+#include <gio/gio.h>
+
+#define GUEST_FILE_DAEMON "daemon.json"
+
+typedef struct {
+  char *checkpoint;  /* (nullable): id that the guest descends from */
+  gboolean paused;   /* on a user's wish */
+  gint64 started_us; /* when it was first seen here */
+  GPtrArray *claims; /* of char *: store paths in which the guest is claimed */
+} GuestMemory;
+
+GuestMemory *guest_memory_new (void);
+void guest_memory_free (GuestMemory *memory);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (GuestMemory, guest_memory_free)
+
+/* Reads daemon.json; a missing or bad one leaves @memory as it is (a lost hint costs time, no more;
+ * a lost claim is recognised as dead by its process). */
+void guest_memory_load (GuestMemory *memory, const char *directory);
+
+/* Writes it atomically; a guest whose directory is gone is none to remember. */
+void guest_memory_save (const GuestMemory *memory, const char *directory);
+
+GStrv guest_memory_claims (const GuestMemory *memory);
+void guest_memory_add_claim (GuestMemory *memory, const char *store_path);

@@ -1,0 +1,441 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "guest.h"
+
+#include "api-error.h"
+#include "guest-memory.h"
+#include "main-call.h"
+
+#include <vmckpt/qmp/commands.h>
+#include <vmckpt/util/error.h>
+#include <vmckpt/util/json.h>
+
+struct _Guest {
+  gatomicrefcount refs;
+  GuestSpec *spec;
+  char *directory;
+  char *host;
+  RunClock *clock;
+  /* Everything below is guarded by the lock. */
+  GMutex lock;
+  QemuGuest qemu;
+  ProcessId process;
+  GuestState state;
+  char *reason;
+  const char *work;
+  char *qemu_version;
+  GuestMemory *memory;
+  GuestExitFunc exit_func;
+  gpointer exit_data;
+};
+
+#define LOCK(guest)                                                                                \
+  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&(guest)->lock)
+
+Guest *
+guest_new (const Runtime *runtime, const GuestSpec *spec, GuestState state)
+{
+  Guest *guest = g_new0 (Guest, 1);
+
+  g_atomic_ref_count_init (&guest->refs);
+  g_mutex_init (&guest->lock);
+  guest->spec = guest_spec_copy (spec);
+  guest->directory = runtime_guest_directory (runtime, spec->name);
+  guest->host = g_strdup (runtime->host);
+  guest->clock = run_clock_new();
+  guest->state = state;
+  guest->memory = guest_memory_new();
+  return guest;
+}
+
+Guest *
+guest_ref (Guest *guest)
+{
+  g_atomic_ref_count_inc (&guest->refs);
+  return guest;
+}
+
+void
+guest_unref (Guest *guest)
+{
+  if (!g_atomic_ref_count_dec (&guest->refs))
+    return;
+  qemu_guest_clear (&guest->qemu);
+  guest_spec_free (guest->spec);
+  run_clock_free (guest->clock);
+  guest_memory_free (guest->memory);
+  g_free (guest->directory);
+  g_free (guest->host);
+  g_free (guest->reason);
+  g_free (guest->qemu_version);
+  g_mutex_clear (&guest->lock);
+  g_free (guest);
+}
+
+const char *
+guest_name (Guest *guest)
+{
+  return guest->spec->name;
+}
+
+const char *
+guest_uuid (Guest *guest)
+{
+  return guest->spec->uuid;
+}
+
+const char *
+guest_directory (Guest *guest)
+{
+  return guest->directory;
+}
+
+const GuestSpec *
+guest_spec (Guest *guest)
+{
+  return guest->spec;
+}
+
+GuestState
+guest_state (Guest *guest)
+{
+  LOCK (guest);
+  return guest->state;
+}
+
+ProcessId
+guest_process (Guest *guest)
+{
+  LOCK (guest);
+  return guest->process;
+}
+
+/* ---- What QEMU tells ---- */
+
+/* With the lock held. */
+static void
+set_state (Guest *guest, GuestState state, const char *reason)
+{
+  guest->state = state;
+  g_free (guest->reason);
+  guest->reason = g_strdup (reason);
+}
+
+static void
+on_event (QmpClient *monitor, const char *event, JsonObject *data, gint64 time_us,
+          gpointer user_data)
+{
+  Guest *guest = user_data;
+
+  if (event == NULL)
+    return; /* the monitor is lost: the keeper tells why */
+  run_clock_event (guest->clock, event, time_us);
+  LOCK (guest);
+  if (guest->state == GUEST_EXITED)
+    return;
+  if (g_str_equal (event, "STOP"))
+    set_state (guest, GUEST_PAUSED, NULL);
+  else if (g_str_equal (event, "RESUME"))
+    set_state (guest, GUEST_RUNNING, NULL);
+}
+
+/* On the main thread: the keeper is gone, so QEMU is, or the keeper was killed. */
+static gboolean
+on_keeper_gone (gpointer user_data)
+{
+  g_autoptr (Guest) guest = user_data;
+  KeeperState state = { 0 };
+  GuestExitFunc func;
+  gpointer data;
+
+  if (keeper_read_state (guest->directory, &state, NULL) && !state.exited &&
+      process_id_alive (state.qemu)) {
+    LOCK (guest);
+    set_state (guest, GUEST_UNRESPONSIVE, "its keeper was killed; looking for it again");
+    return G_SOURCE_REMOVE;
+  }
+  g_autofree char *reason = keeper_state_describe (&state);
+  {
+    LOCK (guest);
+    if (guest->state != GUEST_EXITED)
+      set_state (guest, GUEST_EXITED, reason);
+    if (guest->qemu.monitor != NULL)
+      qmp_client_close (guest->qemu.monitor);
+    func = guest->exit_func;
+    data = guest->exit_data;
+    guest->exit_func = NULL;
+  }
+  if (func != NULL)
+    func (guest, data);
+  return G_SOURCE_REMOVE;
+}
+
+/* On the main thread, which is the home of the monitors. */
+static void
+listen_to_qemu (gpointer user_data)
+{
+  Guest *guest = user_data;
+
+  qmp_client_set_event_func (guest->qemu.monitor, on_event, guest);
+  keeper_watch (guest->qemu.keeper, on_keeper_gone, guest_ref (guest));
+}
+
+/* Asks QEMU for its state, which no event told since nobody listened before. */
+static gboolean
+refresh_state (Guest *guest, GError **error)
+{
+  g_autofree char *status = qmp_query_status (guest->qemu.monitor, error);
+
+  if (status == NULL)
+    return FALSE;
+  LOCK (guest);
+  if (guest->state != GUEST_EXITED)
+    set_state (guest, g_str_equal (status, "running") ? GUEST_RUNNING : GUEST_PAUSED, NULL);
+  return TRUE;
+}
+
+gboolean
+guest_connect (Guest *guest, QemuGuest *qemu, GError **error)
+{
+  const QmpGreeting *greeting = qmp_client_greeting (qemu->monitor);
+
+  {
+    LOCK (guest);
+    qemu_guest_clear (&guest->qemu);
+    guest->qemu = *qemu;
+    *qemu = (QemuGuest){ 0 };
+    guest->process = keeper_qemu (guest->qemu.keeper);
+    g_free (guest->qemu_version);
+    guest->qemu_version =
+        g_strdup_printf ("%u.%u.%u", greeting->major, greeting->minor, greeting->micro);
+  }
+  main_call (listen_to_qemu, guest);
+  if (!refresh_state (guest, error))
+    return FALSE;
+  LOCK (guest);
+  guest_memory_save (guest->memory, guest->directory);
+  return TRUE;
+}
+
+void
+guest_find_again (Guest *guest)
+{
+  g_auto (QemuGuest) qemu = { 0 };
+  g_autoptr (GError) error = NULL;
+  KeeperState state = { 0 };
+
+  guest_memory_load (guest->memory, guest->directory);
+  if (qemu_attach (guest->directory, &qemu, &error) && guest_connect (guest, &qemu, &error))
+    return;
+  if (keeper_read_state (guest->directory, &state, NULL) && !state.exited &&
+      process_id_alive (state.qemu)) {
+    LOCK (guest);
+    guest->process = state.qemu;
+    set_state (guest, GUEST_UNRESPONSIVE, error->message);
+    return;
+  }
+  g_autofree char *reason = keeper_state_describe (&state);
+  LOCK (guest);
+  set_state (guest, GUEST_EXITED, reason);
+}
+
+void
+guest_set_exit_func (Guest *guest, GuestExitFunc func, gpointer user_data)
+{
+  LOCK (guest);
+  guest->exit_func = func;
+  guest->exit_data = user_data;
+}
+
+/* ---- What users ask for ---- */
+
+static const char *const state_names[] = {
+  [GUEST_STARTING] = "starting", [GUEST_RESTORING] = "restoring",
+  [GUEST_RUNNING] = "running",   [GUEST_PAUSED] = "paused",
+  [GUEST_EXITED] = "exited",     [GUEST_UNRESPONSIVE] = "unresponsive",
+};
+
+static void
+set_string_or_null (JsonObject *object, const char *member, const char *value)
+{
+  if (value != NULL)
+    json_object_set_string_member (object, member, value);
+  else
+    json_object_set_null_member (object, member);
+}
+
+JsonObject *
+guest_to_json (Guest *guest)
+{
+  JsonObject *object = json_object_new();
+  const GuestSpec *spec = guest->spec;
+  LOCK (guest);
+  gboolean here = guest->state == GUEST_RUNNING || guest->state == GUEST_PAUSED;
+
+  json_object_set_string_member (object, "name", spec->name);
+  json_object_set_string_member (object, "uuid", spec->uuid);
+  json_object_set_string_member (
+      object, "state", here && guest->work != NULL ? "checkpointing" : state_names[guest->state]);
+  set_string_or_null (object, "reason", guest->reason);
+  json_object_set_int_member (object, "pid", guest->state == GUEST_EXITED ? 0 : guest->process.pid);
+  json_object_set_int_member (object, "ram_bytes", spec->ram_bytes);
+  json_object_set_int_member (object, "cpus", spec->cpus);
+  set_string_or_null (object, "machine", spec->machine);
+  set_string_or_null (object, "accel", spec->accel);
+  set_string_or_null (object, "qemu_version", guest->qemu_version);
+  json_object_set_int_member (object, "started_us", guest->memory->started_us);
+  set_string_or_null (object, "checkpoint", guest->memory->checkpoint);
+  set_string_or_null (object, "operation", guest->work);
+  return object;
+}
+
+/* The monitor with a reference of its own, or an error that says why there is none. */
+static QmpClient *
+get_monitor (Guest *guest, GError **error)
+{
+  LOCK (guest);
+
+  if ((guest->state == GUEST_RUNNING || guest->state == GUEST_PAUSED) &&
+      guest->qemu.monitor != NULL)
+    return qmp_client_ref (guest->qemu.monitor);
+  g_set_error (error, API_ERROR, guest->state == GUEST_UNRESPONSIVE ? API_FAILED : API_CONFLICT,
+               "guest %s is %s%s%s", guest->spec->name, state_names[guest->state],
+               guest->reason != NULL ? ": " : "", guest->reason != NULL ? guest->reason : "");
+  return NULL;
+}
+
+static void
+remember_paused (Guest *guest, gboolean paused)
+{
+  LOCK (guest);
+  guest->memory->paused = paused;
+  guest_memory_save (guest->memory, guest->directory);
+}
+
+gboolean
+guest_continue (Guest *guest, GError **error)
+{
+  g_autoptr (QmpClient) monitor = get_monitor (guest, error);
+
+  if (monitor == NULL || !qmp_cont (monitor, error))
+    return FALSE;
+  remember_paused (guest, FALSE);
+  return refresh_state (guest, error);
+}
+
+gboolean
+guest_pause (Guest *guest, GError **error)
+{
+  g_autoptr (QmpClient) monitor = get_monitor (guest, error);
+
+  if (monitor == NULL)
+    return FALSE;
+  remember_paused (guest, TRUE);
+  return qmp_stop (monitor, error) && refresh_state (guest, error);
+}
+
+gboolean
+guest_kill (Guest *guest, GError **error)
+{
+  g_autoptr (QmpClient) monitor = get_monitor (guest, NULL);
+
+  if (guest_state (guest) == GUEST_EXITED)
+    return TRUE;
+  if (!qemu_end (guest->directory, monitor, error))
+    return FALSE;
+  guest_set_exited (guest, "killed");
+  return TRUE;
+}
+
+void
+guest_set_exited (Guest *guest, const char *reason)
+{
+  LOCK (guest);
+  set_state (guest, GUEST_EXITED, reason);
+}
+
+gboolean
+guest_as_unit (Guest *guest, Unit *unit, GError **error)
+{
+  g_autoptr (QmpClient) monitor = get_monitor (guest, error);
+
+  if (monitor == NULL)
+    return FALSE;
+  LOCK (guest);
+  *unit = (Unit){ .spec = guest->spec,
+                  .directory = guest->directory,
+                  .host = guest->host,
+                  .monitor = guest->qemu.monitor,
+                  .keeper = guest->qemu.keeper,
+                  .clock = guest->clock };
+  return TRUE;
+}
+
+/* ---- What is remembered over a restart of the daemon ---- */
+
+char *
+guest_checkpoint (Guest *guest)
+{
+  LOCK (guest);
+  return g_strdup (guest->memory->checkpoint);
+}
+
+void
+guest_set_checkpoint (Guest *guest, const char *id)
+{
+  LOCK (guest);
+  g_free (guest->memory->checkpoint);
+  guest->memory->checkpoint = g_strdup (id);
+  guest_memory_save (guest->memory, guest->directory);
+}
+
+GStrv
+guest_claims (Guest *guest)
+{
+  LOCK (guest);
+  return guest_memory_claims (guest->memory);
+}
+
+void
+guest_add_claim (Guest *guest, const char *store_path)
+{
+  LOCK (guest);
+  guest_memory_add_claim (guest->memory, store_path);
+  guest_memory_save (guest->memory, guest->directory);
+}
+
+void
+guest_clear_claims (Guest *guest)
+{
+  LOCK (guest);
+  g_ptr_array_set_size (guest->memory->claims, 0);
+  guest_memory_save (guest->memory, guest->directory);
+}
+
+/* ---- Exclusive work ---- */
+
+GuestWork *
+guest_begin_work (Guest *guest, const char *what, GError **error)
+{
+  LOCK (guest);
+
+  if (guest->work != NULL) {
+    g_set_error (error, API_ERROR, API_CONFLICT, "guest %s is busy: %s is at work on it",
+                 guest->spec->name, guest->work);
+    return NULL;
+  }
+  guest->work = what;
+  GuestWork *work = g_new0 (GuestWork, 1);
+  work->guest = guest_ref (guest);
+  return work;
+}
+
+void
+guest_end_work (GuestWork *work)
+{
+  {
+    LOCK (work->guest);
+    work->guest->work = NULL;
+  }
+  guest_unref (work->guest);
+  g_free (work);
+}

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A guest of this host as the daemon knows it: its spec, its QEMU, its state by QEMU's events, what
+ * is at work on it, and what must be known again after a restart (daemon.json in its directory).
+ *
+ * Any thread, unless said otherwise.
+ */
+#pragma once
+
+#include "runtime.h"
+
+#include <vmckpt/drivers/qemu.h>
+#include <vmckpt/ram/run-clock.h>
+#include <vmckpt/unit/unit.h>
+
+typedef enum {
+  GUEST_STARTING,
+  GUEST_RESTORING,
+  GUEST_RUNNING,
+  GUEST_PAUSED,
+  GUEST_EXITED,
+  GUEST_UNRESPONSIVE, /* its QEMU lives, but its monitor does not answer */
+} GuestState;
+
+typedef struct _Guest Guest;
+
+/* A guest without a QEMU yet, in state @state. */
+Guest *guest_new (const Runtime *runtime, const GuestSpec *spec, GuestState state);
+Guest *guest_ref (Guest *guest);
+void guest_unref (Guest *guest);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (Guest, guest_unref)
+
+const char *guest_name (Guest *guest);
+const char *guest_uuid (Guest *guest);
+const char *guest_directory (Guest *guest);
+const GuestSpec *guest_spec (Guest *guest);
+GuestState guest_state (Guest *guest);
+ProcessId guest_process (Guest *guest);
+
+/* The API's object for it, newly allocated. */
+JsonObject *guest_to_json (Guest *guest);
+
+/**
+ * guest_connect:
+ * @qemu: (inout): emptied; the guest owns it from now on
+ *
+ * Gives the guest its QEMU and listens to it. Blocks until the listeners are set on the main
+ * thread; the state is then what QEMU says.
+ */
+gboolean guest_connect (Guest *guest, QemuGuest *qemu, GError **error);
+
+/**
+ * guest_find_again:
+ *
+ * For a guest directory that an earlier daemon left: fills state and reason from what is there — a
+ * QEMU that runs, one that does not answer, or one that is gone. Blocks.
+ */
+void guest_find_again (Guest *guest);
+
+/* Resumes or pauses the CPUs on a user's wish. */
+gboolean guest_continue (Guest *guest, GError **error);
+gboolean guest_pause (Guest *guest, GError **error);
+
+/* Ends QEMU and waits until it is gone. Works also while something is at work on the guest. */
+gboolean guest_kill (Guest *guest, GError **error);
+
+/* The guest has ended on purpose: listed as exited, with this reason, whatever its QEMU's end looks
+ * like. */
+void guest_set_exited (Guest *guest, const char *reason);
+
+/* The monitor, keeper and clock for a checkpoint; borrowed from @guest. API_CONFLICT or _FAILED if
+ * the guest is not there to be checkpointed. */
+gboolean guest_as_unit (Guest *guest, Unit *unit, GError **error);
+
+/* The checkpoint that the guest descends from: its newest, or the one it was restored from. */
+char *guest_checkpoint (Guest *guest);
+void guest_set_checkpoint (Guest *guest, const char *id);
+
+/* Stores in which this guest is claimed. */
+GStrv guest_claims (Guest *guest);
+void guest_add_claim (Guest *guest, const char *store_path);
+void guest_clear_claims (Guest *guest);
+
+/* Called once, on the main thread, when the guest's QEMU has gone. */
+typedef void (*GuestExitFunc) (Guest *guest, gpointer user_data);
+void guest_set_exit_func (Guest *guest, GuestExitFunc func, gpointer user_data);
+
+/* ---- Exclusive work ---- */
+
+/* Held while something is at work on a guest; two at a time are refused. */
+typedef struct {
+  Guest *guest;
+} GuestWork;
+
+/**
+ * guest_begin_work:
+ * @what: "checkpoint", "suspend", …; static
+ *
+ * Returns: NULL with API_CONFLICT that says what is at work already.
+ */
+GuestWork *guest_begin_work (Guest *guest, const char *what, GError **error);
+void guest_end_work (GuestWork *work);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (GuestWork, guest_end_work)

@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * vmckptd: serves one runtime directory. Guests do not die with it: started again, it finds them
+ * and goes on.
+ */
+#include "api-error.h"
+#include "console.h"
+#include "daemon.h"
+#include "router.h"
+
+#include <vmckpt/util/error.h>
+#include <vmckpt/util/fault.h>
+
+#include <glib-unix.h>
+#include <libsoup/soup.h>
+#include <signal.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <string.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+/* What the command line takes to mean "somebody else is serving, just connect". */
+#define EXIT_SERVED 75
+#define IDLE_CHECK_SECONDS 1
+
+typedef struct {
+  char *runtime;
+  int idle_exit; /* seconds without guests and calls; 0: never */
+  int ready_fd;
+  gboolean version;
+} Options;
+
+static void
+options_clear (Options *options)
+{
+  g_free (options->runtime);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Options, options_clear)
+
+static gboolean
+parse_options (int *argc, char ***argv, Options *options, GError **error)
+{
+  const GOptionEntry entries[] = {
+    { "runtime", 0, 0, G_OPTION_ARG_FILENAME, &options->runtime, "Runtime directory", "DIR" },
+    { "idle-exit", 0, 0, G_OPTION_ARG_INT, &options->idle_exit,
+      "Exit after SECONDS without guests and calls", "SECONDS" },
+    { "ready-fd", 0, 0, G_OPTION_ARG_INT, &options->ready_fd,
+      "Write 'ready' to descriptor FD when serving", "FD" },
+    { "version", 0, 0, G_OPTION_ARG_NONE, &options->version, "Print the version", NULL },
+    { NULL },
+  };
+  g_autoptr (GOptionContext) context = g_option_context_new ("- the vmckpt daemon");
+
+  g_option_context_add_main_entries (context, entries, NULL);
+  if (!g_option_context_parse (context, argc, argv, error))
+    return FALSE;
+  if (*argc > 1) {
+    g_set_error (error, API_ERROR, API_USAGE, "unexpected argument '%s'", (*argv)[1]);
+    return FALSE;
+  }
+  if (options->runtime == NULL)
+    options->runtime = g_strdup (g_getenv ("VMCKPT_RUNTIME"));
+  if (options->runtime == NULL)
+    options->runtime = geteuid() == 0 ? g_strdup ("/run/vmckpt")
+                                      : g_build_filename (g_get_user_runtime_dir(), "vmckpt", NULL);
+  return TRUE;
+}
+
+/* The API's socket: systemd's, if it activated us, else one of our own. */
+static gboolean
+serve (SoupServer *server, const Runtime *runtime, GError **error)
+{
+  g_auto (AutoFd) fd = sd_listen_fds (1) == 1 ? SD_LISTEN_FDS_START : -1;
+
+  if (fd < 0)
+    fd = fd_listen_unix (runtime->socket, error);
+  if (fd < 0)
+    return FALSE;
+  g_autoptr (GSocket) socket = g_socket_new_from_fd (fd, error);
+  if (socket == NULL)
+    return FALSE;
+  fd_steal (&fd);
+  return soup_server_listen_socket (server, socket, 0, error);
+}
+
+static gboolean
+on_signal (gpointer loop)
+{
+  g_main_loop_quit (loop);
+  return G_SOURCE_CONTINUE;
+}
+
+typedef struct {
+  Daemon *daemon;
+  int limit; /* seconds */
+  int idle;  /* seconds so far */
+} IdleWatch;
+
+static gboolean
+on_idle_check (gpointer user_data)
+{
+  IdleWatch *watch = user_data;
+  gboolean busy = g_atomic_int_get (&watch->daemon->calls) > 0 ||
+                  registry_count_alive (watch->daemon->registry) > 0;
+
+  watch->idle = busy ? 0 : watch->idle + IDLE_CHECK_SECONDS;
+  if (watch->idle >= watch->limit)
+    g_main_loop_quit (watch->daemon->loop);
+  return G_SOURCE_CONTINUE;
+}
+
+typedef struct {
+  Registry *registry;
+  int done; /* atomic */
+} Finding;
+
+static gpointer
+find_guests_thread (gpointer data)
+{
+  Finding *finding = data;
+
+  registry_find_guests (finding->registry);
+  g_atomic_int_set (&finding->done, TRUE);
+  g_main_context_wakeup (NULL);
+  return NULL;
+}
+
+/* Finding guests waits for QEMUs whose monitors are served by the main loop, so it is done on
+ * another thread while this one runs the loop. */
+static void
+find_guests (Registry *registry)
+{
+  Finding finding = { .registry = registry };
+  GThread *thread = g_thread_new ("find-guests", find_guests_thread, &finding);
+
+  while (!g_atomic_int_get (&finding.done))
+    g_main_context_iteration (NULL, TRUE);
+  g_thread_join (thread);
+}
+
+static void
+tell_ready (int ready_fd)
+{
+  g_auto (AutoFd) fd = ready_fd;
+
+  if (fd >= 0)
+    fd_write_full (fd, "ready\n", 6, NULL);
+  sd_notify (0, "READY=1");
+}
+
+static int
+run (const Options *options, GError **error)
+{
+  g_autoptr (Runtime) runtime = runtime_open (options->runtime, error);
+  if (runtime == NULL)
+    return g_error_matches (*error, API_ERROR, API_CONFLICT) ? EXIT_SERVED : 1;
+  g_autoptr (Stores) stores = stores_new();
+  g_autoptr (Registry) registry = registry_new (runtime, stores);
+  g_autoptr (GMainLoop) loop = g_main_loop_new (NULL, FALSE);
+  g_autoptr (SoupServer) server = soup_server_new ("server-header", "vmckptd", NULL);
+  Daemon daemon = { .runtime = runtime, .stores = stores, .registry = registry, .loop = loop };
+  IdleWatch idle = { .daemon = &daemon, .limit = options->idle_exit };
+
+  find_guests (registry);
+  router_attach (server, &daemon);
+  console_attach (server, &daemon);
+  if (!serve (server, runtime, error))
+    return 1;
+  g_unix_signal_add (SIGTERM, on_signal, loop);
+  g_unix_signal_add (SIGINT, on_signal, loop);
+  if (idle.limit > 0)
+    g_timeout_add_seconds (IDLE_CHECK_SECONDS, on_idle_check, &idle);
+  tell_ready (options->ready_fd);
+  g_main_loop_run (loop);
+  sd_notify (0, "STOPPING=1");
+  soup_server_disconnect (server);
+  unlink (runtime->socket);
+  return 0;
+}
+
+int
+main (int argc, char **argv)
+{
+  g_auto (Options) options = { .ready_fd = -1 };
+  g_autoptr (GError) error = NULL;
+  int status = 2;
+
+  signal (SIGPIPE, SIG_IGN);
+  if (parse_options (&argc, &argv, &options, &error) && fault_check_environment (&error)) {
+    if (options.version) {
+      printf ("vmckptd " VMCKPT_VERSION "\n");
+      return 0;
+    }
+    status = sodium_init() < 0 ? 1 : run (&options, &error);
+  }
+  if (error != NULL)
+    fprintf (stderr, "vmckptd: %s\n", error->message);
+  return status;
+}

@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "registry.h"
+
+#include "api-error.h"
+#include "claims.h"
+#include "guest-memory.h"
+
+#include <glib/gstdio.h>
+
+#define FIND_AGAIN_SECONDS 3
+
+struct _Registry {
+  const Runtime *runtime;
+  Stores *stores;
+  GMutex lock;
+  GHashTable *guests; /* name → Guest */
+  guint retry;
+};
+
+#define LOCK(registry)                                                                             \
+  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&(registry)->lock)
+
+static gboolean retry_unresponsive (gpointer user_data);
+
+Registry *
+registry_new (const Runtime *runtime, Stores *stores)
+{
+  Registry *registry = g_new0 (Registry, 1);
+
+  registry->runtime = runtime;
+  registry->stores = stores;
+  g_mutex_init (&registry->lock);
+  registry->guests =
+      g_hash_table_new_full (g_str_hash, g_str_equal, NULL, (GDestroyNotify)guest_unref);
+  registry->retry = g_timeout_add_seconds (FIND_AGAIN_SECONDS, retry_unresponsive, registry);
+  return registry;
+}
+
+void
+registry_free (Registry *registry)
+{
+  if (registry == NULL)
+    return;
+  g_source_remove (registry->retry);
+  g_hash_table_unref (registry->guests);
+  g_mutex_clear (&registry->lock);
+  g_free (registry);
+}
+
+/* A guest that ended by itself gives up its claims, so that it may be restored elsewhere. */
+static void
+on_guest_exit (Guest *guest, gpointer user_data)
+{
+  Registry *registry = user_data;
+  claims_release_later (guest, registry->runtime, registry->stores);
+}
+
+/* With the lock held. */
+static void
+insert (Registry *registry, Guest *guest)
+{
+  guest_set_exit_func (guest, on_guest_exit, registry);
+  g_hash_table_replace (registry->guests, (char *)guest_name (guest), guest_ref (guest));
+}
+
+/* ---- Guests of an earlier daemon ---- */
+
+/* A guest that ended while no daemon was there. One that was never put into service — a start or
+ * restore that its daemon did not live to finish — leaves nothing. */
+static void
+settle_exited (Registry *registry, Guest *guest)
+{
+  g_autofree char *memory = g_build_filename (guest_directory (guest), GUEST_FILE_DAEMON, NULL);
+
+  if (g_file_test (memory, G_FILE_TEST_EXISTS))
+    claims_release_later (guest, registry->runtime, registry->stores);
+  else
+    registry_remove (registry, guest);
+}
+
+static gpointer
+find_thread (gpointer data)
+{
+  guest_find_again (data);
+  return NULL;
+}
+
+void
+registry_find_guests (Registry *registry)
+{
+  g_autoptr (GDir) dir = g_dir_open (registry->runtime->guests, 0, NULL);
+  g_autoptr (GPtrArray) threads = g_ptr_array_new();
+  const char *name;
+
+  while (dir != NULL && (name = g_dir_read_name (dir)) != NULL) {
+    g_autofree char *directory = runtime_guest_directory (registry->runtime, name);
+    g_autoptr (GuestSpec) spec = qemu_read_spec (directory, NULL);
+    if (spec == NULL || g_strcmp0 (spec->name, name) != 0) {
+      g_message ("%s does not describe a guest; left alone", directory);
+      continue;
+    }
+    g_autoptr (Guest) guest = guest_new (registry->runtime, spec, GUEST_UNRESPONSIVE);
+    {
+      LOCK (registry);
+      insert (registry, guest);
+    }
+    g_ptr_array_add (threads, g_thread_new ("find-guest", find_thread, guest));
+  }
+  for (guint i = 0; i < threads->len; i++)
+    g_thread_join (g_ptr_array_index (threads, i));
+  g_autoptr (GPtrArray) guests = registry_list (registry);
+  for (guint i = 0; i < guests->len; i++)
+    if (guest_state (g_ptr_array_index (guests, i)) == GUEST_EXITED)
+      settle_exited (registry, g_ptr_array_index (guests, i));
+}
+
+static gpointer
+retry_thread (gpointer data)
+{
+  g_autoptr (Guest) guest = data;
+  g_autoptr (GuestWork) work = guest_begin_work (guest, "finding it again", NULL);
+
+  if (work != NULL)
+    guest_find_again (guest);
+  return NULL;
+}
+
+static gboolean
+retry_unresponsive (gpointer user_data)
+{
+  g_autoptr (GPtrArray) guests = registry_list (user_data);
+
+  for (guint i = 0; i < guests->len; i++) {
+    Guest *guest = g_ptr_array_index (guests, i);
+    if (guest_state (guest) == GUEST_UNRESPONSIVE)
+      g_thread_unref (g_thread_new ("find-guest", retry_thread, guest_ref (guest)));
+  }
+  return G_SOURCE_CONTINUE;
+}
+
+/* ---- Names ---- */
+
+/* With the lock held: another guest, not exited, that has the name or the identity. */
+static Guest *
+find_rival (Registry *registry, const GuestSpec *spec)
+{
+  GHashTableIter iter;
+  Guest *guest;
+
+  g_hash_table_iter_init (&iter, registry->guests);
+  while (g_hash_table_iter_next (&iter, NULL, (gpointer *)&guest))
+    if (guest_state (guest) != GUEST_EXITED && (g_strcmp0 (guest_name (guest), spec->name) == 0 ||
+                                                g_strcmp0 (guest_uuid (guest), spec->uuid) == 0))
+      return guest;
+  return NULL;
+}
+
+Guest *
+registry_add (Registry *registry, const GuestSpec *spec, GuestState state, GError **error)
+{
+  g_autoptr (Guest) guest = guest_new (registry->runtime, spec, state);
+  LOCK (registry);
+  Guest *rival = find_rival (registry, spec);
+
+  if (rival != NULL) {
+    gboolean same_name = g_str_equal (guest_name (rival), spec->name);
+    g_set_error (error, API_ERROR, API_CONFLICT,
+                 same_name ? "a guest named %s is here already: kill it, or choose another name"
+                           : "this guest is here already, under the name %s",
+                 guest_name (rival));
+    return NULL;
+  }
+  if (g_hash_table_remove (registry->guests, spec->name))
+    qemu_remove_directory (guest_directory (guest));
+  insert (registry, guest);
+  return g_steal_pointer (&guest);
+}
+
+/* With the lock held. */
+static gboolean
+boot_file_needed (Registry *registry, const char *path)
+{
+  GHashTableIter iter;
+  Guest *guest;
+
+  g_hash_table_iter_init (&iter, registry->guests);
+  while (g_hash_table_iter_next (&iter, NULL, (gpointer *)&guest))
+    if (g_strcmp0 (guest_spec (guest)->kernel, path) == 0 ||
+        g_strcmp0 (guest_spec (guest)->initrd, path) == 0)
+      return TRUE;
+  return FALSE;
+}
+
+static void
+remove_boot_file (Registry *registry, const char *path)
+{
+  if (path == NULL || boot_file_needed (registry, path))
+    return;
+  g_autofree char *parent = g_path_get_dirname (path);
+  if (g_str_equal (parent, registry->runtime->files)) {
+    g_unlink (path);
+    g_rmdir (parent); /* only if it was the last one */
+  }
+}
+
+void
+registry_remove (Registry *registry, Guest *guest)
+{
+  g_autoptr (Guest) held = guest_ref (guest);
+  LOCK (registry);
+
+  if (g_hash_table_lookup (registry->guests, guest_name (guest)) == guest)
+    g_hash_table_remove (registry->guests, guest_name (guest));
+  qemu_remove_directory (guest_directory (guest));
+  remove_boot_file (registry, guest_spec (guest)->kernel);
+  remove_boot_file (registry, guest_spec (guest)->initrd);
+}
+
+Guest *
+registry_get (Registry *registry, const char *name, GError **error)
+{
+  LOCK (registry);
+  Guest *guest = g_hash_table_lookup (registry->guests, name);
+
+  if (guest != NULL)
+    return guest_ref (guest);
+  g_set_error (error, API_ERROR, API_NOT_FOUND, "no guest '%.64s' on this host", name);
+  return NULL;
+}
+
+Guest *
+registry_find_uuid (Registry *registry, const char *uuid)
+{
+  g_autoptr (GPtrArray) guests = registry_list (registry);
+
+  for (guint i = 0; i < guests->len; i++) {
+    Guest *guest = g_ptr_array_index (guests, i);
+    if (guest_state (guest) != GUEST_EXITED && g_strcmp0 (guest_uuid (guest), uuid) == 0)
+      return guest_ref (guest);
+  }
+  return NULL;
+}
+
+static int
+by_name (gconstpointer a, gconstpointer b)
+{
+  return strcmp (guest_name (*(Guest **)a), guest_name (*(Guest **)b));
+}
+
+GPtrArray *
+registry_list (Registry *registry)
+{
+  g_autoptr (GPtrArray) list = g_ptr_array_new_with_free_func ((GDestroyNotify)guest_unref);
+  GHashTableIter iter;
+  Guest *guest;
+  LOCK (registry);
+
+  g_hash_table_iter_init (&iter, registry->guests);
+  while (g_hash_table_iter_next (&iter, NULL, (gpointer *)&guest))
+    g_ptr_array_add (list, guest_ref (guest));
+  g_ptr_array_sort (list, by_name);
+  return g_steal_pointer (&list);
+}
+
+guint
+registry_count_alive (Registry *registry)
+{
+  g_autoptr (GPtrArray) guests = registry_list (registry);
+  guint alive = 0;
+
+  for (guint i = 0; i < guests->len; i++)
+    alive += guest_state (g_ptr_array_index (guests, i)) != GUEST_EXITED;
+  return alive;
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The guests of this host, by name. Any thread. */
+#pragma once
+
+#include "guest.h"
+#include "stores.h"
+
+typedef struct _Registry Registry;
+
+/* @runtime and @stores are borrowed and must outlive the registry. */
+Registry *registry_new (const Runtime *runtime, Stores *stores);
+void registry_free (Registry *registry);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (Registry, registry_free)
+
+/**
+ * registry_find_guests:
+ *
+ * Finds the guests that an earlier daemon left in the runtime directory, all at the same time, and
+ * waits until each is found or known to be gone. Later, guests that do not answer are tried again
+ * every few seconds.
+ */
+void registry_find_guests (Registry *registry);
+
+/**
+ * registry_add:
+ * @spec: completed
+ *
+ * Reserves a name. The entry of a guest that exited is replaced and its directory removed.
+ *
+ * Returns: (transfer full): the new guest; API_CONFLICT if the name, or the guest's uuid, is in
+ * use.
+ */
+Guest *registry_add (Registry *registry, const GuestSpec *spec, GuestState state, GError **error);
+
+/* Takes a guest out, with its directory and the boot files that nobody else needs. */
+void registry_remove (Registry *registry, Guest *guest);
+
+/* (transfer full): the guest, or NULL with API_NOT_FOUND. */
+Guest *registry_get (Registry *registry, const char *name, GError **error);
+
+/* (transfer full): the guest with that uuid that is not exited, or NULL. */
+Guest *registry_find_uuid (Registry *registry, const char *uuid);
+
+/* (transfer full) (element-type Guest): all, by name. */
+GPtrArray *registry_list (Registry *registry);
+
+/* How many guests have a QEMU. */
+guint registry_count_alive (Registry *registry);

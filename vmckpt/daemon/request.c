@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "request.h"
+
+#include "api-error.h"
+
+#include <vmckpt/util/json.h>
+
+void
+request_free (Request *request)
+{
+  if (request == NULL)
+    return;
+  for (guint i = 0; i < REQUEST_MAX_PARAMS; i++)
+    g_free (request->params[i]);
+  g_clear_pointer (&request->query, g_hash_table_unref);
+  g_clear_pointer (&request->body, json_object_unref);
+  g_clear_object (&request->cancellable);
+  g_free (request);
+}
+
+gboolean
+request_parse_body (Request *request, GBytes *body, GError **error)
+{
+  g_autoptr (GError) cause = NULL;
+  gsize len;
+  const char *text = g_bytes_get_data (body, &len);
+
+  request->body = len == 0
+                      ? json_object_new()
+                      : json_parse_bounded (text, len, REQUEST_MAX_BODY, REQUEST_MAX_DEPTH, &cause);
+  if (request->body != NULL)
+    return TRUE;
+  g_set_error (error, API_ERROR, API_USAGE, "the request's body: %s", cause->message);
+  return FALSE;
+}
+
+gboolean
+request_expect (Request *request, GError **error, ...)
+{
+  g_autoptr (GHashTable) known = g_hash_table_new (g_str_hash, g_str_equal);
+  g_autoptr (GList) members = json_object_get_members (request->body);
+  const char *name;
+  va_list names;
+
+  va_start (names, error);
+  while ((name = va_arg (names, const char *)) != NULL)
+    g_hash_table_add (known, (char *)name);
+  va_end (names);
+  for (GList *member = members; member != NULL; member = member->next) {
+    if (g_hash_table_contains (known, member->data))
+      continue;
+    g_set_error (error, API_ERROR, API_USAGE, "this call has no member '%.64s'",
+                 (const char *)member->data);
+    return FALSE;
+  }
+  return TRUE;
+}
+
+/* TRUE if @member is absent or null. */
+static gboolean
+is_absent (Request *request, const char *member)
+{
+  JsonNode *node = json_object_get_member (request->body, member);
+  return node == NULL || JSON_NODE_HOLDS_NULL (node);
+}
+
+static gboolean
+usage (GError **error, GError *cause)
+{
+  g_set_error_literal (error, API_ERROR, API_USAGE, cause->message);
+  g_error_free (cause);
+  return FALSE;
+}
+
+gboolean
+request_string (Request *request, const char *member, const char **value, GError **error)
+{
+  GError *cause = NULL;
+
+  if (is_absent (request, member))
+    return TRUE;
+  *value = json_get_string (request->body, member, &cause);
+  return *value != NULL || usage (error, cause);
+}
+
+gboolean
+request_bool (Request *request, const char *member, gboolean *value, GError **error)
+{
+  GError *cause = NULL;
+
+  return is_absent (request, member) || json_get_bool (request->body, member, value, &cause) ||
+         usage (error, cause);
+}
+
+const char *
+request_query (Request *request, const char *name)
+{
+  return request->query != NULL ? g_hash_table_lookup (request->query, name) : NULL;
+}
+
+gboolean
+request_query_bool (Request *request, const char *name)
+{
+  const char *value = request_query (request, name);
+  return value != NULL && (g_str_equal (value, "true") || g_str_equal (value, "1"));
+}
+
+const char *
+request_store_path (Request *request, GError **error)
+{
+  const char *path = request_query (request, "store");
+
+  if (path != NULL && g_path_is_absolute (path))
+    return path;
+  g_set_error (error, API_ERROR, API_USAGE,
+               path == NULL ? "this call needs ?store=DIRECTORY"
+                            : "?store= must be an absolute directory");
+  return NULL;
+}
+
+Store *
+request_store (Request *request, GError **error)
+{
+  const char *path = request_store_path (request, error);
+  return path != NULL ? stores_get (request->daemon->stores, path, error) : NULL;
+}
+
+gboolean
+request_choice (const char *what, const char *value, const char *const *choices, guint *index,
+                GError **error)
+{
+  for (*index = 0; choices[*index] != NULL; (*index)++)
+    if (g_str_equal (value, choices[*index]))
+      return TRUE;
+  g_autofree char *all = g_strjoinv ("', '", (char **)choices);
+  g_set_error (error, API_ERROR, API_USAGE, "%s '%.64s' is none of '%s'", what, value, all);
+  return FALSE;
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * One request: what the client said, bounded and checked, and who listens to the work. A handler
+ * gets it on a worker thread of its own, may block, and returns the result's object or an error.
+ */
+#pragma once
+
+#include "daemon.h"
+
+#include <json-glib/json-glib.h>
+#include <vmckpt/unit/unit.h>
+
+#define REQUEST_MAX_BODY (1u << 20)
+#define REQUEST_MAX_DEPTH 16
+#define REQUEST_MAX_PARAMS 2
+
+typedef struct {
+  Daemon *daemon;
+  char *params[REQUEST_MAX_PARAMS]; /* what the path's :placeholders stood for */
+  GHashTable *query;                /* (nullable) */
+  JsonObject *body;                 /* empty if there was none */
+  GCancellable *cancellable;        /* the client has gone */
+  Progress progress;
+  UnitWatcher watcher; /* the two above, for the flows */
+} Request;
+
+typedef JsonObject *(*RequestHandler) (Request *request, GError **error);
+
+void request_free (Request *request);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (Request, request_free)
+
+/* Parses @body into @request. API_USAGE. */
+gboolean request_parse_body (Request *request, GBytes *body, GError **error);
+
+/**
+ * request_expect:
+ * @...: names of the members that the body may have, then NULL
+ *
+ * Refuses any other member, so that a misspelt option is never ignored. API_USAGE.
+ */
+gboolean request_expect (Request *request, GError **error, ...) G_GNUC_NULL_TERMINATED;
+
+/* A member of the body: absent or null gives the default, another type is API_USAGE. */
+gboolean request_string (Request *request, const char *member, const char **value, GError **error);
+gboolean request_bool (Request *request, const char *member, gboolean *value, GError **error);
+
+/* A query parameter, or NULL. */
+const char *request_query (Request *request, const char *name);
+gboolean request_query_bool (Request *request, const char *name);
+
+/* The absolute path that ?store= gives, or NULL with API_USAGE. */
+const char *request_store_path (Request *request, GError **error);
+
+/* That store, open (transfer full). */
+Store *request_store (Request *request, GError **error);
+
+/* Parses text of a known set; API_USAGE names the choices. @choices: NULL-terminated. */
+gboolean request_choice (const char *what, const char *value, const char *const *choices,
+                         guint *index, GError **error);

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "router.h"
+
+#include "api-error.h"
+#include "call.h"
+
+#include <string.h>
+
+static const Route *const tables[] = { guest_routes, checkpoint_routes, store_routes };
+
+/* Matches the path's segments; parameters are unescaped into @params. */
+static gboolean
+match_path (const char *pattern, const char *path, char **params)
+{
+  g_auto (GStrv) want = g_strsplit (pattern, "/", -1);
+  g_auto (GStrv) have = g_strsplit (path, "/", 16);
+  guint n = 0;
+
+  if (g_strv_length (want) != g_strv_length (have))
+    return FALSE;
+  for (guint i = 0; want[i] != NULL; i++)
+    if (want[i][0] != ':' && !g_str_equal (want[i], have[i]))
+      return FALSE;
+  for (guint i = 0; want[i] != NULL; i++)
+    if (want[i][0] == ':' && (params[n++] = g_uri_unescape_string (have[i], "/")) == NULL)
+      return FALSE;
+  return TRUE;
+}
+
+static void
+clear_params (char **params)
+{
+  for (guint i = 0; i < REQUEST_MAX_PARAMS; i++)
+    g_clear_pointer (&params[i], g_free);
+}
+
+/* The route, with @params filled; NULL with *@path_known telling whether another method would do.
+ */
+static const Route *
+find_route (const char *method, const char *path, char **params, gboolean *path_known)
+{
+  *path_known = FALSE;
+  for (guint t = 0; t < G_N_ELEMENTS (tables); t++)
+    for (const Route *route = tables[t]; route->method != NULL; route++) {
+      if (match_path (route->path, path, params)) {
+        *path_known = TRUE;
+        if (g_str_equal (route->method, method))
+          return route;
+      }
+      clear_params (params);
+    }
+  return NULL;
+}
+
+static gboolean
+wants_stream (SoupServerMessage *message)
+{
+  const char *accept =
+      soup_message_headers_get_list (soup_server_message_get_request_headers (message), "Accept");
+  return accept != NULL && strstr (accept, "application/x-ndjson") != NULL;
+}
+
+static void
+refuse (SoupServerMessage *message, ApiKind kind, const char *text)
+{
+  g_autoptr (GError) error = g_error_new_literal (API_ERROR, kind, text);
+  call_refuse (message, error);
+}
+
+static void
+on_request (SoupServer *server, SoupServerMessage *message, const char *path, GHashTable *query,
+            gpointer user_data)
+{
+  const char *method = soup_server_message_get_method (message);
+  g_autoptr (Request) request = g_new0 (Request, 1);
+  g_autoptr (GBytes) body = NULL;
+  g_autoptr (GError) error = NULL;
+  gboolean path_known;
+
+  request->daemon = user_data;
+  const Route *route = find_route (method, path, request->params, &path_known);
+  if (route == NULL) {
+    refuse (message, path_known ? API_USAGE : API_NOT_FOUND,
+            path_known ? "this path has no such method" : "no such path; see docs/api.md");
+    return;
+  }
+  request->query = query != NULL ? g_hash_table_ref (query) : NULL;
+  body = soup_message_body_flatten (soup_server_message_get_request_body (message));
+  if (!request_parse_body (request, body, &error))
+    call_refuse (message, error);
+  else if (route->raw != NULL)
+    route->raw (user_data, message, request);
+  else
+    call_start (message, g_steal_pointer (&request), route->handler,
+                route->is_long && wants_stream (message));
+}
+
+/* A body beyond the bound is not collected: the request is refused when its headers are read. */
+static void
+on_got_headers (SoupServerMessage *message, gpointer user_data)
+{
+  SoupMessageHeaders *headers = soup_server_message_get_request_headers (message);
+
+  if (soup_message_headers_get_encoding (headers) == SOUP_ENCODING_CHUNKED ||
+      soup_message_headers_get_content_length (headers) > REQUEST_MAX_BODY)
+    refuse (message, API_USAGE, "the request's body must have a length, of at most 1 MiB");
+}
+
+static void
+on_request_started (SoupServer *server, SoupServerMessage *message, gpointer user_data)
+{
+  g_signal_connect (message, "got-headers", G_CALLBACK (on_got_headers), NULL);
+}
+
+void
+router_attach (SoupServer *server, Daemon *daemon)
+{
+  g_signal_connect (server, "request-started", G_CALLBACK (on_request_started), NULL);
+  soup_server_add_handler (server, NULL, on_request, daemon, NULL);
+}

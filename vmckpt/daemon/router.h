@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The table of routes (docs/api.md) and how a request finds its handler. */
+#pragma once
+
+#include "request.h"
+
+#include <libsoup/soup.h>
+
+/* Answers by itself on the main thread; for what is no JSON: logs and consoles. */
+typedef void (*RawHandler) (Daemon *daemon, SoupServerMessage *message, Request *request);
+
+typedef struct {
+  const char *method;
+  const char *path; /* "/v1/guests/:name": a segment with ':' is a parameter */
+  RequestHandler handler;
+  RawHandler raw;
+  gboolean is_long; /* streams progress to a client that wants it */
+} Route;
+
+/* The tables of routes-*.c, each ended by a route without a method. */
+extern const Route guest_routes[];
+extern const Route checkpoint_routes[];
+extern const Route store_routes[];
+
+/* Serves all routes on @server. */
+void router_attach (SoupServer *server, Daemon *daemon);

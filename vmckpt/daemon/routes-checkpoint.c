@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* /v1/checkpoints, /v1/suspended: what is in a store, and back to life. */
+#include "api-error.h"
+#include "checkpoint-json.h"
+#include "restore.h"
+#include "router.h"
+
+#include <vmckpt/store/claim.h>
+#include <vmckpt/store/maintain.h>
+#include <vmckpt/util/name.h>
+
+/* The store and the manifest that the request names; both (transfer full). */
+static gboolean
+find_checkpoint (Request *request, guint param, Store **store, Manifest **manifest, GError **error)
+{
+  if (*store == NULL)
+    *store = request_store (request, error);
+  *manifest = *store != NULL ? store_manifest_find (*store, request->params[param], error) : NULL;
+  return *manifest != NULL;
+}
+
+static JsonObject *
+list_checkpoints (Request *request, GError **error)
+{
+  g_autoptr (Store) store = request_store (request, error);
+  g_autoptr (GPtrArray) damaged = NULL;
+  g_autoptr (GPtrArray) manifests = NULL;
+
+  if (store == NULL)
+    return NULL;
+  manifests = store_manifest_list (store, request_query (request, "guest"), &damaged, error);
+  if (manifests == NULL)
+    return NULL;
+  JsonObject *result = json_object_new();
+  JsonArray *list = json_array_new(), *bad = json_array_new();
+  for (guint i = 0; i < manifests->len; i++)
+    json_array_add_object_element (list,
+                                   checkpoint_to_json (store, g_ptr_array_index (manifests, i)));
+  for (guint i = 0; damaged != NULL && i < damaged->len; i++)
+    json_array_add_string_element (bad, g_ptr_array_index (damaged, i));
+  json_object_set_array_member (result, "checkpoints", list);
+  json_object_set_array_member (result, "damaged", bad);
+  return result;
+}
+
+static JsonObject *
+show_checkpoint (Request *request, GError **error)
+{
+  g_autoptr (Store) store = NULL;
+  g_autoptr (Manifest) manifest = NULL;
+
+  if (!find_checkpoint (request, 0, &store, &manifest, error))
+    return NULL;
+  return checkpoint_to_json_full (store, manifest);
+}
+
+static JsonObject *
+diff_checkpoints (Request *request, GError **error)
+{
+  g_autoptr (Store) store = NULL;
+  g_autoptr (Manifest) a = NULL;
+  g_autoptr (Manifest) b = NULL;
+
+  if (!find_checkpoint (request, 0, &store, &a, error) ||
+      !find_checkpoint (request, 1, &store, &b, error))
+    return NULL;
+  return checkpoint_diff (store, a, b, error);
+}
+
+static guint64
+described_bytes (const Manifest *manifest)
+{
+  guint64 sum = 0;
+
+  for (guint i = 0; i < manifest->parts->len; i++)
+    sum += ((ManifestPart *)g_ptr_array_index (manifest->parts, i))->map.length;
+  return sum;
+}
+
+static JsonObject *
+verify_checkpoint (Request *request, GError **error)
+{
+  g_autoptr (Store) store = NULL;
+  g_autoptr (Manifest) manifest = NULL;
+
+  if (!request_expect (request, error, NULL) ||
+      !find_checkpoint (request, 0, &store, &manifest, error) ||
+      !store_verify (store, manifest, &request->progress, request->cancellable, error))
+    return NULL;
+  JsonObject *result = json_object_new();
+  json_object_set_string_member (result, "id", manifest->id);
+  json_object_set_int_member (result, "bytes", described_bytes (manifest));
+  return result;
+}
+
+static JsonObject *
+remove_checkpoint (Request *request, GError **error)
+{
+  g_autoptr (Store) store = NULL;
+  g_autoptr (Manifest) manifest = NULL;
+
+  if (!find_checkpoint (request, 0, &store, &manifest, error) ||
+      !store_manifest_remove (store, manifest->id, error))
+    return NULL;
+  JsonObject *result = json_object_new();
+  json_object_set_string_member (result, "id", manifest->id);
+  return result;
+}
+
+static JsonObject *
+tag_checkpoint (Request *request, GError **error)
+{
+  g_autoptr (Store) store = NULL;
+  g_autoptr (Manifest) manifest = NULL;
+  const char *tag = "";
+
+  if (!request_expect (request, error, "tag", NULL) ||
+      !request_string (request, "tag", &tag, error) || !name_check (tag, "tag", error) ||
+      !find_checkpoint (request, 0, &store, &manifest, error) ||
+      !store_tag_add (store, manifest->id, tag, error))
+    return NULL;
+  g_auto (GStrv) tags = store_tags (store, manifest, error);
+  if (tags == NULL)
+    return NULL;
+  JsonObject *result = json_object_new();
+  JsonArray *array = json_array_new();
+  for (guint i = 0; tags[i] != NULL; i++)
+    json_array_add_string_element (array, tags[i]);
+  json_object_set_string_member (result, "id", manifest->id);
+  json_object_set_array_member (result, "tags", array);
+  return result;
+}
+
+static JsonObject *
+restore (Request *request, GError **error)
+{
+  g_autoptr (Store) store = NULL;
+  g_autoptr (Manifest) manifest = NULL;
+  RestoreRequest wish = { 0 };
+
+  if (!request_expect (request, error, "as", "paused", "qemu", "accel", "take_over", NULL) ||
+      !request_string (request, "as", &wish.as, error) ||
+      !request_string (request, "qemu", &wish.qemu, error) ||
+      !request_string (request, "accel", &wish.accel, error) ||
+      !request_bool (request, "paused", &wish.paused, error) ||
+      !request_bool (request, "take_over", &wish.take_over, error) ||
+      !find_checkpoint (request, 0, &store, &manifest, error))
+    return NULL;
+  return restore_checkpoint (request, store, manifest, &wish, error);
+}
+
+/* TRUE if @manifest is the newest of its guest in @manifests, which are in order of time. */
+static gboolean
+is_newest (GPtrArray *manifests, guint index)
+{
+  const Manifest *manifest = g_ptr_array_index (manifests, index);
+
+  for (guint i = index + 1; i < manifests->len; i++) {
+    const Manifest *later = g_ptr_array_index (manifests, i);
+    if (g_strcmp0 (later->guest_uuid, manifest->guest_uuid) == 0)
+      return FALSE;
+  }
+  return TRUE;
+}
+
+/* TRUE if the guest runs here, or somebody else claims it. */
+static gboolean
+is_up (Request *request, Store *store, const Manifest *manifest)
+{
+  g_autoptr (Guest) here = registry_find_uuid (request->daemon->registry, manifest->guest_uuid);
+  g_autoptr (Claim) claim =
+      here == NULL ? store_claim_get (store, manifest->guest_uuid, NULL) : NULL;
+
+  if (here != NULL || claim == NULL)
+    return here != NULL;
+  return g_strcmp0 (claim->boot_id, request->daemon->runtime->boot_id) != 0 ||
+         process_id_alive (claim->process);
+}
+
+static JsonObject *
+list_suspended (Request *request, GError **error)
+{
+  g_autoptr (Store) store = request_store (request, error);
+  g_autoptr (GPtrArray) manifests =
+      store != NULL ? store_manifest_list (store, NULL, NULL, error) : NULL;
+
+  if (manifests == NULL)
+    return NULL;
+  JsonObject *result = json_object_new();
+  JsonArray *list = json_array_new();
+  for (guint i = 0; i < manifests->len; i++) {
+    const Manifest *manifest = g_ptr_array_index (manifests, i);
+    if (g_strcmp0 (manifest->mode, "suspend") != 0 || !is_newest (manifests, i) ||
+        is_up (request, store, manifest))
+      continue;
+    JsonObject *one = json_object_new();
+    json_object_set_string_member (one, "guest", manifest->guest);
+    json_object_set_string_member (one, "id", manifest->id);
+    json_object_set_int_member (one, "created_us", manifest->created_us);
+    json_array_add_object_element (list, one);
+  }
+  json_object_set_array_member (result, "guests", list);
+  return result;
+}
+
+const Route checkpoint_routes[] = {
+  { "GET", "/v1/checkpoints", list_checkpoints, NULL, FALSE },
+  { "GET", "/v1/checkpoints/:ref", show_checkpoint, NULL, FALSE },
+  { "DELETE", "/v1/checkpoints/:ref", remove_checkpoint, NULL, FALSE },
+  { "GET", "/v1/checkpoints/:ref/diff/:other", diff_checkpoints, NULL, FALSE },
+  { "POST", "/v1/checkpoints/:ref/verify", verify_checkpoint, NULL, TRUE },
+  { "POST", "/v1/checkpoints/:ref/tags", tag_checkpoint, NULL, FALSE },
+  { "POST", "/v1/checkpoints/:ref/restore", restore, NULL, TRUE },
+  { "GET", "/v1/suspended", list_suspended, NULL, FALSE },
+  { NULL },
+};

@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* /v1, /v1/doctor, /v1/guests: this host and its guests. */
+#include "api-error.h"
+#include "checkpoint-json.h"
+#include "claims.h"
+#include "console.h"
+#include "log.h"
+#include "restore.h"
+#include "router.h"
+
+#include <vmckpt/util/error.h>
+#include <vmckpt/util/name.h>
+
+#include <unistd.h>
+
+static JsonObject *
+show_daemon (Request *request, GError **error)
+{
+  Daemon *daemon = request->daemon;
+  JsonObject *result = json_object_new();
+
+  json_object_set_string_member (result, "name", "vmckptd");
+  json_object_set_string_member (result, "version", VMCKPT_VERSION);
+  json_object_set_int_member (result, "pid", getpid());
+  json_object_set_string_member (result, "runtime", daemon->runtime->path);
+  json_object_set_string_member (result, "host", daemon->runtime->host);
+  json_object_set_int_member (result, "guests", registry_count_alive (daemon->registry));
+  return result;
+}
+
+static JsonObject *
+doctor (Request *request, GError **error)
+{
+  JsonObject *result = json_object_new();
+
+  json_object_set_array_member (result, "checks", qemu_doctor (request_query (request, "qemu")));
+  return result;
+}
+
+static gboolean
+quit_loop (gpointer loop)
+{
+  g_main_loop_quit (loop);
+  return G_SOURCE_REMOVE;
+}
+
+static JsonObject *
+shut_down (Request *request, GError **error)
+{
+  /* At low priority: the answer goes out first. */
+  g_idle_add_full (G_PRIORITY_LOW, quit_loop, request->daemon->loop, NULL);
+  return json_object_new();
+}
+
+/* The guest that the path names. */
+static Guest *
+find_guest (Request *request, GError **error)
+{
+  return registry_get (request->daemon->registry, request->params[0], error);
+}
+
+static JsonObject *
+list_guests (Request *request, GError **error)
+{
+  g_autoptr (GPtrArray) guests = registry_list (request->daemon->registry);
+  JsonObject *result = json_object_new();
+  JsonArray *list = json_array_new();
+
+  for (guint i = 0; i < guests->len; i++)
+    json_array_add_object_element (list, guest_to_json (g_ptr_array_index (guests, i)));
+  json_object_set_array_member (result, "guests", list);
+  return result;
+}
+
+static JsonObject *
+show_guest (Request *request, GError **error)
+{
+  g_autoptr (Guest) guest = find_guest (request, error);
+  return guest != NULL ? guest_to_json (guest) : NULL;
+}
+
+/* ---- run and kill ---- */
+
+static gboolean
+bring_up (Request *request, Guest *guest, gboolean paused, GError **error)
+{
+  Daemon *daemon = request->daemon;
+  const char *store_path = request_query (request, "store");
+  g_autoptr (Store) store = NULL;
+  g_auto (QemuGuest) qemu = { 0 };
+
+  if (store_path != NULL &&
+      ((store = request_store (request, error)) == NULL ||
+       !claims_take (guest, daemon->runtime, store, store_path, FALSE, error)))
+    return FALSE;
+  if (!qemu_start (guest_spec (guest), guest_directory (guest), FALSE, &qemu, error) ||
+      !guest_connect (guest, &qemu, error) || (!paused && !guest_continue (guest, error)))
+    return FALSE;
+  return store == NULL || claims_take (guest, daemon->runtime, store, store_path, FALSE, error);
+}
+
+static JsonObject *
+run_guest (Request *request, GError **error)
+{
+  Daemon *daemon = request->daemon;
+  gboolean paused = FALSE;
+  g_autoptr (GuestSpec) spec = NULL;
+  g_autoptr (Guest) guest = NULL;
+
+  if (!request_expect (request, error, "name", "ram_bytes", "cpus", "kernel", "initrd", "append",
+                       "disks", "qemu", "accel", "machine", "cpu", "extra", "paused", NULL) ||
+      !request_bool (request, "paused", &paused, error) ||
+      (spec = guest_spec_from_json (request->body, error)) == NULL)
+    return NULL;
+  ERROR_PREFIX (error, "starting guest %s", spec->name);
+  if (!qemu_spec_complete (spec, error))
+    return NULL;
+  guest = registry_add (daemon->registry, spec, GUEST_STARTING, error);
+  if (guest == NULL)
+    return NULL;
+  if (!bring_up (request, guest, paused, error)) {
+    guest_kill (guest, NULL);
+    claims_release (guest, daemon->runtime, daemon->stores);
+    registry_remove (daemon->registry, guest);
+    return NULL;
+  }
+  return guest_to_json (guest);
+}
+
+static JsonObject *
+kill_guest (Request *request, GError **error)
+{
+  Daemon *daemon = request->daemon;
+  g_autoptr (Guest) guest = find_guest (request, error);
+
+  if (guest == NULL)
+    return NULL;
+  ERROR_PREFIX (error, "ending guest %s", guest_name (guest));
+  if (!guest_kill (guest, error))
+    return NULL;
+  claims_release (guest, daemon->runtime, daemon->stores);
+  registry_remove (daemon->registry, guest);
+  return json_object_new();
+}
+
+static JsonObject *
+pause_guest (Request *request, GError **error)
+{
+  g_autoptr (Guest) guest = find_guest (request, error);
+  g_autoptr (GuestWork) work = guest != NULL ? guest_begin_work (guest, "pause", error) : NULL;
+
+  return work != NULL && guest_pause (guest, error) ? guest_to_json (guest) : NULL;
+}
+
+static JsonObject *
+continue_guest (Request *request, GError **error)
+{
+  g_autoptr (Guest) guest = find_guest (request, error);
+  g_autoptr (GuestWork) work = guest != NULL ? guest_begin_work (guest, "continue", error) : NULL;
+
+  return work != NULL && guest_continue (guest, error) ? guest_to_json (guest) : NULL;
+}
+
+/* ---- checkpoint, suspend, resume ---- */
+
+/* The guest of the path is claimed in the request's store and checkpointed there. */
+static Manifest *
+take_checkpoint (Request *request, Guest *guest, CheckpointOptions *options, GError **error)
+{
+  Daemon *daemon = request->daemon;
+  g_autoptr (Store) store = request_store (request, error);
+  g_autofree char *parent = guest_checkpoint (guest);
+  Unit unit;
+
+  options->parent = parent;
+  if (store == NULL || (options->tag != NULL && !name_check (options->tag, "tag", error)) ||
+      !guest_as_unit (guest, &unit, error) ||
+      !claims_take (guest, daemon->runtime, store, request_query (request, "store"), FALSE, error))
+    return NULL;
+  g_autoptr (Manifest) manifest = unit_checkpoint (&unit, store, options, &request->watcher, error);
+  if (manifest != NULL)
+    guest_set_checkpoint (guest, manifest->id);
+  return g_steal_pointer (&manifest);
+}
+
+static JsonObject *
+checkpoint_guest (Request *request, GError **error)
+{
+  static const char *const modes[] = { "live", "stop", NULL };
+  static const char *const engines[] = { "stream", NULL };
+  const char *mode = "live", *engine = "stream";
+  CheckpointOptions options = { 0 };
+  guint index, engine_index;
+
+  if (!request_expect (request, error, "mode", "engine", "tag", "note", NULL) ||
+      !request_string (request, "mode", &mode, error) ||
+      !request_string (request, "engine", &engine, error) ||
+      !request_string (request, "tag", &options.tag, error) ||
+      !request_string (request, "note", &options.note, error) ||
+      !request_choice ("mode", mode, modes, &index, error) ||
+      !request_choice ("engine", engine, engines, &engine_index, error))
+    return NULL;
+  options.mode = index == 0 ? CHECKPOINT_LIVE : CHECKPOINT_STOP;
+  g_autoptr (Guest) guest = find_guest (request, error);
+  g_autoptr (GuestWork) work =
+      guest != NULL ? guest_begin_work (guest, "a checkpoint", error) : NULL;
+  g_autoptr (Manifest) manifest =
+      work != NULL ? take_checkpoint (request, guest, &options, error) : NULL;
+  return manifest != NULL ? checkpoint_report (manifest) : NULL;
+}
+
+static JsonObject *
+suspend_guest (Request *request, GError **error)
+{
+  Daemon *daemon = request->daemon;
+  CheckpointOptions options = { .mode = CHECKPOINT_SUSPEND };
+
+  if (!request_expect (request, error, "tag", "note", NULL) ||
+      !request_string (request, "tag", &options.tag, error) ||
+      !request_string (request, "note", &options.note, error))
+    return NULL;
+  g_autoptr (Guest) guest = find_guest (request, error);
+  g_autoptr (GuestWork) work = guest != NULL ? guest_begin_work (guest, "a suspend", error) : NULL;
+  g_autoptr (Manifest) manifest =
+      work != NULL ? take_checkpoint (request, guest, &options, error) : NULL;
+  if (manifest == NULL)
+    return NULL;
+  guest_set_exited (guest, "suspended");
+  claims_release (guest, daemon->runtime, daemon->stores);
+  return checkpoint_report (manifest);
+}
+
+/* A guest that is here: goes on if it was paused. */
+static JsonObject *
+resume_here (Guest *guest, GError **error)
+{
+  g_autoptr (GuestWork) work = NULL;
+
+  if (guest_state (guest) != GUEST_PAUSED) {
+    g_set_error (error, API_ERROR, API_CONFLICT, "guest %s is here already and not paused",
+                 guest_name (guest));
+    return NULL;
+  }
+  work = guest_begin_work (guest, "a resume", error);
+  if (work == NULL || !guest_continue (guest, error))
+    return NULL;
+  g_autofree char *checkpoint = guest_checkpoint (guest);
+  JsonObject *result = json_object_new();
+  json_object_set_string_member (result, "id", checkpoint != NULL ? checkpoint : "");
+  json_object_set_object_member (result, "guest", guest_to_json (guest));
+  return result;
+}
+
+static JsonObject *
+resume_guest (Request *request, GError **error)
+{
+  RestoreRequest wish = { 0 };
+  g_autoptr (Guest) here = find_guest (request, NULL);
+  g_autoptr (Store) store = NULL;
+  g_autoptr (Manifest) manifest = NULL;
+
+  if (!request_expect (request, error, "take_over", NULL) ||
+      !request_bool (request, "take_over", &wish.take_over, error))
+    return NULL;
+  if (here != NULL && guest_state (here) != GUEST_EXITED)
+    return resume_here (here, error);
+  store = request_store (request, error);
+  if (store == NULL || !name_check (request->params[0], "guest name", error) ||
+      (manifest = store_manifest_find (store, request->params[0], error)) == NULL)
+    return NULL;
+  if (g_strcmp0 (manifest->mode, "suspend") != 0) {
+    g_set_error (
+        error, API_ERROR, API_CONFLICT,
+        "guest %s is not suspended: its newest checkpoint %.12s was taken while it ran; to go "
+        "back to that one, restore it",
+        manifest->guest, manifest->id);
+    return NULL;
+  }
+  return restore_checkpoint (request, store, manifest, &wish, error);
+}
+
+const Route guest_routes[] = {
+  { "GET", "/v1", show_daemon, NULL, FALSE },
+  { "GET", "/v1/doctor", doctor, NULL, FALSE },
+  { "POST", "/v1/shutdown", shut_down, NULL, FALSE },
+  { "GET", "/v1/guests", list_guests, NULL, FALSE },
+  { "POST", "/v1/guests", run_guest, NULL, FALSE },
+  { "GET", "/v1/guests/:name", show_guest, NULL, FALSE },
+  { "DELETE", "/v1/guests/:name", kill_guest, NULL, FALSE },
+  { "GET", "/v1/guests/:name/log", NULL, log_serve, FALSE },
+  { "GET", "/v1/guests/:name/console", NULL, console_refuse, FALSE },
+  { "POST", "/v1/guests/:name/pause", pause_guest, NULL, FALSE },
+  { "POST", "/v1/guests/:name/continue", continue_guest, NULL, FALSE },
+  { "POST", "/v1/guests/:name/checkpoint", checkpoint_guest, NULL, TRUE },
+  { "POST", "/v1/guests/:name/suspend", suspend_guest, NULL, TRUE },
+  { "POST", "/v1/guests/:name/resume", resume_guest, NULL, TRUE },
+  { NULL },
+};

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "runtime.h"
+
+#include "api-error.h"
+
+#include <vmckpt/util/error.h>
+#include <vmckpt/util/process.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+void
+runtime_free (Runtime *runtime)
+{
+  if (runtime == NULL)
+    return;
+  g_free (runtime->path);
+  g_free (runtime->guests);
+  g_free (runtime->files);
+  g_free (runtime->socket);
+  g_free (runtime->host);
+  g_free (runtime->boot_id);
+  fd_close (&runtime->lock);
+  g_free (runtime);
+}
+
+static gboolean
+take_lock (Runtime *runtime, GError **error)
+{
+  g_autofree char *path = g_build_filename (runtime->path, "lock", NULL);
+
+  runtime->lock = open (path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+  if (runtime->lock < 0)
+    return fd_set_errno_error (error, "opening %s", path);
+  if (flock (runtime->lock, LOCK_EX | LOCK_NB) == 0)
+    return TRUE;
+  if (errno != EWOULDBLOCK)
+    return fd_set_errno_error (error, "locking %s", path);
+  g_set_error (error, API_ERROR, API_CONFLICT, "another vmckptd serves this directory");
+  return FALSE;
+}
+
+Runtime *
+runtime_open (const char *path, GError **error)
+{
+  ERROR_PREFIX (error, "runtime directory %s", path);
+  g_autoptr (Runtime) runtime = g_new0 (Runtime, 1);
+
+  runtime->lock = -1;
+  runtime->path = g_canonicalize_filename (path, NULL);
+  runtime->guests = g_build_filename (runtime->path, "guests", NULL);
+  runtime->files = g_build_filename (runtime->path, "files", NULL);
+  runtime->socket = g_build_filename (runtime->path, "api.sock", NULL);
+  runtime->host = g_strdup (g_get_host_name());
+  runtime->boot_id = process_boot_id();
+  if (g_mkdir_with_parents (runtime->path, 0700) < 0 ||
+      g_mkdir_with_parents (runtime->guests, 0700) < 0) {
+    fd_set_errno_error (error, "making it");
+    return NULL;
+  }
+  if (!take_lock (runtime, error))
+    return NULL;
+  return g_steal_pointer (&runtime);
+}
+
+char *
+runtime_guest_directory (const Runtime *runtime, const char *name)
+{
+  return g_build_filename (runtime->guests, name, NULL);
+}

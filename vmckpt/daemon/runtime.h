@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The runtime directory: one daemon's place, and so one "host".
+ *
+ *   RUNTIME/lock            held (flock) while a daemon serves this directory
+ *   RUNTIME/api.sock        the API
+ *   RUNTIME/vmckptd.log     standard error of a daemon that the command line started
+ *   RUNTIME/guests/NAME/    one per guest (vmckpt/keeper/keeper.h names the files)
+ *   RUNTIME/files/          boot files taken out of stores for restored guests
+ */
+#pragma once
+
+#include <gio/gio.h>
+
+#include <vmckpt/util/fd.h>
+
+typedef struct {
+  char *path;    /* absolute */
+  char *guests;  /* PATH/guests */
+  char *files;   /* PATH/files */
+  char *socket;  /* PATH/api.sock */
+  char *host;    /* host name */
+  char *boot_id; /* of this boot */
+  AutoFd lock;
+} Runtime;
+
+void runtime_free (Runtime *runtime);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (Runtime, runtime_free)
+
+/**
+ * runtime_open:
+ * @path: the directory, made with mode 0700 if absent
+ *
+ * Returns: NULL with @error; API_CONFLICT if another daemon serves it.
+ */
+Runtime *runtime_open (const char *path, GError **error);
+
+/* The directory of guest @name; newly allocated. */
+char *runtime_guest_directory (const Runtime *runtime, const char *name);

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "stores.h"
+
+#include <vmckpt/util/error.h>
+
+#include <sys/stat.h>
+
+/* The place of a store's format object when it was opened: another one is another store. */
+typedef struct {
+  Store *store;
+  dev_t device;
+  ino_t inode;
+} OpenStore;
+
+struct _Stores {
+  GMutex lock;
+  GHashTable *by_path; /* path → OpenStore */
+};
+
+static void
+open_store_free (OpenStore *open)
+{
+  store_unref (open->store);
+  g_free (open);
+}
+
+Stores *
+stores_new (void)
+{
+  Stores *stores = g_new0 (Stores, 1);
+  g_mutex_init (&stores->lock);
+  stores->by_path =
+      g_hash_table_new_full (g_str_hash, g_str_equal, g_free, (GDestroyNotify)open_store_free);
+  return stores;
+}
+
+void
+stores_free (Stores *stores)
+{
+  if (stores == NULL)
+    return;
+  g_hash_table_unref (stores->by_path);
+  g_mutex_clear (&stores->lock);
+  g_free (stores);
+}
+
+/* The open store, if it is still the one that lies at @path. */
+static Store *
+lookup (Stores *stores, const char *path, const struct stat *now)
+{
+  g_autoptr (GMutexLocker) locker = g_mutex_locker_new (&stores->lock);
+  OpenStore *open = g_hash_table_lookup (stores->by_path, path);
+
+  if (open == NULL)
+    return NULL;
+  if (open->device == now->st_dev && open->inode == now->st_ino)
+    return store_ref (open->store);
+  g_hash_table_remove (stores->by_path, path);
+  return NULL;
+}
+
+Store *
+stores_get (Stores *stores, const char *path, GError **error)
+{
+  ERROR_PREFIX (error, "store %s", path);
+  g_autofree char *format = g_build_filename (path, "format", NULL);
+  struct stat now = { 0 };
+  g_autoptr (Store) store = NULL;
+
+  if (stat (format, &now) == 0)
+    store = lookup (stores, path, &now);
+  if (store != NULL)
+    return g_steal_pointer (&store);
+  /* Opened without the lock: a store that hangs must not hold up the others. */
+  Backend *backend = backend_directory_open (path, FALSE, error);
+  store = backend != NULL ? store_open (backend, error) : NULL;
+  if (store == NULL)
+    return NULL;
+  OpenStore *open = g_new0 (OpenStore, 1);
+  *open = (OpenStore){ store_ref (store), now.st_dev, now.st_ino };
+  g_autoptr (GMutexLocker) locker = g_mutex_locker_new (&stores->lock);
+  g_hash_table_replace (stores->by_path, g_strdup (path), open);
+  return g_steal_pointer (&store);
+}
