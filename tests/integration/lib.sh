@@ -164,7 +164,7 @@ wait_log() {
 }
 
 log_has() {
-  tail -c "+$(($3 + 1))" "$(log_file "$1")" 2>/dev/null | grep -Eq -- "$2"
+  tail -c "+$(($3 + 1))" "$(log_file "$1")" 2>/dev/null | grep -aEq -- "$2"
 }
 
 log_size() {
@@ -177,7 +177,7 @@ witness_ok() {
   from=$(log_size "$1")
   # A line that was begun before now does not count.
   wait_log "$1" '^witness all ok [0-9]+.*' "${2:-$PATIENCE}" "$((from + 1))"
-  ! grep -E 'FAIL|Oops|BUG:|Kernel panic' "$(log_file "$1")" >"$T/bad" || fail "$1 has suffered: $(head -n 3 "$T/bad")"
+  ! grep -aE 'FAIL|Oops|BUG:|Kernel panic' "$(log_file "$1")" >"$T/bad" || fail "$1 has suffered: $(head -n 3 "$T/bad")"
 }
 
 # round NAME [first|last]: number of a round of reports in the log.

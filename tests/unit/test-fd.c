@@ -165,6 +165,49 @@ test_closed_peer (void)
   g_assert_cmpint (fd_receive (a, text, sizeof text, NULL, NULL), ==, 0);
 }
 
+/* One attempt never blocks; what was not taken is the caller's to send again. */
+static void
+test_send_some (void)
+{
+  g_auto (AutoFd) a = -1;
+  g_auto (AutoFd) b = -1;
+  g_auto (AutoFd) got = -1;
+  g_autofree char *much = g_strnfill (1 << 20, 'x');
+  gssize sent, total = 0;
+  char text[16];
+
+  make_pair (&a, &b);
+  g_assert_cmpint (fcntl (a, F_SETFL, O_NONBLOCK), ==, 0);
+  g_assert_cmpint (fd_send_some (a, "hello", 5, b), ==, 5);
+  g_assert_cmpint (fd_receive (b, text, sizeof text, &got, NULL), ==, 5);
+  g_assert_cmpint (got, >=, 0);
+  while ((sent = fd_send_some (a, much, 1 << 20, -1)) > 0)
+    total += sent;
+  g_assert_cmpint (errno, ==, EAGAIN);
+  g_assert_cmpint (total, >, 0);
+}
+
+static void
+test_connect_gives_up (void)
+{
+  g_autofree char *dir = g_dir_make_tmp ("vmckpt-test-XXXXXX", NULL);
+  g_autofree char *path = g_build_filename (dir, "sock", NULL);
+  g_autoptr (GError) error = NULL;
+  g_auto (AutoFd) listener = fd_listen_unix (path, NULL);
+  AutoFd waiting[3] = { -1, -1, -1 };
+
+  /* A queue of one that nobody takes from. */
+  g_assert_cmpint (listen (listener, 0), ==, 0);
+  for (gsize i = 0; i < G_N_ELEMENTS (waiting) && error == NULL; i++)
+    waiting[i] = fd_connect_unix_within (path, 10, &error);
+  g_assert_error (error, G_IO_ERROR, G_IO_ERROR_WOULD_BLOCK);
+  g_assert_cmpint (waiting[0], >=, 0);
+  for (gsize i = 0; i < G_N_ELEMENTS (waiting); i++)
+    fd_close (&waiting[i]);
+  g_unlink (path);
+  g_rmdir (dir);
+}
+
 static void
 test_listen_and_connect (void)
 {
@@ -214,6 +257,8 @@ main (int argc, char **argv)
   g_test_add_func ("/fd/pass-a-descriptor", test_pass_a_descriptor);
   g_test_add_func ("/fd/unwanted-descriptors-are-closed", test_unwanted_descriptors_are_closed);
   g_test_add_func ("/fd/closed-peer", test_closed_peer);
+  g_test_add_func ("/fd/send-some", test_send_some);
+  g_test_add_func ("/fd/connect-gives-up", test_connect_gives_up);
   g_test_add_func ("/fd/listen-and-connect", test_listen_and_connect);
   g_test_add_func ("/fd/long-socket-name", test_long_socket_name);
   return g_test_run();
