@@ -182,7 +182,7 @@ on_websocket (SoupServer *server, SoupServerMessage *message, const char *path,
 void
 console_attach (SoupServer *server, Daemon *daemon)
 {
-  static char *protocols[] = { "vmckpt-console", NULL };
+  char *protocols[] = { (char *)"vmckpt-console", NULL }; /* copied; the API merely lacks const */
   soup_server_add_websocket_handler (server, NULL, NULL, protocols, on_websocket, daemon, NULL);
 }
 
