@@ -13,9 +13,10 @@ parse (const char *text, GError **error)
 static void
 assert_refused (const char *text, gsize len, const char *why)
 {
+  g_autofree char *shown = g_strescape (text, NULL);
   g_autoptr (GError) error = NULL;
 
-  g_test_message ("%.40s", text);
+  g_test_message ("%.40s", shown);
   g_assert_null (json_parse_bounded (text, len, 1024, 4, &error));
   g_assert_error (error, G_IO_ERROR, G_IO_ERROR_INVALID_DATA);
   g_assert_nonnull (strstr (error->message, "not acceptable as JSON"));
