@@ -140,6 +140,16 @@ json_get_bool_or (JsonObject *object, const char *member, gboolean fallback)
   return json_get_bool (object, member, &value, NULL) ? value : fallback;
 }
 
+const char *
+json_array_string_or_null (JsonArray *array, guint index)
+{
+  JsonNode *node = json_array_get_element (array, index);
+
+  if (!JSON_NODE_HOLDS_VALUE (node) || json_node_get_value_type (node) != G_TYPE_STRING)
+    return NULL;
+  return json_node_get_string (node);
+}
+
 static char *
 to_text (JsonObject *object, gboolean pretty)
 {

@@ -43,7 +43,7 @@ guest_memory_load (GuestMemory *memory, const char *directory)
   memory->started_us = json_get_uint64_or (object, "started_us", memory->started_us);
   JsonArray *claims = json_get_array (object, "claims", NULL);
   for (guint i = 0; claims != NULL && i < json_array_get_length (claims); i++)
-    guest_memory_add_claim (memory, json_array_get_string_element (claims, i));
+    guest_memory_add_claim (memory, json_array_string_or_null (claims, i));
 }
 
 void
