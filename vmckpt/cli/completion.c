@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Completion scripts, made from the table of verbs so that they cannot fall behind it. */
+#include "cli-error.h"
+#include "verb.h"
+
+#include <string.h>
+
+/* Calls @func for each option of @options. */
+static void
+each_option (GString *text, const Verb *verb, const VerbOption *options,
+             void (*func) (GString *text, const Verb *verb, const VerbOption *option))
+{
+  for (; options != NULL && options->name != NULL; options++)
+    func (text, verb, options);
+}
+
+static gboolean
+takes_file (const VerbOption *option)
+{
+  return option->value != NULL &&
+         (g_str_has_prefix (option->value, "FILE") || g_str_equal (option->value, "PROGRAM") ||
+          g_str_equal (option->value, "DIR"));
+}
+
+/* The first words of the verbs, each once, then after @separator the next. */
+static void
+add_first_words (GString *text)
+{
+  for (const Verb *const *verb = verbs; *verb != NULL; verb++) {
+    if (strchr ((*verb)->name, ' ') == NULL)
+      g_string_append_printf (text, " %s", (*verb)->name);
+  }
+  g_string_append (text, " store");
+}
+
+static void
+add_bash_option (GString *text, const Verb *verb, const VerbOption *option)
+{
+  g_string_append_printf (text, " --%s%s", option->name, option->value != NULL ? "=" : "");
+}
+
+static char *
+bash_script (void)
+{
+  GString *text = g_string_new ("# bash completion for vmckpt; made by 'vmckpt completion bash'\n"
+                                "_vmckpt() {\n"
+                                "  local cur=$2 verb= word options=\"");
+
+  each_option (text, NULL, global_options, add_bash_option);
+  g_string_append (text, " --version\" verbs=\"");
+  add_first_words (text);
+  g_string_append (text, "\"\n"
+                         "  local i skip=\n"
+                         "  for ((i = 1; i < COMP_CWORD; i++)); do\n"
+                         "    word=${COMP_WORDS[i]}\n"
+                         "    if [[ $skip ]]; then skip=; continue; fi\n"
+                         "    case $word in\n"
+                         "    --store|--runtime) skip=1 ;;\n"
+                         "    -*|=) ;;\n"
+                         "    *) [[ -z $verb ]] && verb=$word || "
+                         "{ [[ $verb = store ]] && verb=\"store $word\"; } ;;\n"
+                         "    esac\n"
+                         "  done\n"
+                         "  case $verb in\n"
+                         "  '') options+=$verbs ;;\n"
+                         "  help) options+=$verbs ;;\n"
+                         "  completion) options+=\" bash zsh fish\" ;;\n"
+                         "  store) options+=\" init check gc stats\" ;;\n");
+  for (const Verb *const *verb = verbs; *verb != NULL; verb++) {
+    if ((*verb)->options == NULL)
+      continue;
+    g_string_append_printf (text, "  '%s') options+=\"", (*verb)->name);
+    each_option (text, *verb, (*verb)->options, add_bash_option);
+    g_string_append (text, "\" ;;\n");
+  }
+  g_string_append (text, "  esac\n"
+                         "  mapfile -t COMPREPLY < <(compgen -W \"$options\" -- \"$cur\")\n"
+                         "  [[ ${COMPREPLY[*]} = *= ]] && compopt -o nospace\n"
+                         "  return 0\n"
+                         "}\n"
+                         "complete -o default -F _vmckpt vmckpt\n");
+  return g_string_free (text, FALSE);
+}
+
+/* "verb1 verb2" of "verb2" is what must have been typed. */
+static void
+add_fish_option (GString *text, const Verb *verb, const VerbOption *option)
+{
+  g_string_append (text, "complete -c vmckpt");
+  if (verb != NULL) {
+    const char *second = strchr (verb->name, ' ');
+    g_string_append_printf (text, " -n '__fish_seen_subcommand_from %s'",
+                            second != NULL ? second + 1 : verb->name);
+  }
+  if (option->letter != 0)
+    g_string_append_printf (text, " -s %c", option->letter);
+  g_string_append_printf (text, " -l %s%s -d '%s'\n", option->name,
+                          option->value == NULL ? ""
+                          : takes_file (option) ? " -rF"
+                                                : " -x",
+                          option->help);
+}
+
+static char *
+fish_script (void)
+{
+  GString *text =
+      g_string_new ("# fish completion for vmckpt; made by 'vmckpt completion fish'\n"
+                    "complete -c vmckpt -f\n"
+                    "complete -c vmckpt -n __fish_use_subcommand -a store -d 'The store'\n"
+                    "complete -c vmckpt -n __fish_use_subcommand -l version -d 'Version'\n"
+                    "complete -c vmckpt -n '__fish_seen_subcommand_from completion' "
+                    "-a 'bash zsh fish'\n");
+
+  each_option (text, NULL, global_options, add_fish_option);
+  for (const Verb *const *verb = verbs; *verb != NULL; verb++) {
+    const char *second = strchr ((*verb)->name, ' ');
+    g_string_append_printf (text, "complete -c vmckpt -n %s -a %s -d '%s'\n",
+                            second != NULL ? "'__fish_seen_subcommand_from store'"
+                                           : "__fish_use_subcommand",
+                            second != NULL ? second + 1 : (*verb)->name, (*verb)->summary);
+    each_option (text, *verb, (*verb)->options, add_fish_option);
+  }
+  return g_string_free (text, FALSE);
+}
+
+static void
+add_zsh_option (GString *text, const Verb *verb, const VerbOption *option)
+{
+  g_string_append_printf (text, " '--%s%s[%s]%s'", option->name, option->value != NULL ? "=" : "",
+                          option->help,
+                          option->value == NULL ? ""
+                          : takes_file (option) ? ":file:_files"
+                                                : ":value:");
+}
+
+static char *
+zsh_script (void)
+{
+  GString *text = g_string_new ("#compdef vmckpt\n"
+                                "# zsh completion for vmckpt; made by 'vmckpt completion zsh'\n"
+                                "_vmckpt() {\n"
+                                "  local verb=${words[(r)[a-z]*,-1]}\n"
+                                "  local -a options\n"
+                                "  options=(");
+
+  each_option (text, NULL, global_options, add_zsh_option);
+  g_string_append (text, " '--version[show the version]')\n"
+                         "  verb=${${(@)words[2,CURRENT-1]:#-*}[1]}\n"
+                         "  [[ $verb = store ]] && "
+                         "verb=\"store ${${(@)words[2,CURRENT-1]:#-*}[2]}\"\n"
+                         "  case $verb in\n"
+                         "  ''|help) options+=('*:verb:(");
+  add_first_words (text);
+  g_string_append (text, ")') ;;\n"
+                         "  'completion') options+=('*:shell:(bash zsh fish)') ;;\n"
+                         "  'store ') options+=('*:action:(init check gc stats)') ;;\n");
+  for (const Verb *const *verb = verbs; *verb != NULL; verb++) {
+    if ((*verb)->options == NULL)
+      continue;
+    g_string_append_printf (text, "  '%s') options+=(", (*verb)->name);
+    each_option (text, *verb, (*verb)->options, add_zsh_option);
+    g_string_append (text, ") ;;\n");
+  }
+  g_string_append (text, "  esac\n"
+                         "  _arguments $options\n"
+                         "}\n"
+                         "_vmckpt \"$@\"\n");
+  return g_string_free (text, FALSE);
+}
+
+char *
+completion_script (const char *shell, GError **error)
+{
+  if (g_str_equal (shell, "bash"))
+    return bash_script();
+  if (g_str_equal (shell, "zsh"))
+    return zsh_script();
+  if (g_str_equal (shell, "fish"))
+    return fish_script();
+  g_set_error (error, CLI_ERROR, CLI_ERROR_USAGE,
+               "completion: no script for '%s'; there are bash, zsh and fish", shell);
+  return NULL;
+}

@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* vmckpt checkpoint, suspend: from a guest into the store. */
+#include "cli-error.h"
+#include "format.h"
+#include "verb.h"
+
+typedef struct {
+  gboolean live, stop;
+  char *engine, *tag, *note;
+} CheckpointValues;
+
+#define VALUE(member) G_STRUCT_OFFSET (CheckpointValues, member)
+static const VerbOption checkpoint_options[] = {
+  { "live", 0, G_OPTION_ARG_NONE, VALUE (live), NULL, "the guest runs on meanwhile (default)" },
+  { "stop", 0, G_OPTION_ARG_NONE, VALUE (stop), NULL, "the guest is paused meanwhile" },
+  { "engine", 0, G_OPTION_ARG_FILENAME, VALUE (engine), "NAME", "how RAM is captured: stream" },
+  { "tag", 0, G_OPTION_ARG_FILENAME, VALUE (tag), "TAG", "a name for the checkpoint" },
+  { "note", 0, G_OPTION_ARG_FILENAME, VALUE (note), "TEXT", "a remark kept with it" },
+  { NULL },
+};
+#undef VALUE
+
+typedef struct {
+  gboolean all;
+  char *tag, *note;
+} SuspendValues;
+
+#define VALUE(member) G_STRUCT_OFFSET (SuspendValues, member)
+static const VerbOption suspend_options[] = {
+  { "all", 0, G_OPTION_ARG_NONE, VALUE (all), NULL, "every guest of this host" },
+  { "tag", 0, G_OPTION_ARG_FILENAME, VALUE (tag), "TAG", "a name for the checkpoints" },
+  { "note", 0, G_OPTION_ARG_FILENAME, VALUE (note), "TEXT", "a remark kept with them" },
+  { NULL },
+};
+#undef VALUE
+
+static void
+print_report (Cli *cli, JsonObject *report, const char *what)
+{
+  if (cli->json) {
+    cli_print_json (cli, report);
+    return;
+  }
+  g_autofree char *id = format_id_member (report, "id");
+  g_autofree char *pause = format_ms_member (report, "pause_ms");
+  g_autofree char *wall = format_ms_member (report, "wall_ms");
+  g_autofree char *ram = format_size_member (report, "ram_bytes");
+  g_autofree char *fresh = format_size_member (report, "new_bytes");
+  g_autofree char *stored = format_size_member (report, "stored_bytes");
+  output_line (cli->out, id);
+  cli_say (cli, "%s in %s, paused for %s; %s of RAM, %s new, %s stored", what, wall, pause, ram,
+           fresh, stored);
+}
+
+static gboolean
+run_checkpoint (Cli *cli, const VerbCall *call, GError **error)
+{
+  const CheckpointValues *values = call->values;
+  const char *name = call->args[0];
+  g_autoptr (GString) path = cli_guest_path (name, "checkpoint");
+  g_autoptr (JsonObject) body = json_object_new();
+  g_autoptr (JsonObject) report = NULL;
+
+  if (values->live && values->stop) {
+    g_set_error_literal (error, CLI_ERROR, CLI_ERROR_USAGE,
+                         "checkpoint: --live and --stop exclude each other");
+    return FALSE;
+  }
+  if (!cli_add_store (cli, path, error))
+    return FALSE;
+  json_object_set_string_member (body, "mode", values->stop ? "stop" : "live");
+  cli_set_string (body, "engine", values->engine);
+  cli_set_string (body, "tag", values->tag);
+  cli_set_string (body, "note", values->note);
+  report = cli_call_long (cli, path, body, name, error);
+  if (report == NULL)
+    return FALSE;
+  g_autofree char *what = g_strdup_printf ("%s: checkpoint", name);
+  print_report (cli, report, what);
+  return TRUE;
+}
+
+const Verb verb_checkpoint = {
+  .name = "checkpoint",
+  .arguments = "NAME",
+  .summary = "Take a checkpoint of a guest and print its id",
+  .group = VERB_GROUP_CHECKPOINTS,
+  .options = checkpoint_options,
+  .values_size = sizeof (CheckpointValues),
+  .min_args = 1,
+  .max_args = 1,
+  .interrupted = "interrupted; the guest runs on",
+  .run = run_checkpoint,
+};
+
+static gboolean
+suspend_one (Cli *cli, const char *name, gpointer user_data, GError **error)
+{
+  const SuspendValues *values = user_data;
+  g_autoptr (GString) path = cli_guest_path (name, "suspend");
+  g_autoptr (JsonObject) body = json_object_new();
+  g_autoptr (JsonObject) report = NULL;
+
+  if (!cli_add_store (cli, path, error))
+    return FALSE;
+  cli_set_string (body, "tag", values->tag);
+  cli_set_string (body, "note", values->note);
+  report = cli_call_long (cli, path, body, name, error);
+  if (report == NULL)
+    return FALSE;
+  g_autofree char *what = g_strdup_printf ("%s: suspended", name);
+  print_report (cli, report, what);
+  return TRUE;
+}
+
+/* Names of the guests that have not exited. */
+static GStrv
+living_guests (Cli *cli, GError **error)
+{
+  g_autoptr (GString) path = api_path ("guests", NULL);
+  g_autoptr (JsonObject) answer = api_call (cli->api, "GET", path, NULL, error);
+  g_autoptr (GStrvBuilder) names = g_strv_builder_new();
+  g_autoptr (JsonArray) guests = NULL;
+
+  if (answer == NULL)
+    return NULL;
+  guests = cli_array (answer, "guests");
+  for (guint i = 0; i < json_array_get_length (guests); i++) {
+    g_autoptr (JsonObject) guest = cli_element (guests, i);
+    const char *name = json_get_string_or (guest, "name", NULL);
+    if (name != NULL && !g_str_equal (json_get_string_or (guest, "state", ""), "exited"))
+      g_strv_builder_add (names, name);
+  }
+  return g_strv_builder_end (names);
+}
+
+static gboolean
+run_suspend (Cli *cli, const VerbCall *call, GError **error)
+{
+  const SuspendValues *values = call->values;
+  g_auto (GStrv) all = NULL;
+
+  if (values->all == (call->n_args > 0)) {
+    g_set_error_literal (error, CLI_ERROR, CLI_ERROR_USAGE,
+                         "suspend: either the names of guests or --all");
+    return FALSE;
+  }
+  if (values->all && (all = living_guests (cli, error)) == NULL)
+    return FALSE;
+  return cli_for_each (cli, all != NULL ? all : call->args, suspend_one, (gpointer)values);
+}
+
+const Verb verb_suspend = {
+  .name = "suspend",
+  .arguments = "NAME… | --all",
+  .summary = "Checkpoint guests and power them off",
+  .details = "A guest is off only if its checkpoint exists. 'vmckpt resume' brings it back.",
+  .group = VERB_GROUP_CHECKPOINTS,
+  .options = suspend_options,
+  .values_size = sizeof (SuspendValues),
+  .max_args = G_MAXUINT,
+  .interrupted = "interrupted; the guest runs on",
+  .run = run_suspend,
+};

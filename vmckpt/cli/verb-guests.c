@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* vmckpt ps, kill, pause, continue: the guests of this host. */
+#include "format.h"
+#include "table.h"
+#include "verb.h"
+
+/* "exited (powered off)" */
+static char *
+state_text (JsonObject *guest)
+{
+  g_autofree char *state = format_text_member (guest, "state");
+  g_autofree char *reason = format_text_member (guest, "reason");
+
+  return g_str_equal (reason, "-") ? g_steal_pointer (&state)
+                                   : g_strdup_printf ("%s (%s)", state, reason);
+}
+
+static gboolean
+run_ps (Cli *cli, const VerbCall *call, GError **error)
+{
+  g_autoptr (GString) path = api_path ("guests", NULL);
+  g_autoptr (JsonObject) answer = api_call (cli->api, "GET", path, NULL, error);
+  g_autoptr (JsonArray) guests = NULL;
+  g_autoptr (Table) table = NULL;
+
+  if (answer == NULL)
+    return FALSE;
+  guests = cli_array (answer, "guests");
+  if (cli_print_json_list (cli, guests))
+    return TRUE;
+  table = table_new ("NAME", "STATE", ">RAM", ">CPUS", "ACCEL", "QEMU", ">PID", "STARTED",
+                     "CHECKPOINT", "OPERATION", NULL);
+  for (guint i = 0; i < json_array_get_length (guests); i++) {
+    g_autoptr (JsonObject) guest = cli_element (guests, i);
+    table_take (table, format_text_member (guest, "name"));
+    table_take (table, state_text (guest));
+    table_take (table, format_size_member (guest, "ram_bytes"));
+    table_take (table, format_count_member (guest, "cpus"));
+    table_take (table, format_text_member (guest, "accel"));
+    table_take (table, format_text_member (guest, "qemu_version"));
+    table_take (table, format_count_member (guest, "pid"));
+    table_take (table, format_time_member (guest, "started_us"));
+    table_take (table, format_id_member (guest, "checkpoint"));
+    table_take (table, format_text_member (guest, "operation"));
+  }
+  table_write (table, cli->out);
+  return TRUE;
+}
+
+const Verb verb_ps = {
+  .name = "ps",
+  .arguments = "",
+  .summary = "List the guests of this host",
+  .group = VERB_GROUP_GUESTS,
+  .run = run_ps,
+};
+
+/* Prints the guest that the call was about. */
+static void
+print_guest (Cli *cli, JsonObject *guest, const char *name, const char *what)
+{
+  if (cli->json)
+    cli_print_json (cli, guest);
+  else
+    cli_say (cli, "%s %s", name, what);
+}
+
+static gboolean
+kill_one (Cli *cli, const char *name, gpointer user_data, GError **error)
+{
+  g_autoptr (GString) path = cli_guest_path (name, NULL);
+  g_autoptr (JsonObject) answer = api_call (cli->api, "DELETE", path, NULL, error);
+
+  if (answer == NULL)
+    return FALSE;
+  json_object_set_string_member (answer, "name", name);
+  print_guest (cli, answer, name, "has ended");
+  return TRUE;
+}
+
+static gboolean
+run_kill (Cli *cli, const VerbCall *call, GError **error)
+{
+  return cli_for_each (cli, call->args, kill_one, NULL);
+}
+
+const Verb verb_kill = {
+  .name = "kill",
+  .arguments = "NAME…",
+  .summary = "End guests; what was not checkpointed is gone",
+  .details = "A guest that has exited is taken off the list.",
+  .group = VERB_GROUP_GUESTS,
+  .min_args = 1,
+  .max_args = G_MAXUINT,
+  .run = run_kill,
+};
+
+static gboolean
+post_action (Cli *cli, const char *name, const char *action, const char *what, GError **error)
+{
+  g_autoptr (GString) path = cli_guest_path (name, action);
+  g_autoptr (JsonObject) body = json_object_new();
+  g_autoptr (JsonObject) guest = api_call (cli->api, "POST", path, body, error);
+
+  if (guest == NULL)
+    return FALSE;
+  print_guest (cli, guest, name, what);
+  return TRUE;
+}
+
+static gboolean
+pause_one (Cli *cli, const char *name, gpointer user_data, GError **error)
+{
+  return post_action (cli, name, "pause", "is paused", error);
+}
+
+static gboolean
+continue_one (Cli *cli, const char *name, gpointer user_data, GError **error)
+{
+  return post_action (cli, name, "continue", "is running", error);
+}
+
+static gboolean
+run_pause (Cli *cli, const VerbCall *call, GError **error)
+{
+  return cli_for_each (cli, call->args, pause_one, NULL);
+}
+
+static gboolean
+run_continue (Cli *cli, const VerbCall *call, GError **error)
+{
+  return cli_for_each (cli, call->args, continue_one, NULL);
+}
+
+const Verb verb_pause = {
+  .name = "pause",
+  .arguments = "NAME…",
+  .summary = "Stop the CPUs of guests; they stay in memory",
+  .group = VERB_GROUP_GUESTS,
+  .min_args = 1,
+  .max_args = G_MAXUINT,
+  .run = run_pause,
+};
+
+const Verb verb_continue = {
+  .name = "continue",
+  .arguments = "NAME…",
+  .summary = "Let the CPUs of paused guests run",
+  .group = VERB_GROUP_GUESTS,
+  .min_args = 1,
+  .max_args = G_MAXUINT,
+  .run = run_continue,
+};

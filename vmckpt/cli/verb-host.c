@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* vmckpt doctor, completion, help: about this host and this program. */
+#include "format.h"
+#include "table.h"
+#include "verb.h"
+
+typedef struct {
+  char *qemu;
+} DoctorValues;
+
+static const VerbOption doctor_options[] = {
+  { "qemu", 0, G_OPTION_ARG_FILENAME, G_STRUCT_OFFSET (DoctorValues, qemu), "PROGRAM",
+    "the QEMU to look at" },
+  { NULL },
+};
+
+static void
+print_checks (Cli *cli, JsonArray *checks)
+{
+  g_autoptr (Table) table = table_new ("CHECK", "OK", "FOUND", "FOR", NULL);
+
+  for (guint i = 0; i < json_array_get_length (checks); i++) {
+    g_autoptr (JsonObject) check = cli_element (checks, i);
+    gboolean ok = json_get_bool_or (check, "ok", FALSE);
+    table_take (table, format_text_member (check, "check"));
+    table_take (table, g_strdup (ok ? "yes" : "no"));
+    table_take (table, format_text_member (check, "found"));
+    table_take (table, format_text_member (check, "for"));
+  }
+  table_write (table, cli->out);
+  for (guint i = 0; i < json_array_get_length (checks); i++) {
+    g_autoptr (JsonObject) check = cli_element (checks, i);
+    g_autofree char *name = format_text_member (check, "check");
+    g_autofree char *mend = format_text_member (check, "mend");
+    if (!json_get_bool_or (check, "ok", FALSE) && !g_str_equal (mend, "-"))
+      output_print (cli->out, "%s: %s\n", name, mend);
+  }
+}
+
+static gboolean
+run_doctor (Cli *cli, const VerbCall *call, GError **error)
+{
+  const DoctorValues *values = call->values;
+  g_autoptr (GString) path = api_path ("doctor", NULL);
+  g_autoptr (JsonObject) answer = NULL;
+  g_autoptr (JsonArray) checks = NULL;
+
+  if (values->qemu != NULL) {
+    g_autofree char *qemu = cli_program (values->qemu, error);
+    if (qemu == NULL)
+      return FALSE;
+    api_path_add (path, "qemu", qemu);
+  }
+  answer = api_call (cli->api, "GET", path, NULL, error);
+  if (answer == NULL)
+    return FALSE;
+  checks = cli_array (answer, "checks");
+  if (!cli_print_json_list (cli, checks))
+    print_checks (cli, checks);
+  return TRUE;
+}
+
+const Verb verb_doctor = {
+  .name = "doctor",
+  .arguments = "",
+  .summary = "Show what this host can do, and what lacks",
+  .group = VERB_GROUP_OTHER,
+  .options = doctor_options,
+  .values_size = sizeof (DoctorValues),
+  .run = run_doctor,
+};
+
+static gboolean
+run_completion (Cli *cli, const VerbCall *call, GError **error)
+{
+  g_autofree char *script = completion_script (call->args[0], error);
+
+  if (script != NULL)
+    output_print (cli->out, "%s", script);
+  return script != NULL;
+}
+
+const Verb verb_completion = {
+  .name = "completion",
+  .arguments = "bash | zsh | fish",
+  .summary = "Print the completion script for a shell",
+  .group = VERB_GROUP_OTHER,
+  .min_args = 1,
+  .max_args = 1,
+  .offline = TRUE,
+  .run = run_completion,
+};
+
+static gboolean
+run_help (Cli *cli, const VerbCall *call, GError **error)
+{
+  g_autofree char *text = NULL;
+
+  if (call->n_args > 0) {
+    guint used;
+    const Verb *verb = verb_find (call->args, &used, error);
+    text = verb != NULL ? help_verb (verb) : NULL;
+  } else {
+    text = help_all();
+  }
+  if (text != NULL)
+    output_print (cli->out, "%s", text);
+  return text != NULL;
+}
+
+const Verb verb_help = {
+  .name = "help",
+  .arguments = "[VERB]",
+  .summary = "Show help",
+  .group = VERB_GROUP_OTHER,
+  .max_args = 2,
+  .offline = TRUE,
+  .run = run_help,
+};

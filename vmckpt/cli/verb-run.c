@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* vmckpt run: start a guest. */
+#include "cli-error.h"
+#include "format.h"
+#include "verb.h"
+
+#include <vmckpt/util/bytes.h>
+
+#include <string.h>
+
+typedef struct {
+  char *ram;
+  gint cpus;
+  char *kernel, *initrd, *append;
+  char **disks;
+  char *qemu, *accel, *machine, *cpu;
+  gboolean paused;
+} RunValues;
+
+#define VALUE(member) G_STRUCT_OFFSET (RunValues, member)
+static const VerbOption run_options[] = {
+  { "ram", 0, G_OPTION_ARG_FILENAME, VALUE (ram), "SIZE", "memory, e.g. 512M or 2G" },
+  { "cpus", 0, G_OPTION_ARG_INT, VALUE (cpus), "N", "virtual processors" },
+  { "kernel", 0, G_OPTION_ARG_FILENAME, VALUE (kernel), "FILE", "kernel to boot" },
+  { "initrd", 0, G_OPTION_ARG_FILENAME, VALUE (initrd), "FILE", "its initial RAM disk" },
+  { "append", 0, G_OPTION_ARG_FILENAME, VALUE (append), "TEXT", "its command line" },
+  { "disk", 0, G_OPTION_ARG_FILENAME_ARRAY, VALUE (disks), "FILE[,MODE]",
+    "a disk; shared, readonly or exclude" },
+  { "qemu", 0, G_OPTION_ARG_FILENAME, VALUE (qemu), "PROGRAM", "QEMU to run it with" },
+  { "accel", 0, G_OPTION_ARG_FILENAME, VALUE (accel), "KIND", "auto, kvm or tcg" },
+  { "machine", 0, G_OPTION_ARG_FILENAME, VALUE (machine), "TYPE", "QEMU's machine type" },
+  { "cpu", 0, G_OPTION_ARG_FILENAME, VALUE (cpu), "MODEL", "QEMU's CPU model" },
+  { "paused", 0, G_OPTION_ARG_NONE, VALUE (paused), NULL, "do not let its CPUs run yet" },
+  { NULL },
+};
+#undef VALUE
+
+static gboolean
+set_file (JsonObject *body, const char *member, const char *path, GError **error)
+{
+  g_autofree char *absolute = path != NULL ? cli_absolute (path, error) : NULL;
+
+  cli_set_string (body, member, absolute);
+  return path == NULL || absolute != NULL;
+}
+
+/* Makes the file name in "FILE,MODE" absolute; what follows it is the daemon's to judge. */
+static gboolean
+set_disks (JsonObject *body, char **disks, GError **error)
+{
+  JsonArray *array;
+
+  if (disks == NULL)
+    return TRUE;
+  array = json_array_new();
+  json_object_set_array_member (body, "disks", array);
+  for (; *disks != NULL; disks++) {
+    g_autofree char *absolute =
+        **disks == ',' ? cli_absolute ("", error) : cli_absolute (*disks, error);
+    if (absolute == NULL)
+      return FALSE;
+    json_array_add_string_element (array, absolute);
+  }
+  return TRUE;
+}
+
+static gboolean
+set_sizes (JsonObject *body, const RunValues *values, GError **error)
+{
+  guint64 ram;
+
+  if (values->ram != NULL) {
+    if (!bytes_parse_size (values->ram, &ram, error))
+      return FALSE;
+    if (ram > G_MAXINT64) {
+      g_set_error (error, CLI_ERROR, CLI_ERROR_USAGE, "--ram %s is too much", values->ram);
+      return FALSE;
+    }
+    json_object_set_int_member (body, "ram_bytes", ram);
+  }
+  if (values->cpus < 0) {
+    g_set_error_literal (error, CLI_ERROR, CLI_ERROR_USAGE, "--cpus is not a count");
+    return FALSE;
+  }
+  if (values->cpus > 0)
+    json_object_set_int_member (body, "cpus", values->cpus);
+  return TRUE;
+}
+
+static JsonObject *
+build_body (const VerbCall *call, GError **error)
+{
+  const RunValues *values = call->values;
+  g_autoptr (JsonObject) body = json_object_new();
+  g_autofree char *qemu = NULL;
+
+  json_object_set_string_member (body, "name", call->args[0]);
+  if (!set_sizes (body, values, error) || !set_file (body, "kernel", values->kernel, error) ||
+      !set_file (body, "initrd", values->initrd, error) || !set_disks (body, values->disks, error))
+    return NULL;
+  if (values->qemu != NULL && (qemu = cli_program (values->qemu, error)) == NULL)
+    return NULL;
+  cli_set_string (body, "append", values->append);
+  cli_set_string (body, "qemu", qemu);
+  cli_set_string (body, "accel", values->accel);
+  cli_set_string (body, "machine", values->machine);
+  cli_set_string (body, "cpu", values->cpu);
+  if (values->paused)
+    json_object_set_boolean_member (body, "paused", TRUE);
+  if (call->rest[0] != NULL) {
+    JsonArray *extra = json_array_new();
+    for (char **argument = call->rest; *argument != NULL; argument++)
+      json_array_add_string_element (extra, *argument);
+    json_object_set_array_member (body, "extra", extra);
+  }
+  return g_steal_pointer (&body);
+}
+
+static gboolean
+run (Cli *cli, const VerbCall *call, GError **error)
+{
+  g_autoptr (GString) path = api_path ("guests", NULL);
+  g_autoptr (JsonObject) body = build_body (call, error);
+  g_autoptr (JsonObject) guest = NULL;
+
+  if (body == NULL)
+    return FALSE;
+  if (cli->store != NULL)
+    api_path_add (path, "store", cli->store);
+  guest = api_call (cli->api, "POST", path, body, error);
+  if (guest == NULL)
+    return FALSE;
+  if (cli->json) {
+    cli_print_json (cli, guest);
+    return TRUE;
+  }
+  g_autofree char *name = format_text_member (guest, "name");
+  g_autofree char *state = format_text_member (guest, "state");
+  g_autofree char *ram = format_size_member (guest, "ram_bytes");
+  g_autofree char *pid = format_count_member (guest, "pid");
+  output_line (cli->out, name);
+  cli_say (cli, "%s is %s: %s of RAM, QEMU is process %s", name, state, ram, pid);
+  return TRUE;
+}
+
+const Verb verb_run = {
+  .name = "run",
+  .arguments = "NAME [-- QEMU-ARGUMENT…]",
+  .summary = "Start a guest",
+  .details = "With a store, the guest is claimed there: it cannot run elsewhere meanwhile.\n"
+             "Disks: 'shared' and 'exclude' ones are written but not captured, 'readonly'\n"
+             "ones must be there, unchanged, on restore.",
+  .group = VERB_GROUP_GUESTS,
+  .options = run_options,
+  .values_size = sizeof (RunValues),
+  .min_args = 1,
+  .max_args = 1,
+  .takes_rest = TRUE,
+  .interrupted = "interrupted; 'vmckpt ps' shows whether the guest was started",
+  .run = run,
+};

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Verbs as data: from one table come parsing, help and completion, and the manual is compared. */
+#pragma once
+
+#include "cli.h"
+
+typedef enum {
+  VERB_GROUP_GUESTS,
+  VERB_GROUP_CHECKPOINTS,
+  VERB_GROUP_STORE,
+  VERB_GROUP_OTHER,
+  VERB_GROUP_COUNT
+} VerbGroup;
+
+/* An option; its value goes to @offset of the verb's values. Texts are G_OPTION_ARG_FILENAME: they
+ * need no locale. */
+typedef struct {
+  const char *name; /* without dashes; NULL ends a list */
+  char letter;      /* or 0 */
+  GOptionArg arg;   /* NONE (gboolean), INT, FILENAME (char *) or FILENAME_ARRAY (char **) */
+  gsize offset;
+  const char *value; /* how help calls the value; NULL for a flag */
+  const char *help;
+} VerbOption;
+
+/* A verb as it was called. */
+typedef struct {
+  const void *values; /* the verb's struct of option values */
+  char **args;        /* arguments that are not options */
+  guint n_args;
+  char **rest; /* what came after "--" */
+} VerbCall;
+
+typedef struct {
+  const char *name;      /* "checkpoint", "store check" */
+  const char *arguments; /* for the usage line, e.g. "NAME…" */
+  const char *summary;   /* one line of help */
+  const char *details;   /* (nullable) more help: lines of at most 80 columns */
+  VerbGroup group;
+  const VerbOption *options; /* (nullable) */
+  gsize values_size;
+  guint min_args, max_args;
+  gboolean takes_rest;     /* "--" begins arguments for QEMU */
+  gboolean offline;        /* needs no daemon, so neither a runtime directory */
+  const char *interrupted; /* (nullable) what to say after Ctrl-C */
+  gboolean (*run) (Cli *cli, const VerbCall *call, GError **error);
+} Verb;
+
+/* All verbs, in the order of help; ended by one without a name. */
+extern const Verb *const verbs[];
+
+/* Options that every verb has. */
+typedef struct {
+  char *store;
+  char *runtime;
+  gboolean json;
+  gboolean quiet;
+  gboolean help;
+} GlobalValues;
+extern const VerbOption global_options[];
+
+/**
+ * verb_find:
+ * @words: the command line's words from the verb on, ended by NULL
+ * @used: (out): how many of them name the verb
+ *
+ * Returns: (nullable): the verb, or NULL with @error (CLI_ERROR_USAGE) that suggests the nearest.
+ */
+const Verb *verb_find (char **words, guint *used, GError **error);
+
+/* Help of at most 80 columns (newly allocated): all verbs, or one. */
+char *help_all (void);
+char *help_verb (const Verb *verb);
+
+/* The completion script for "bash", "zsh" or "fish"; NULL with @error for another shell. */
+char *completion_script (const char *shell, GError **error);
+
+/* The verbs, by family. */
+extern const Verb verb_run, verb_ps, verb_kill, verb_pause, verb_continue;
+extern const Verb verb_log, verb_console;
+extern const Verb verb_checkpoint, verb_suspend, verb_restore, verb_resume;
+extern const Verb verb_list, verb_show, verb_diff, verb_verify, verb_rm, verb_tag;
+extern const Verb verb_store_init, verb_store_check, verb_store_gc, verb_store_stats;
+extern const Verb verb_doctor, verb_completion, verb_help;

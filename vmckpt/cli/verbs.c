@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "cli-error.h"
+#include "verb.h"
+
+#include <string.h>
+
+const Verb *const verbs[] = {
+  &verb_run,         &verb_ps,     &verb_log,        &verb_console,     &verb_pause,
+  &verb_continue,    &verb_kill,   &verb_checkpoint, &verb_restore,     &verb_suspend,
+  &verb_resume,      &verb_list,   &verb_show,       &verb_diff,        &verb_verify,
+  &verb_tag,         &verb_rm,     &verb_store_init, &verb_store_check, &verb_store_gc,
+  &verb_store_stats, &verb_doctor, &verb_completion, &verb_help,        NULL,
+};
+
+#define VALUE(member) G_STRUCT_OFFSET (GlobalValues, member)
+const VerbOption global_options[] = {
+  { "store", 0, G_OPTION_ARG_FILENAME, VALUE (store), "DIR", "the store (or VMCKPT_STORE)" },
+  { "runtime", 0, G_OPTION_ARG_FILENAME, VALUE (runtime), "DIR",
+    "the daemon's directory (or VMCKPT_RUNTIME)" },
+  { "json", 0, G_OPTION_ARG_NONE, VALUE (json), NULL, "JSON, one object per line" },
+  { "quiet", 'q', G_OPTION_ARG_NONE, VALUE (quiet), NULL, "print only the result" },
+  { "help", 'h', G_OPTION_ARG_NONE, VALUE (help), NULL, "show help" },
+  { NULL },
+};
+#undef VALUE
+
+/* Edits that make @b of @a (Levenshtein). */
+static guint
+edit_distance (const char *a, const char *b)
+{
+  gsize len = strlen (b);
+  g_autofree guint *row = g_new (guint, len + 1);
+
+  for (gsize j = 0; j <= len; j++)
+    row[j] = j;
+  for (gsize i = 1; a[i - 1] != '\0'; i++) {
+    guint diagonal = row[0];
+    row[0] = i;
+    for (gsize j = 1; j <= len; j++) {
+      guint above = row[j];
+      guint replaced = diagonal + (a[i - 1] != b[j - 1]);
+      row[j] = MIN (MIN (above, row[j - 1]) + 1, replaced);
+      diagonal = above;
+    }
+  }
+  return row[len];
+}
+
+/* The verb whose name is nearest to @word, which is bounded; NULL if none is near. */
+static const char *
+nearest_name (const char *word)
+{
+  guint best = 3; /* so many edits are another word */
+  const char *name = NULL;
+
+  if (strlen (word) > 32)
+    return NULL;
+  for (const Verb *const *verb = verbs; *verb != NULL; verb++) {
+    guint distance = edit_distance (word, (*verb)->name);
+    if (g_str_has_prefix ((*verb)->name, word))
+      distance = 1;
+    if (distance < best && distance < strlen (word)) {
+      best = distance;
+      name = (*verb)->name;
+    }
+  }
+  return name;
+}
+
+const Verb *
+verb_find (char **words, guint *used, GError **error)
+{
+  g_autofree char *two = words[1] != NULL ? g_strdup_printf ("%s %s", words[0], words[1]) : NULL;
+  gboolean family = g_str_equal (words[0], "store");
+
+  for (const Verb *const *verb = verbs; *verb != NULL; verb++) {
+    *used = strchr ((*verb)->name, ' ') != NULL ? 2 : 1;
+    if (g_strcmp0 ((*verb)->name, *used == 2 ? two : words[0]) == 0)
+      return *verb;
+  }
+  if (family && two == NULL) {
+    g_set_error_literal (error, CLI_ERROR, CLI_ERROR_USAGE,
+                         "store: what is to be done with it? init, check, gc or stats");
+    return NULL;
+  }
+  const char *wanted = family ? two : words[0];
+  const char *near = nearest_name (wanted);
+  g_set_error (error, CLI_ERROR, CLI_ERROR_USAGE, "there is no verb '%s'%s%s%s; see 'vmckpt help'",
+               wanted, near != NULL ? "; did you mean '" : "", near != NULL ? near : "",
+               near != NULL ? "'?" : "");
+  return NULL;
+}
