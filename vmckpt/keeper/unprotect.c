@@ -16,19 +16,23 @@ typedef struct {
 } Range;
 
 /* The first line of an entry of smaps is "START-END PERMS …" in hexadecimal; other lines are
- * "Name: …". */
+ * "Name: …", where a name may begin like a number ("AnonHugePages"). */
 static gboolean
 parse_range (const char *line, Range *range)
 {
+  Range found;
   char *end;
 
   if (!g_ascii_isxdigit (line[0]))
     return FALSE;
-  range->start = g_ascii_strtoull (line, &end, 16);
+  found.start = g_ascii_strtoull (line, &end, 16);
   if (*end != '-' || !g_ascii_isxdigit (end[1]))
     return FALSE;
-  range->end = g_ascii_strtoull (end + 1, &end, 16);
-  return *end == ' ' && range->end > range->start;
+  found.end = g_ascii_strtoull (end + 1, &end, 16);
+  if (*end != ' ' || found.end <= found.start)
+    return FALSE;
+  *range = found;
+  return TRUE;
 }
 
 /* TRUE if a "VmFlags:" line says that userfaultfd guards the range: uw = write, um = missing. */
