@@ -28,9 +28,8 @@ console_echo (bool on)
 }
 
 void
-console_init (Console *console)
+console_init (void)
 {
-  *console = (Console){ .open = true };
   console_echo (false);
 }
 
@@ -49,18 +48,6 @@ console_shell (void)
   while (pid > 0 && waitpid (pid, NULL, 0) != pid)
     ;
   console_echo (false);
-}
-
-/* Breaks the cell @name as witness.break does. */
-static void
-console_break (CellSet *set, const char *name)
-{
-  int index = set_find (set, name);
-
-  if (index < 0)
-    say ("witness has no cell %s", name);
-  else
-    atomic_store (&set->slots[index].break_me, 1);
 }
 
 /* If @line is "@verb ARGUMENT", returns the argument. */
@@ -89,7 +76,8 @@ console_obey (const char *line, CellSet *set, const Load *load)
   } else if (strcmp (line, "verify") == 0) {
     load_request_verify (load);
   } else if ((argument = argument_of (line, "break"))) {
-    console_break (set, argument);
+    if (set_break (set, argument) == 0)
+      say ("witness has no cell %s", argument);
   } else if (strcmp (line, "shell") == 0) {
     console_shell();
   } else if (strcmp (line, "poweroff") == 0) {

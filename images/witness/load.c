@@ -83,6 +83,7 @@ page_verify (Memory *memory, uint64_t number)
   const uint64_t *page = memory->pages[number];
   Cell *cell = &memory->cell;
 
+  atomic_fetch_add (&cell->slot->count, 1);
   CELL_REQUIRE (cell, page[0] == number, "page %" PRIu64 " says it is %" PRIu64, number, page[0]);
   CELL_REQUIRE (cell, page[1] == memory->generations[number],
                 "page %" PRIu64 " is of generation %" PRIu64 ", not %" PRIu32, number, page[1],
@@ -103,8 +104,7 @@ memory_fill (Memory *memory)
                 "cannot have the memory: %s", strerror (errno));
   for (uint64_t i = 0; i < memory->n_pages; i++) {
     page_write (memory, i);
-    if (i % PAGES_PER_MIB == 0)
-      atomic_fetch_add (&memory->cell.slot->count, 1);
+    atomic_fetch_add (&memory->cell.slot->count, 1);
   }
   say ("load filled %" PRIu64 " MiB", memory->options->fill_mib);
 }
@@ -158,6 +158,14 @@ memory_answer (Memory *memory, Request request)
   }
 }
 
+/* Flips one bit in every 64th page, as a faulty restore might. */
+static void
+memory_damage (Memory *memory)
+{
+  for (uint64_t i = 0; i < memory->n_pages; i += 64)
+    memory->pages[i][WORDS / 2] ^= 1;
+}
+
 /* Rewrites and sweeps as much as the rates ask for, and answers requests; never ends. */
 static void
 memory_serve (Memory *memory, int requests)
@@ -174,6 +182,8 @@ memory_serve (Memory *memory, int requests)
         _exit (0);
       memory_answer (memory, request);
     }
+    if (atomic_exchange (&memory->cell.slot->break_me, 0))
+      memory_damage (memory);
     uint64_t now = clock_ms();
     uint64_t passed =
         now - last < 1000 ? now - last : 1000; /* work missed for long is not made up */

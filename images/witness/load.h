@@ -17,7 +17,7 @@ typedef struct {
 typedef struct {
   pid_t pid; /* 0 = no load */
   int to;
-  Slot *slot; /* counts the load's turns; fails like a cell's */
+  Slot *slot; /* counts pages filled and verified, and turns; fails like a cell's */
 } Load;
 
 /* Starts the load's process; @slot is in shared memory. Prints "load filled N MiB" once it is. */

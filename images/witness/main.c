@@ -61,11 +61,9 @@ run (CellSet *set, const Options *options)
 {
   static Load load;
   static Report report;
-  Console console;
+  Console console = { .open = options->guest };
   bool all_ok = true;
 
-  if (options->guest)
-    console_init (&console);
   load_start (&load, &options->load, &set->slots[SET_MAX]);
   set_start (set, options);
   await_start (set, &load);
@@ -73,16 +71,12 @@ run (CellSet *set, const Options *options)
   while (!interrupted && (options->rounds == 0 || report.round < options->rounds)) {
     uint64_t due = clock_ms() + options->report_ms;
     for (uint64_t now = clock_ms(); now < due && !interrupted; now = clock_ms()) {
-      if (options->guest)
-        console_serve (&console, due - now, set, &load);
-      else
-        sleep_ms (due - now < 100 ? due - now : 100);
+      console_serve (&console, due - now, set, &load);
       reap (set, &load);
     }
     all_ok = report_round (&report, set, &load);
-    for (size_t i = 0; i < set->n && report.round == BREAK_ROUND; i++)
-      if (options_names (options->broken, set->type[i]->name))
-        atomic_store (&set->slots[i].break_me, 1);
+    if (report.round == BREAK_ROUND)
+      (void)set_break (set, options->broken);
   }
   if (load.pid)
     kill (load.pid, SIGKILL);
@@ -110,8 +104,10 @@ main (int argc, char **argv)
     return 2;
   if (options.list)
     return list();
-  if (options.guest)
+  if (options.guest) {
     options_from_kernel (&options);
+    console_init();
+  }
   if (!set_init (&set, options.guest))
     return 2;
   set_choose (&set, &options);

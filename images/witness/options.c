@@ -51,7 +51,8 @@ options_names (const char *list, const char *name)
   return false;
 }
 
-/* True if every word of @list is a cell of the table. */
+/* True if every word of @list is a cell of the table, or one of the two other things that can be
+ * broken. */
 static bool
 names_known (const char *list)
 {
@@ -59,7 +60,7 @@ names_known (const char *list)
 
   snprintf (copy, sizeof copy, "%s", list);
   for (char *word = strtok_r (copy, ",", &rest); word; word = strtok_r (NULL, ",", &rest)) {
-    bool known = strcmp (word, "all-in-turn") == 0;
+    bool known = strcmp (word, "all-in-turn") == 0 || strcmp (word, "load") == 0;
     for (size_t i = 0; i < cell_table_size && !known; i++)
       known = strcmp (word, cell_table[i]->name) == 0;
     if (!known)

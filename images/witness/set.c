@@ -158,13 +158,18 @@ set_passed (const CellSet *set, const uint64_t *since, uint64_t checks)
   return true;
 }
 
-int
-set_find (const CellSet *set, const char *name)
+size_t
+set_break (CellSet *set, const char *list)
 {
-  for (size_t i = 0; i < set->n; i++)
-    if (strcmp (set->type[i]->name, name) == 0)
-      return (int)i;
-  return -1;
+  size_t n = 0;
+
+  for (size_t i = 0; i <= set->n; i++) {
+    if (!options_names (list, i < set->n ? set->type[i]->name : "load"))
+      continue;
+    atomic_store (&set->slots[i < set->n ? i : SET_MAX].break_me, 1);
+    n++;
+  }
+  return n;
 }
 
 static void

@@ -31,8 +31,9 @@ void set_note_end (CellSet *set, pid_t pid, int status);
 /* True when each cell has passed @checks checks since its count was @since[], or has failed. */
 bool set_passed (const CellSet *set, const uint64_t *since, uint64_t checks);
 
-/* Index of the cell @name, or -1. */
-int set_find (const CellSet *set, const char *name);
+/* Has the cells named in the comma-separated @list break themselves; "load" is the load. Returns
+ * how many there are. */
+size_t set_break (CellSet *set, const char *list);
 
 bool slot_failed (const Slot *slot);
 

@@ -157,7 +157,7 @@ futex_robust_start (Cell *cell)
   Robust *state = cell->state;
   pthread_mutexattr_t kind;
 
-  state->lock = shared_memory (cell, sizeof *state->lock);
+  state->lock = shared_memory (cell, sizeof (pthread_mutex_t));
   if (cell_failed (cell))
     return;
   pthread_mutexattr_init (&kind);
