@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "announce.h"
+
+#include "format.h"
+
+#include <vmckpt/util/bytes.h>
+#include <vmckpt/util/error.h>
+#include <vmckpt/util/json.h>
+
+#include <string.h>
+
+#define WRITER_MAGIC "vmckpt-writer"
+#define CONDEMNED_MAGIC "vmckpt-condemned"
+#define ANNOUNCE_VERSION 1
+
+void
+announcement_free (Announcement *announcement)
+{
+  g_free (announcement->object);
+  owner_clear (&announcement->owner);
+  g_free (announcement);
+}
+
+/* Puts "MAGIC 1 1\nJSON\n" under @directory with a random name, and syncs. */
+static char *
+put_text (Store *store, const char *directory, const char *magic, JsonObject *object,
+          GError **error)
+{
+  g_autofree char *uuid = g_uuid_string_random();
+  g_autofree char *json = json_to_line (object);
+  g_autofree char *name = g_strdup_printf ("%s/%s", directory, uuid);
+  char *text = g_strdup_printf ("%s %d %d\n%s\n", magic, ANNOUNCE_VERSION, ANNOUNCE_VERSION, json);
+  g_autoptr (GBytes) bytes = g_bytes_new_take (text, strlen (text));
+
+  if (!store_put (store, name, bytes, NULL, error))
+    return NULL;
+  if (!store_sync (store, error)) {
+    store->backend->ops->remove (store->backend, name, NULL);
+    return NULL;
+  }
+  return g_steal_pointer (&name);
+}
+
+static JsonObject *
+get_text (Store *store, const char *name, const char *magic, GError **error)
+{
+  g_autoptr (GBytes) bytes = store_get (store, name, 0, G_MAXSIZE, error);
+  const char *body;
+  gsize len;
+
+  if (bytes == NULL || !format_line_check (bytes, magic, ANNOUNCE_VERSION, &body, &len, error))
+    return NULL;
+  return json_parse_bounded (body, len, STORE_JSON_MAX_BYTES, STORE_JSON_MAX_DEPTH, error);
+}
+
+char *
+announcement_put (Store *store, AnnounceKind kind, GError **error)
+{
+  g_autoptr (JsonObject) object = json_object_new();
+  g_auto (Owner) self = { 0 };
+
+  owner_init_self (&self);
+  json_object_set_string_member (object, "kind", kind == ANNOUNCE_GC ? "gc" : "writer");
+  owner_to_json (&self, object);
+  return put_text (store, "writers", WRITER_MAGIC, object, error);
+}
+
+typedef struct {
+  char *name;
+  gint64 mtime_us;
+} Listed;
+
+static void
+clear_listed (gpointer data)
+{
+  g_free (((Listed *)data)->name);
+}
+
+static gboolean
+collect (const char *name, guint64 size, gint64 mtime_us, gpointer user_data)
+{
+  Listed listed = { g_strdup (name), mtime_us };
+  g_array_append_val ((GArray *)user_data, listed);
+  return TRUE;
+}
+
+/* Reads one announcement; NULL without @error if it is gone. What cannot be understood counts as a
+ * writer on an unknown host, which only its age can end. */
+static Announcement *
+read_announcement (Store *store, const Listed *listed, GError **error)
+{
+  g_autoptr (Announcement) announcement = g_new0 (Announcement, 1);
+  g_autoptr (GError) cause = NULL;
+  g_autoptr (JsonObject) object = get_text (store, listed->name, WRITER_MAGIC, &cause);
+
+  announcement->object = g_strdup (listed->name);
+  if (object != NULL && owner_from_json (&announcement->owner, object, NULL)) {
+    if (g_str_equal (json_get_string_or (object, "kind", ""), "gc"))
+      announcement->kind = ANNOUNCE_GC;
+    return g_steal_pointer (&announcement);
+  }
+  if (g_error_matches (cause, G_IO_ERROR, G_IO_ERROR_NOT_FOUND))
+    return NULL;
+  if (cause != NULL && cause->domain == G_IO_ERROR && cause->code != G_IO_ERROR_INVALID_DATA) {
+    g_propagate_error (error, g_steal_pointer (&cause));
+    return NULL;
+  }
+  owner_clear (&announcement->owner);
+  announcement->owner = (Owner){ .since_us = listed->mtime_us };
+  return g_steal_pointer (&announcement);
+}
+
+GPtrArray *
+announcements_list (Store *store, GError **error)
+{
+  g_autoptr (GArray) listing = g_array_new (FALSE, FALSE, sizeof (Listed));
+  g_autoptr (GPtrArray) found = g_ptr_array_new_with_free_func ((GDestroyNotify)announcement_free);
+
+  g_array_set_clear_func (listing, clear_listed);
+  if (!store_list (store, "writers/", collect, listing, error))
+    return NULL;
+  for (guint i = 0; i < listing->len; i++) {
+    g_autoptr (GError) cause = NULL;
+    Announcement *announcement =
+        read_announcement (store, &g_array_index (listing, Listed, i), &cause);
+    if (announcement != NULL) {
+      g_ptr_array_add (found, announcement);
+    } else if (cause != NULL) {
+      g_propagate_error (error, g_steal_pointer (&cause));
+      return NULL;
+    }
+  }
+  return g_steal_pointer (&found);
+}
+
+void
+condemned_free (Condemned *condemned)
+{
+  g_free (condemned->object);
+  g_hash_table_unref (condemned->packs);
+  g_hash_table_unref (condemned->waits_for);
+  g_free (condemned);
+}
+
+char *
+condemned_put (Store *store, GPtrArray *packs, GHashTable *waits_for, GError **error)
+{
+  g_autoptr (JsonObject) object = json_object_new();
+  JsonArray *list = json_array_new();
+  JsonArray *writers = json_array_new();
+  GHashTableIter iter;
+  gpointer name;
+
+  for (guint i = 0; i < packs->len; i++) {
+    g_autofree char *hex = chunk_name_to_hex (packs->pdata[i]);
+    json_array_add_string_element (list, hex);
+  }
+  json_object_set_array_member (object, "packs", list);
+  if (waits_for != NULL) {
+    g_hash_table_iter_init (&iter, waits_for);
+    while (g_hash_table_iter_next (&iter, &name, NULL))
+      json_array_add_string_element (writers, name);
+    json_object_set_array_member (object, "waits_for", json_array_ref (writers));
+  }
+  json_array_unref (writers);
+  return put_text (store, "condemned", CONDEMNED_MAGIC, object, error);
+}
+
+/* Adds the strings of a list to @set, as names of packs or as they are. */
+static gboolean
+read_strings (JsonArray *list, gboolean packs, GHashTable *set, GError **error)
+{
+  for (guint i = 0; i < json_array_get_length (list); i++) {
+    JsonNode *node = json_array_get_element (list, i);
+    const char *text = JSON_NODE_HOLDS_VALUE (node) ? json_node_get_string (node) : NULL;
+    ChunkName name;
+    if (text == NULL || (packs && !bytes_from_hex (text, name.bytes, sizeof name.bytes))) {
+      g_set_error_literal (error, STORE_ERROR, STORE_ERROR_DAMAGED, "its list is wrong");
+      return FALSE;
+    }
+    if (packs)
+      g_hash_table_add (set, g_memdup2 (&name, sizeof name));
+    else
+      g_hash_table_add (set, g_strdup (text));
+  }
+  return TRUE;
+}
+
+static Condemned *
+read_condemned (Store *store, const char *name, GError **error)
+{
+  g_autoptr (Condemned) condemned = g_new0 (Condemned, 1);
+
+  condemned->object = g_strdup (name);
+  condemned->packs = g_hash_table_new_full (chunk_name_hash, chunk_name_equal, g_free, NULL);
+  condemned->waits_for = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
+  g_autoptr (JsonObject) object = get_text (store, name, CONDEMNED_MAGIC, error);
+  JsonArray *packs = object != NULL ? json_get_array (object, "packs", error) : NULL;
+  if (packs == NULL || !read_strings (packs, TRUE, condemned->packs, error))
+    return NULL;
+  condemned->knows_writers = json_object_has_member (object, "waits_for");
+  if (condemned->knows_writers) {
+    JsonArray *writers = json_get_array (object, "waits_for", error);
+    if (writers == NULL || !read_strings (writers, FALSE, condemned->waits_for, error))
+      return NULL;
+  }
+  return g_steal_pointer (&condemned);
+}
+
+static gboolean
+is_damage (const GError *error)
+{
+  return g_error_matches (error, STORE_ERROR, STORE_ERROR_DAMAGED) ||
+         g_error_matches (error, G_IO_ERROR, G_IO_ERROR_INVALID_DATA);
+}
+
+GPtrArray *
+condemned_list (Store *store, GPtrArray **damaged, GError **error)
+{
+  g_autoptr (GArray) listing = g_array_new (FALSE, FALSE, sizeof (Listed));
+  g_autoptr (GPtrArray) found = g_ptr_array_new_with_free_func ((GDestroyNotify)condemned_free);
+  g_autoptr (GPtrArray) bad = g_ptr_array_new_with_free_func (g_free);
+
+  g_array_set_clear_func (listing, clear_listed);
+  if (!store_list (store, "condemned/", collect, listing, error))
+    return NULL;
+  for (guint i = 0; i < listing->len; i++) {
+    const char *name = g_array_index (listing, Listed, i).name;
+    g_autoptr (GError) cause = NULL;
+    Condemned *condemned = read_condemned (store, name, &cause);
+    if (condemned != NULL) {
+      g_ptr_array_add (found, condemned);
+    } else if (damaged != NULL && is_damage (cause)) {
+      g_ptr_array_add (bad, g_strdup (name));
+    } else if (!g_error_matches (cause, G_IO_ERROR, G_IO_ERROR_NOT_FOUND)) {
+      g_set_error (error, STORE_ERROR,
+                   is_damage (cause) ? STORE_ERROR_DAMAGED : STORE_ERROR_UNREACHABLE,
+                   "%s cannot be read (gc repairs that): %s", name, cause->message);
+      return NULL;
+    }
+  }
+  if (damaged != NULL)
+    *damaged = g_steal_pointer (&bad);
+  return g_steal_pointer (&found);
+}
+
+GHashTable *
+condemned_packs (Store *store, GError **error)
+{
+  g_autoptr (GPtrArray) lists = condemned_list (store, NULL, error);
+  g_autoptr (GHashTable) all =
+      g_hash_table_new_full (chunk_name_hash, chunk_name_equal, g_free, NULL);
+
+  if (lists == NULL)
+    return NULL;
+  for (guint i = 0; i < lists->len; i++) {
+    GHashTableIter iter;
+    gpointer name;
+    g_hash_table_iter_init (&iter, ((Condemned *)lists->pdata[i])->packs);
+    while (g_hash_table_iter_next (&iter, &name, NULL))
+      g_hash_table_add (all, g_memdup2 (name, CHUNK_NAME_BYTES));
+  }
+  return g_steal_pointer (&all);
+}

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What writers and gc tell each other without locks: announcements ("I am writing") and condemned
+ * lists ("these packs will be deleted"). docs/store-format.md, "Deleting", says why the order in
+ * which they are put and read is enough.
+ */
+#pragma once
+
+#include "owner.h"
+#include "store-private.h"
+
+typedef enum { ANNOUNCE_WRITER, ANNOUNCE_GC } AnnounceKind;
+
+typedef struct {
+  char *object; /* writers/UUID */
+  AnnounceKind kind;
+  Owner owner;
+} Announcement;
+
+void announcement_free (Announcement *announcement);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (Announcement, announcement_free)
+
+/* Puts and syncs an announcement of this process; returns its object's name. */
+char *announcement_put (Store *store, AnnounceKind kind, GError **error);
+
+/* All there are, also of dead processes. (transfer full) (element-type Announcement) */
+GPtrArray *announcements_list (Store *store, GError **error);
+
+/* Packs of one condemned object at most: bounds its size. */
+#define CONDEMNED_PACKS_MAX 16384
+
+typedef struct {
+  char *object;
+  GHashTable *packs;      /* set of ChunkName */
+  gboolean knows_writers; /* FALSE: it was put before gc looked which writers there are */
+  GHashTable *waits_for;  /* set of char*: announcements that were there then */
+} Condemned;
+
+void condemned_free (Condemned *condemned);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (Condemned, condemned_free)
+
+/* Puts and syncs a list; @waits_for: (nullable): announcements; NULL: not known yet. Returns the
+ * object's name. */
+char *condemned_put (Store *store, GPtrArray *packs, GHashTable *waits_for, GError **error);
+
+/* Reads all lists. (transfer full) (element-type Condemned). @damaged: (out) (optional) (transfer
+ * full): names of those that cannot be read; without it, one such is an error. */
+GPtrArray *condemned_list (Store *store, GPtrArray **damaged, GError **error);
+
+/* All packs of all lists, as a set of ChunkName. (transfer full) */
+GHashTable *condemned_packs (Store *store, GError **error);

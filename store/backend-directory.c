@@ -1,0 +1,399 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A directory as a backend: an object is a file of the same name.
+ *
+ * put: tmp/<owner>.<random> is written and synced, then renamed without replacing. So whatever has
+ * an object's name is complete and on the medium; only the name itself may be lost in a power cut
+ * until sync() has synced the directories that changed.
+ *
+ * Paths are used, not a descriptor of the directory: an open store must not keep a file system from
+ * being unmounted, and once it is, the missing tmp/ is noticed instead of writing to what is below.
+ */
+#include <vmckpt/store/backend.h>
+
+#include "backend-private.h"
+#include "owner.h"
+
+#include <vmckpt/util/fault.h>
+#include <vmckpt/util/fd.h>
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+typedef struct {
+  Backend backend;
+  GMutex lock;
+  GHashTable *unsynced; /* (lock) paths of directories that changed since the last sync */
+  char *temporary;      /* prefix of this process's temporary files */
+  int serial;           /* (atomic) */
+} DirectoryBackend;
+
+/* A temporary file that disappears with its scope unless it got a name. */
+typedef char TemporaryFile;
+
+static void
+temporary_file_remove (TemporaryFile *path)
+{
+  int kept = errno;
+  if (path != NULL)
+    unlink (path);
+  g_free (path);
+  errno = kept;
+}
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (TemporaryFile, temporary_file_remove)
+
+static char *
+object_path (Backend *backend, const char *name, GError **error)
+{
+  if (!backend_name_valid (name, error))
+    return NULL;
+  return g_build_filename (backend->location, name, NULL);
+}
+
+static void
+mark_unsynced (DirectoryBackend *self, const char *directory)
+{
+  g_mutex_lock (&self->lock);
+  g_hash_table_add (self->unsynced, g_strdup (directory));
+  g_mutex_unlock (&self->lock);
+}
+
+/* Makes the directories between the store's own and @path. */
+static gboolean
+make_parents (DirectoryBackend *self, const char *path, GError **error)
+{
+  gsize root = strlen (self->backend.location);
+
+  for (const char *slash = strchr (path + root + 1, '/'); slash != NULL;
+       slash = strchr (slash + 1, '/')) {
+    g_autofree char *directory = g_strndup (path, slash - path);
+    g_autofree char *above = g_path_get_dirname (directory);
+    if (mkdir (directory, 0777) == 0)
+      mark_unsynced (self, above);
+    else if (errno != EEXIST)
+      return fd_set_errno_error (error, "making the directory %s", directory);
+  }
+  return TRUE;
+}
+
+/* Writes and syncs a temporary file; NULL with @error. */
+static TemporaryFile *
+write_temporary (DirectoryBackend *self, GBytes *data, GError **error)
+{
+  char *name = g_strdup_printf ("%s.%d.%08x", self->temporary, g_atomic_int_add (&self->serial, 1),
+                                g_random_int());
+  g_auto (AutoFd) fd = open (name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+
+  if (fd < 0) {
+    fd_set_errno_error (error, "creating %s", name);
+    g_free (name);
+    return NULL;
+  }
+  g_autoptr (TemporaryFile) file = name;
+  if (!fd_write_full (fd, g_bytes_get_data (data, NULL), g_bytes_get_size (data), error) ||
+      !fault_visit (FAULT_OBJECT_WRITTEN, error))
+    return NULL;
+  if (fdatasync (fd) < 0) {
+    fd_set_errno_error (error, "syncing %s", file);
+    return NULL;
+  }
+  /* Network file systems may report a failed write only now. */
+  if (close (fd_steal (&fd)) < 0) {
+    fd_set_errno_error (error, "closing %s", file);
+    return NULL;
+  }
+  if (!fault_visit (FAULT_OBJECT_SYNCED, error))
+    return NULL;
+  return g_steal_pointer (&file);
+}
+
+/* Renames without replacing; -1 with errno EEXIST if @to is there. */
+static int
+rename_new (const char *from, const char *to)
+{
+  if (renameat2 (AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0)
+    return 0;
+  if (errno != EINVAL && errno != ENOSYS)
+    return -1;
+  return link (from, to) == 0 ? unlink (from) : -1;
+}
+
+static gboolean
+directory_put (Backend *backend, const char *name, GBytes *data, gboolean *existed, GError **error)
+{
+  DirectoryBackend *self = (DirectoryBackend *)backend;
+  g_autofree char *path = object_path (backend, name, error);
+
+  *existed = path != NULL && access (path, F_OK) == 0;
+  if (path == NULL || *existed)
+    return path != NULL;
+  g_autoptr (TemporaryFile) temporary = write_temporary (self, data, error);
+  if (temporary == NULL || !make_parents (self, path, error))
+    return FALSE;
+  if (rename_new (temporary, path) < 0) {
+    *existed = errno == EEXIST;
+    return *existed || fd_set_errno_error (error, "naming %s", path);
+  }
+  g_free (g_steal_pointer (&temporary));
+  g_autofree char *parent = g_path_get_dirname (path);
+  mark_unsynced (self, parent);
+  if (!fault_visit (FAULT_OBJECT_NAMED, error)) {
+    unlink (path);
+    return FALSE;
+  }
+  return TRUE;
+}
+
+/* Opens an object for reading; @size: (out). */
+static int
+open_object (Backend *backend, const char *name, guint64 *size, GError **error)
+{
+  g_autofree char *path = object_path (backend, name, error);
+  struct stat st;
+
+  if (path == NULL)
+    return -1;
+  g_auto (AutoFd) fd = open (path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+  if (fd < 0 || fstat (fd, &st) < 0) {
+    fd_set_errno_error (error, "opening %s", path);
+    return -1;
+  }
+  if (!S_ISREG (st.st_mode)) {
+    g_set_error (error, G_IO_ERROR, G_IO_ERROR_NOT_REGULAR_FILE, "%s is not a file", path);
+    return -1;
+  }
+  *size = st.st_size;
+  return fd_steal (&fd);
+}
+
+static GBytes *
+directory_get (Backend *backend, const char *name, guint64 offset, gsize len, GError **error)
+{
+  guint64 size;
+  g_auto (AutoFd) fd = open_object (backend, name, &size, error);
+
+  if (fd < 0 || !backend_check_range (name, size, offset, &len, error))
+    return NULL;
+  g_autofree guint8 *data = g_try_malloc (MAX (len, 1));
+  if (data == NULL) {
+    g_set_error (error, G_IO_ERROR, G_IO_ERROR_FAILED, "no memory to read %zu bytes of %s", len,
+                 name);
+    return NULL;
+  }
+  for (gsize done = 0; done < len;) {
+    ssize_t n = pread (fd, data + done, len - done, offset + done);
+    if (n < 0 && errno == EINTR)
+      continue;
+    if (n <= 0) {
+      errno = n == 0 ? EIO : errno;
+      fd_set_errno_error (error, "reading %s/%s", backend->location, name);
+      return NULL;
+    }
+    done += n;
+  }
+  return g_bytes_new_take (g_steal_pointer (&data), len);
+}
+
+static GBytes *
+directory_map (Backend *backend, const char *name, GError **error)
+{
+  guint64 size;
+  g_auto (AutoFd) fd = open_object (backend, name, &size, error);
+  g_autoptr (GMappedFile) file = fd >= 0 ? g_mapped_file_new_from_fd (fd, FALSE, error) : NULL;
+
+  return file != NULL ? g_mapped_file_get_bytes (file) : NULL;
+}
+
+static gboolean
+directory_stat (Backend *backend, const char *name, guint64 *size, GError **error)
+{
+  g_autofree char *path = object_path (backend, name, error);
+  struct stat st;
+
+  if (path == NULL)
+    return FALSE;
+  if (stat (path, &st) < 0)
+    return fd_set_errno_error (error, "looking at %s", path);
+  *size = st.st_size;
+  return TRUE;
+}
+
+typedef struct {
+  Backend *backend;
+  BackendListFunc func;
+  gpointer user_data;
+  gboolean stopped;
+} Listing;
+
+typedef DIR AutoDir;
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (AutoDir, closedir)
+
+/* Lists what is under @prefix ("" or ending in a slash). */
+static gboolean
+list_directory (Listing *listing, const char *prefix, GError **error)
+{
+  g_autofree char *path = g_build_filename (listing->backend->location, prefix, NULL);
+  g_autoptr (AutoDir) directory = opendir (path);
+
+  if (directory == NULL)
+    return (errno == ENOENT && *prefix != 0) || fd_set_errno_error (error, "listing %s", path);
+  for (;;) {
+    errno = 0;
+    struct dirent *entry = readdir (directory);
+    if (entry == NULL)
+      return errno == 0 || fd_set_errno_error (error, "listing %s", path);
+    struct stat st;
+    if (entry->d_name[0] == '.')
+      continue;
+    if (fstatat (dirfd (directory), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0) {
+      if (errno == ENOENT) /* removed meanwhile */
+        continue;
+      return fd_set_errno_error (error, "looking at %s/%s", path, entry->d_name);
+    }
+    g_autofree char *name = g_strconcat (prefix, entry->d_name, NULL);
+    if (S_ISDIR (st.st_mode)) {
+      g_autofree char *below = g_strconcat (name, "/", NULL);
+      if (!list_directory (listing, below, error))
+        return FALSE;
+    } else if (S_ISREG (st.st_mode)) {
+      gint64 mtime_us = st.st_mtim.tv_sec * G_USEC_PER_SEC + st.st_mtim.tv_nsec / 1000;
+      listing->stopped = !listing->func (name, st.st_size, mtime_us, listing->user_data);
+    }
+    if (listing->stopped)
+      return TRUE;
+  }
+}
+
+static gboolean
+directory_list (Backend *backend, const char *prefix, BackendListFunc func, gpointer user_data,
+                GError **error)
+{
+  Listing listing = { .backend = backend, .func = func, .user_data = user_data };
+
+  return backend_prefix_valid (prefix, error) && list_directory (&listing, prefix, error);
+}
+
+static gboolean
+directory_remove (Backend *backend, const char *name, GError **error)
+{
+  g_autofree char *path = object_path (backend, name, error);
+
+  if (path == NULL)
+    return FALSE;
+  if (unlink (path) < 0)
+    return errno == ENOENT || fd_set_errno_error (error, "removing %s", path);
+  g_autofree char *parent = g_path_get_dirname (path);
+  mark_unsynced ((DirectoryBackend *)backend, parent);
+  return TRUE;
+}
+
+static gboolean
+sync_directory (const char *path, GError **error)
+{
+  g_auto (AutoFd) fd = open (path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+  if (fd < 0 || fsync (fd) < 0)
+    return fd_set_errno_error (error, "syncing the directory %s", path);
+  return TRUE;
+}
+
+static gboolean
+directory_sync (Backend *backend, GError **error)
+{
+  DirectoryBackend *self = (DirectoryBackend *)backend;
+  GHashTableIter iter;
+  gpointer path;
+
+  g_mutex_lock (&self->lock);
+  g_autoptr (GHashTable) unsynced = g_steal_pointer (&self->unsynced);
+  self->unsynced = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
+  g_mutex_unlock (&self->lock);
+  g_hash_table_iter_init (&iter, unsynced);
+  while (g_hash_table_iter_next (&iter, &path, NULL)) {
+    if (sync_directory (path, error))
+      continue;
+    /* Whatever was not synced must be synced by the next call. */
+    g_hash_table_iter_init (&iter, unsynced);
+    while (g_hash_table_iter_next (&iter, &path, NULL))
+      mark_unsynced (self, path);
+    return FALSE;
+  }
+  return TRUE;
+}
+
+static gboolean
+directory_space (Backend *backend, guint64 *available, GError **error)
+{
+  struct statvfs st;
+
+  if (statvfs (backend->location, &st) < 0)
+    return fd_set_errno_error (error, "looking at %s", backend->location);
+  *available = (guint64)st.f_bavail * st.f_frsize;
+  return TRUE;
+}
+
+static void
+directory_free (Backend *backend)
+{
+  DirectoryBackend *self = (DirectoryBackend *)backend;
+
+  g_hash_table_unref (self->unsynced);
+  g_mutex_clear (&self->lock);
+  g_free (self->temporary);
+  g_free (backend->location);
+  g_free (self);
+}
+
+static const BackendOps directory_ops = {
+  .put_if_absent = directory_put,
+  .get = directory_get,
+  .stat = directory_stat,
+  .list = directory_list,
+  .remove = directory_remove,
+  .sync = directory_sync,
+  .space = directory_space,
+  .free = directory_free,
+  .map = directory_map,
+};
+
+Backend *
+backend_directory_open (const char *path, gboolean create, GError **error)
+{
+  g_autofree char *absolute = g_canonicalize_filename (path, NULL);
+  g_autofree char *temporary = g_build_filename (absolute, "tmp", NULL);
+  g_auto (Owner) self = { 0 };
+  struct stat st;
+
+  if (create && g_mkdir_with_parents (absolute, 0777) < 0) {
+    fd_set_errno_error (error, "making the directory %s", absolute);
+    return NULL;
+  }
+  if (stat (absolute, &st) < 0) {
+    fd_set_errno_error (error, "opening the directory %s", absolute);
+    return NULL;
+  }
+  if (!S_ISDIR (st.st_mode)) {
+    g_set_error (error, G_IO_ERROR, G_IO_ERROR_NOT_DIRECTORY, "%s is not a directory", absolute);
+    return NULL;
+  }
+  if (create && mkdir (temporary, 0777) < 0 && errno != EEXIST) {
+    fd_set_errno_error (error, "making the directory %s", temporary);
+    return NULL;
+  }
+  owner_init_self (&self);
+  g_autofree char *owner = owner_to_file_name (&self);
+  DirectoryBackend *directory = g_new0 (DirectoryBackend, 1);
+  directory->backend = (Backend){ &directory_ops, g_steal_pointer (&absolute) };
+  directory->temporary = g_build_filename (temporary, owner, NULL);
+  directory->unsynced = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
+  g_mutex_init (&directory->lock);
+  if (create)
+    mark_unsynced (directory, directory->backend.location);
+  return &directory->backend;
+}

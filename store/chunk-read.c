@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Reading chunks: name → place → frame → bytes, and the proof that they are the right ones. */
+#include "store-private.h"
+
+static void
+set_missing (const ChunkName *name, GError **error)
+{
+  g_autofree char *hex = chunk_name_to_hex (name);
+  g_set_error (error, STORE_ERROR, STORE_ERROR_DAMAGED,
+               "chunk %s is missing: no pack in the store has it", hex);
+}
+
+gboolean
+store_chunk_locate (Store *store, const ChunkName *name, ChunkLocation *location, GError **error)
+{
+  g_autoptr (IndexView) view = index_view (store->index, error);
+
+  if (view == NULL)
+    return FALSE;
+  if (index_view_find (view, name, NULL, TRUE, location))
+    return TRUE;
+  g_autoptr (IndexView) newer = index_reload (store->index, error);
+  if (newer == NULL)
+    return FALSE;
+  if (index_view_find (newer, name, NULL, TRUE, location))
+    return TRUE;
+  g_autoptr (IndexView) rebuilt = index_recover (store->index, error);
+  if (rebuilt == NULL)
+    return FALSE;
+  if (index_view_find (rebuilt, name, NULL, TRUE, location))
+    return TRUE;
+  if (store_check_reachable (store, error))
+    set_missing (name, error);
+  return FALSE;
+}
+
+/* Reads and decompresses; errors about what is stored are STORE_ERROR_DAMAGED and name the pack. */
+static GBytes *
+read_frame (Store *store, const ChunkLocation *location, GError **error)
+{
+  g_autofree char *object = object_name ("packs", &location->pack);
+  g_autoptr (GError) cause = NULL;
+  g_autoptr (GBytes) stored =
+      store_get (store, object, location->frame.offset, location->frame.stored_len, &cause);
+
+  if (stored != NULL) {
+    GBytes *frame = frame_decode (stored, &location->frame, error);
+    if (frame == NULL)
+      g_prefix_error (error, "%s: ", object);
+    return frame;
+  }
+  if (g_error_matches (cause, G_IO_ERROR, G_IO_ERROR_NOT_FOUND) ||
+      g_error_matches (cause, G_IO_ERROR, G_IO_ERROR_PARTIAL_INPUT))
+    g_set_error (error, STORE_ERROR, STORE_ERROR_DAMAGED, "%s is missing or cut short: %s", object,
+                 cause->message);
+  else
+    g_propagate_error (error, g_steal_pointer (&cause));
+  return NULL;
+}
+
+GBytes *
+store_frame_read (Store *store, const ChunkLocation *location, gboolean cached, GError **error)
+{
+  GBytes *frame = cached ? frame_cache_get (store->frames, location) : NULL;
+
+  if (frame == NULL) {
+    frame = read_frame (store, location, error);
+    if (frame != NULL && cached)
+      frame_cache_put (store->frames, location, frame);
+  }
+  return frame;
+}
+
+const guint8 *
+store_chunk_in_frame (Store *store, const ChunkName *name, const ChunkLocation *location,
+                      GBytes *frame, GError **error)
+{
+  gsize len;
+  const guint8 *data = g_bytes_get_data (frame, &len);
+  ChunkName actual;
+
+  if (location->offset <= len && location->len <= len - location->offset) {
+    chunk_name_of (&store->key, data + location->offset, location->len, &actual);
+    if (chunk_name_equal (&actual, name))
+      return data + location->offset;
+  }
+  g_autofree char *object = object_name ("packs", &location->pack);
+  g_autofree char *hex = chunk_name_to_hex (name);
+  g_set_error (error, STORE_ERROR, STORE_ERROR_DAMAGED,
+               "%s is damaged: what is at the place of chunk %s is something else", object, hex);
+  return NULL;
+}
+
+/* One attempt with what the index says now. */
+static GBytes *
+read_located (Store *store, const ChunkName *name, ChunkLocation *location, GError **error)
+{
+  g_autoptr (GBytes) frame = store_frame_read (store, location, TRUE, error);
+
+  if (frame == NULL || !store_chunk_in_frame (store, name, location, frame, error))
+    return NULL;
+  return g_bytes_new_from_bytes (frame, location->offset, location->len);
+}
+
+GBytes *
+store_chunk_read (Store *store, const ChunkName *name, GError **error)
+{
+  ChunkLocation location, again;
+  g_autoptr (GError) cause = NULL;
+
+  if (!store_chunk_locate (store, name, &location, error))
+    return NULL;
+  GBytes *chunk = read_located (store, name, &location, &cause);
+  if (chunk != NULL)
+    return chunk;
+  /* gc may have moved it: the index knows by now. */
+  g_autoptr (IndexView) view = index_reload (store->index, NULL);
+  if (g_error_matches (cause, STORE_ERROR, STORE_ERROR_DAMAGED) && view != NULL &&
+      index_view_find (view, name, NULL, TRUE, &again) &&
+      !chunk_name_equal (&again.pack, &location.pack))
+    return read_located (store, name, &again, error);
+  g_propagate_error (error, g_steal_pointer (&cause));
+  return NULL;
+}

@@ -1,0 +1,376 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "index.h"
+
+#include <vmckpt/store/store.h>
+
+#include <string.h>
+
+/* Tables up to this size are read and verified as a whole; greater ones are mapped. */
+#define LOAD_WHOLE_BYTES (1024 * 1024)
+/* A merged table is built in memory: this bounds what a merge takes. */
+#define MERGE_MAX_ENTRIES 2000000
+
+struct _Index {
+  Backend *backend;
+  const HashKey *key;
+  GMutex lock;
+  IndexView *view; /* (lock) (nullable) */
+};
+
+static IndexView *
+view_new (void)
+{
+  IndexView *view = g_new0 (IndexView, 1);
+  view->refs = 1;
+  view->tables = g_ptr_array_new_with_free_func ((GDestroyNotify)index_table_unref);
+  view->damaged = g_ptr_array_new_with_free_func (g_free);
+  return view;
+}
+
+IndexView *
+index_view_ref (IndexView *view)
+{
+  g_atomic_int_inc (&view->refs);
+  return view;
+}
+
+void
+index_view_unref (IndexView *view)
+{
+  if (view == NULL || !g_atomic_int_dec_and_test (&view->refs))
+    return;
+  g_ptr_array_unref (view->tables);
+  g_ptr_array_unref (view->damaged);
+  g_clear_pointer (&view->recovered, index_table_unref);
+  g_free (view);
+}
+
+/* Finds @name in one table, past copies in packs that are to be skipped. */
+static gboolean
+find_in_table (const IndexTable *table, const ChunkName *name, GHashTable *skip,
+               ChunkLocation *location)
+{
+  gint64 at = index_table_find (table, name);
+  ChunkName found = *name;
+
+  for (; at >= 0 && at < index_table_entries (table) && chunk_name_equal (&found, name); at++) {
+    gboolean sane = index_table_entry (table, at, &found, location, NULL);
+    if (sane && chunk_name_equal (&found, name) &&
+        (skip == NULL || !g_hash_table_contains (skip, &location->pack)))
+      return TRUE;
+  }
+  return FALSE;
+}
+
+gboolean
+index_view_find (const IndexView *view, const ChunkName *name, GHashTable *skip, gboolean recovered,
+                 ChunkLocation *location)
+{
+  for (guint i = 0; i < view->tables->len; i++)
+    if (find_in_table (view->tables->pdata[i], name, skip, location))
+      return TRUE;
+  return recovered && view->recovered != NULL &&
+         find_in_table (view->recovered, name, skip, location);
+}
+
+Index *
+index_new (Backend *backend, const HashKey *key)
+{
+  Index *index = g_new0 (Index, 1);
+  index->backend = backend;
+  index->key = key;
+  g_mutex_init (&index->lock);
+  return index;
+}
+
+void
+index_free (Index *index)
+{
+  g_clear_pointer (&index->view, index_view_unref);
+  g_mutex_clear (&index->lock);
+  g_free (index);
+}
+
+static void
+install (Index *index, IndexView *view)
+{
+  g_mutex_lock (&index->lock);
+  IndexView *old = index->view;
+  index->view = index_view_ref (view);
+  g_mutex_unlock (&index->lock);
+  index_view_unref (old);
+}
+
+IndexView *
+index_view (Index *index, GError **error)
+{
+  g_mutex_lock (&index->lock);
+  IndexView *view = index->view != NULL ? index_view_ref (index->view) : NULL;
+  g_mutex_unlock (&index->lock);
+  return view != NULL ? view : index_reload (index, error);
+}
+
+/* One table object in a listing. */
+typedef struct {
+  char *object;
+  ChunkName hash;
+  guint64 size;
+  gint64 mtime_us;
+} Listed;
+
+static void
+clear_listed (gpointer data)
+{
+  g_free (((Listed *)data)->object);
+}
+
+static gboolean
+collect_table (const char *name, guint64 size, gint64 mtime_us, gpointer user_data)
+{
+  Listed listed = { .size = size, .mtime_us = mtime_us };
+
+  if (object_name_parse (name, "index", &listed.hash)) {
+    listed.object = g_strdup (name);
+    g_array_append_val ((GArray *)user_data, listed);
+  }
+  return TRUE;
+}
+
+static int
+compare_newest_first (gconstpointer a, gconstpointer b)
+{
+  gint64 ta = ((const Listed *)a)->mtime_us, tb = ((const Listed *)b)->mtime_us;
+  return ta > tb ? -1 : ta < tb;
+}
+
+static IndexTable *
+find_loaded (const IndexView *old, const char *object)
+{
+  for (guint i = 0; old != NULL && i < old->tables->len; i++)
+    if (g_str_equal (index_table_object (old->tables->pdata[i]), object))
+      return index_table_ref (old->tables->pdata[i]);
+  return NULL;
+}
+
+/* Reads or maps a table and checks it. */
+static IndexTable *
+load_table (Index *index, const Listed *listed, GError **error)
+{
+  const BackendOps *ops = index->backend->ops;
+  gboolean whole = listed->size <= LOAD_WHOLE_BYTES || ops->map == NULL;
+  g_autoptr (GBytes) bytes = whole ? ops->get (index->backend, listed->object, 0, G_MAXSIZE, error)
+                                   : ops->map (index->backend, listed->object, error);
+  if (bytes == NULL)
+    return NULL;
+  g_autoptr (IndexTable) table = index_table_new (listed->object, bytes, index->key, error);
+  if (table != NULL && whole && !index_table_verify (table, index->key, &listed->hash)) {
+    g_set_error (error, STORE_ERROR, STORE_ERROR_DAMAGED, "%s does not hold what its name says",
+                 listed->object);
+    return NULL;
+  }
+  return g_steal_pointer (&table);
+}
+
+/* One attempt; *again: a table went away between the listing and the reading. */
+static IndexView *
+try_load (Index *index, const IndexView *old, gboolean *again, GError **error)
+{
+  g_autoptr (IndexView) view = view_new();
+  g_autoptr (GArray) listing = g_array_new (FALSE, FALSE, sizeof (Listed));
+
+  g_array_set_clear_func (listing, clear_listed);
+  if (!index->backend->ops->list (index->backend, "index/", collect_table, listing, error))
+    return NULL;
+  g_array_sort (listing, compare_newest_first);
+  for (guint i = 0; i < listing->len; i++) {
+    const Listed *listed = &g_array_index (listing, Listed, i);
+    g_autoptr (GError) cause = NULL;
+    IndexTable *table = find_loaded (old, listed->object);
+    if (table == NULL)
+      table = load_table (index, listed, &cause);
+    if (table != NULL) {
+      g_ptr_array_add (view->tables, table);
+    } else if (g_error_matches (cause, STORE_ERROR, STORE_ERROR_DAMAGED)) {
+      g_ptr_array_add (view->damaged, g_strdup (listed->object));
+    } else {
+      *again = g_error_matches (cause, G_IO_ERROR, G_IO_ERROR_NOT_FOUND);
+      g_propagate_error (error, g_steal_pointer (&cause));
+      return NULL;
+    }
+  }
+  return g_steal_pointer (&view);
+}
+
+/* Loads the tables that are there, reusing those of @old. */
+static IndexView *
+load_view (Index *index, const IndexView *old, GError **error)
+{
+  for (int attempt = 0;; attempt++) {
+    gboolean again = FALSE;
+    g_autoptr (GError) cause = NULL;
+    IndexView *view = try_load (index, old, &again, &cause);
+    if (view != NULL)
+      return view;
+    /* Each time, somebody has merged tables in between; that does not happen ten times in a row. */
+    if (!again || attempt == 10) {
+      g_propagate_error (error, g_steal_pointer (&cause));
+      return NULL;
+    }
+  }
+}
+
+static IndexView *
+current_view (Index *index)
+{
+  g_autoptr (GMutexLocker) locker = g_mutex_locker_new (&index->lock);
+  return index->view != NULL ? index_view_ref (index->view) : NULL;
+}
+
+IndexView *
+index_reload (Index *index, GError **error)
+{
+  g_autoptr (IndexView) old = current_view (index);
+  IndexView *view = load_view (index, old, error);
+
+  /* A damaged table is a reason to look into the packs right away. */
+  if (view != NULL && view->damaged->len > 0) {
+    index_view_unref (view);
+    return index_recover (index, error);
+  }
+  if (view != NULL)
+    install (index, view);
+  return view;
+}
+
+static gboolean
+collect_pack (const char *name, guint64 size, gint64 mtime_us, gpointer user_data)
+{
+  ChunkName hash;
+
+  if (object_name_parse (name, "packs", &hash))
+    g_hash_table_add (user_data, g_memdup2 (&hash, sizeof hash));
+  return TRUE;
+}
+
+/* Moves tables that do not hash to their name to the damaged ones. */
+static void
+drop_damaged (Index *index, IndexView *view)
+{
+  for (guint i = view->tables->len; i-- > 0;) {
+    IndexTable *table = view->tables->pdata[i];
+    ChunkName hash;
+    object_name_parse (index_table_object (table), "index", &hash);
+    if (index_table_verify (table, index->key, &hash))
+      continue;
+    g_ptr_array_add (view->damaged, g_strdup (index_table_object (table)));
+    g_ptr_array_remove_index (view->tables, i);
+  }
+}
+
+/* Reads the footers of @packs; one that cannot be read is left out: check names it. */
+static IndexTable *
+table_from_packs (Index *index, GHashTable *packs, GError **error)
+{
+  g_autoptr (IndexContents) contents = index_contents_new();
+  GHashTableIter iter;
+  gpointer name;
+  ChunkName hash;
+
+  g_hash_table_iter_init (&iter, packs);
+  while (g_hash_table_iter_next (&iter, &name, NULL)) {
+    g_autoptr (PackFooter) footer = pack_footer_load (index->backend, index->key, name, NULL);
+    if (footer != NULL)
+      index_contents_add_footer (contents, name, footer);
+  }
+  g_autoptr (GBytes) bytes = index_contents_to_bytes (contents, index->key, &hash);
+  return index_table_new ("the index rebuilt from packs", bytes, index->key, error);
+}
+
+IndexView *
+index_recover (Index *index, GError **error)
+{
+  g_autoptr (IndexView) old = current_view (index);
+  g_autoptr (GHashTable) packs =
+      g_hash_table_new_full (chunk_name_hash, chunk_name_equal, g_free, NULL);
+  g_autoptr (IndexView) view = load_view (index, old, error);
+
+  if (view == NULL)
+    return NULL;
+  drop_damaged (index, view);
+  if (!index->backend->ops->list (index->backend, "packs/", collect_pack, packs, error))
+    return NULL;
+  for (guint i = 0; i < view->tables->len; i++) {
+    for (guint j = 0; j < index_table_packs (view->tables->pdata[i]); j++) {
+      IndexPack pack;
+      index_table_pack (view->tables->pdata[i], j, &pack);
+      g_hash_table_remove (packs, &pack.name);
+    }
+  }
+  if (g_hash_table_size (packs) > 0) {
+    view->recovered = table_from_packs (index, packs, error);
+    if (view->recovered == NULL)
+      return NULL;
+  }
+  install (index, view);
+  return g_steal_pointer (&view);
+}
+
+gboolean
+index_publish (Index *index, IndexContents *contents, guint64 *size, char **object, GError **error)
+{
+  ChunkName hash;
+  gboolean existed;
+  g_autoptr (GBytes) bytes = index_contents_to_bytes (contents, index->key, &hash);
+  g_autofree char *name = object_name ("index", &hash);
+
+  if (!index->backend->ops->put_if_absent (index->backend, name, bytes, &existed, error))
+    return FALSE;
+  if (size != NULL)
+    *size = g_bytes_get_size (bytes);
+  if (object != NULL)
+    *object = g_steal_pointer (&name);
+  return TRUE;
+}
+
+static int
+compare_entries (gconstpointer a, gconstpointer b)
+{
+  guint na = index_table_entries (*(IndexTable **)a), nb = index_table_entries (*(IndexTable **)b);
+  return na < nb ? -1 : na > nb;
+}
+
+gboolean
+index_merge (Index *index, const IndexView *view, GError **error)
+{
+  g_autoptr (GPtrArray) tables = g_ptr_array_new();
+  g_autoptr (IndexContents) contents = index_contents_new();
+  g_autofree char *merged_name = NULL;
+  guint merged = 0;
+
+  if (view->tables->len <= INDEX_TABLES_MAX)
+    return TRUE;
+  for (guint i = 0; i < view->tables->len; i++)
+    g_ptr_array_add (tables, view->tables->pdata[i]);
+  g_ptr_array_sort (tables, compare_entries);
+  /* Small ones first, so that an entry is rewritten a number of times that grows with the
+   * logarithm of the store's size only. */
+  while (merged < tables->len &&
+         contents->entries->len + index_table_entries (tables->pdata[merged]) <=
+             MERGE_MAX_ENTRIES) {
+    if (!index_table_append_to (tables->pdata[merged], contents, NULL))
+      return TRUE; /* damaged: recovery's business, not ours */
+    merged++;
+  }
+  if (merged < 2)
+    return TRUE;
+  if (!index_publish (index, contents, NULL, &merged_name, error) ||
+      !index->backend->ops->sync (index->backend, error))
+    return FALSE;
+  for (guint i = 0; i < merged; i++) {
+    const char *object = index_table_object (tables->pdata[i]);
+    if (!g_str_equal (object, merged_name) &&
+        !index->backend->ops->remove (index->backend, object, error))
+      return FALSE;
+  }
+  return TRUE;
+}

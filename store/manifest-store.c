@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Manifests in a store: which checkpoints there are. */
+#include <vmckpt/store/manifest.h>
+
+#include "store-private.h"
+#include "tag.h"
+
+#include <vmckpt/util/bytes.h>
+#include <vmckpt/util/error.h>
+#include <vmckpt/util/name.h>
+
+#include <string.h>
+
+#define PREFIX_MIN_DIGITS 4
+
+static void
+set_not_found (GError **error, const char *reference)
+{
+  g_set_error (error, STORE_ERROR, STORE_ERROR_NOT_FOUND, "there is no checkpoint '%.80s'",
+               reference);
+}
+
+Manifest *
+store_manifest_load (Store *store, const char *id, GError **error)
+{
+  ChunkName hash, actual;
+  g_autoptr (GError) cause = NULL;
+
+  if (!bytes_from_hex (id, hash.bytes, sizeof hash.bytes)) {
+    set_not_found (error, id);
+    return NULL;
+  }
+  g_autofree char *object = object_name ("manifests", &hash);
+  g_autoptr (GBytes) bytes = store_get (store, object, 0, G_MAXSIZE, &cause);
+  if (g_error_matches (cause, G_IO_ERROR, G_IO_ERROR_NOT_FOUND)) {
+    set_not_found (error, id);
+    return NULL;
+  }
+  if (bytes == NULL) {
+    g_propagate_error (error, g_steal_pointer (&cause));
+    return NULL;
+  }
+  chunk_name_of (&store->key, g_bytes_get_data (bytes, NULL), g_bytes_get_size (bytes), &actual);
+  if (!chunk_name_equal (&hash, &actual)) {
+    g_set_error (error, STORE_ERROR, STORE_ERROR_DAMAGED,
+                 "%s is damaged: it does not hold what its name says", object);
+    return NULL;
+  }
+  Manifest *manifest = manifest_from_bytes (bytes, error);
+  if (manifest != NULL)
+    manifest->id = g_strdup (id);
+  else
+    g_prefix_error (error, "%s: ", object);
+  return manifest;
+}
+
+static int
+compare_created (gconstpointer a, gconstpointer b)
+{
+  const Manifest *one = *(Manifest **)a, *other = *(Manifest **)b;
+  if (one->created_us != other->created_us)
+    return one->created_us < other->created_us ? -1 : 1;
+  return strcmp (one->id, other->id);
+}
+
+GPtrArray *
+store_manifest_list (Store *store, const char *guest, GPtrArray **damaged, GError **error)
+{
+  g_autoptr (GPtrArray) names = store_list_names (store, "manifests/", error);
+  g_autoptr (GPtrArray) found = g_ptr_array_new_with_free_func ((GDestroyNotify)manifest_free);
+  g_autoptr (GPtrArray) bad = g_ptr_array_new_with_free_func (g_free);
+  ChunkName hash;
+
+  for (guint i = 0; names != NULL && i < names->len; i++) {
+    g_autoptr (GError) cause = NULL;
+    if (!object_name_parse (names->pdata[i], "manifests", &hash))
+      continue;
+    g_autofree char *id = chunk_name_to_hex (&hash);
+    g_autoptr (Manifest) manifest = store_manifest_load (store, id, &cause);
+    if (manifest != NULL) {
+      if (guest == NULL || g_str_equal (manifest->guest, guest))
+        g_ptr_array_add (found, g_steal_pointer (&manifest));
+    } else if (g_error_matches (cause, STORE_ERROR, STORE_ERROR_DAMAGED) ||
+               g_error_matches (cause, STORE_ERROR, STORE_ERROR_VERSION)) {
+      g_ptr_array_add (bad, g_steal_pointer (&id));
+    } else if (!g_error_matches (cause, STORE_ERROR, STORE_ERROR_NOT_FOUND)) {
+      g_propagate_error (error, g_steal_pointer (&cause));
+      return NULL;
+    }
+  }
+  if (names == NULL)
+    return NULL;
+  g_ptr_array_sort (found, compare_created);
+  if (damaged != NULL)
+    *damaged = g_steal_pointer (&bad);
+  return g_steal_pointer (&found);
+}
+
+/* The newest checkpoint of @guest, with @tag if that is not NULL; NULL with @error or, if there is
+ * none, without. */
+static Manifest *
+find_newest (Store *store, const char *guest, const char *tag, GError **error)
+{
+  g_autoptr (GPtrArray) manifests = store_manifest_list (store, guest, NULL, error);
+
+  for (guint i = manifests != NULL ? manifests->len : 0; i-- > 0;) {
+    Manifest *manifest = manifests->pdata[i];
+    gboolean match = tag == NULL;
+    if (!match) {
+      g_auto (GStrv) tags = store_tags (store, manifest, error);
+      if (tags == NULL)
+        return NULL;
+      match = g_strv_contains ((const char *const *)tags, tag);
+    }
+    if (match) {
+      g_ptr_array_set_free_func (manifests, NULL);
+      for (guint j = 0; j < manifests->len; j++)
+        if (j != i)
+          manifest_free (manifests->pdata[j]);
+      return manifest;
+    }
+  }
+  return NULL;
+}
+
+static gboolean
+looks_like_id (const char *text)
+{
+  gsize len = strlen (text);
+
+  return len >= PREFIX_MIN_DIGITS && len <= 2 * CHUNK_NAME_BYTES &&
+         strspn (text, "0123456789abcdef") == len;
+}
+
+/* Finds the one checkpoint whose id begins with @prefix. */
+static Manifest *
+find_by_prefix (Store *store, const char *prefix, GError **error)
+{
+  g_autoptr (GPtrArray) names = store_list_names (store, "manifests/", error);
+  g_autoptr (GString) candidates = g_string_new (NULL);
+  g_autofree char *wanted = g_strconcat ("manifests/", prefix, NULL);
+  const char *found = NULL;
+  guint count = 0;
+
+  if (names == NULL)
+    return NULL;
+  for (guint i = 0; i < names->len; i++) {
+    if (!g_str_has_prefix (names->pdata[i], wanted))
+      continue;
+    found = (const char *)names->pdata[i] + strlen ("manifests/");
+    if (count++ < 8)
+      g_string_append_printf (candidates, " %.16s", found);
+  }
+  if (count == 1)
+    return store_manifest_load (store, found, error);
+  if (count == 0)
+    set_not_found (error, prefix);
+  else
+    g_set_error (error, STORE_ERROR, STORE_ERROR_AMBIGUOUS,
+                 "'%s' is the beginning of %u checkpoints' ids:%s", prefix, count, candidates->str);
+  return NULL;
+}
+
+Manifest *
+store_manifest_find (Store *store, const char *reference, GError **error)
+{
+  const char *at = strchr (reference, '@');
+  g_autofree char *guest =
+      at != NULL ? g_strndup (reference, at - reference) : g_strdup (reference);
+  g_autoptr (GError) cause = NULL;
+  Manifest *manifest = find_newest (store, guest, at != NULL ? at + 1 : NULL, &cause);
+
+  if (manifest != NULL)
+    return manifest;
+  if (cause != NULL)
+    g_propagate_error (error, g_steal_pointer (&cause));
+  else if (at == NULL && looks_like_id (reference))
+    return find_by_prefix (store, reference, error);
+  else
+    set_not_found (error, reference);
+  return NULL;
+}
+
+gboolean
+store_manifest_remove (Store *store, const char *id, GError **error)
+{
+  ERROR_PREFIX (error, "removing checkpoint %.16s", id);
+  ChunkName hash;
+  guint64 size;
+
+  if (!bytes_from_hex (id, hash.bytes, sizeof hash.bytes)) {
+    set_not_found (error, id);
+    return FALSE;
+  }
+  g_autofree char *object = object_name ("manifests", &hash);
+  if (!store->backend->ops->stat (store->backend, object, &size, NULL)) {
+    if (store_check_reachable (store, error))
+      set_not_found (error, id);
+    return FALSE;
+  }
+  /* The manifest first: tags of a checkpoint that is not there are nothing. */
+  return store_remove (store, object, error) && store_sync (store, error) &&
+         tags_remove (store, id, error) && store_sync (store, error);
+}

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "owner.h"
+
+#include <vmckpt/util/json.h>
+
+#include <unistd.h>
+
+void
+owner_init_self (Owner *owner)
+{
+  owner->host = g_strdup (g_get_host_name());
+  owner->boot_id = process_boot_id();
+  owner->process = process_id_of (getpid());
+  owner->since_us = g_get_real_time();
+}
+
+void
+owner_clear (Owner *owner)
+{
+  g_clear_pointer (&owner->host, g_free);
+  g_clear_pointer (&owner->boot_id, g_free);
+}
+
+gboolean
+owner_is_dead (const Owner *owner)
+{
+  g_autofree char *boot_id = process_boot_id();
+
+  if (g_strcmp0 (owner->boot_id, boot_id) != 0)
+    return g_strcmp0 (owner->host, g_get_host_name()) == 0;
+  if (owner->process.start_ticks != 0)
+    return !process_id_alive (owner->process);
+  /* Not known well enough to tell it from a later process: dead only if there is none at all. */
+  return owner->process.pid > 0 && process_id_of (owner->process.pid).start_ticks == 0;
+}
+
+gboolean
+owner_is_stale (const Owner *owner)
+{
+  g_autofree char *boot_id = process_boot_id();
+
+  if (owner_is_dead (owner))
+    return TRUE;
+  return g_strcmp0 (owner->boot_id, boot_id) != 0 &&
+         g_get_real_time() - owner->since_us > OWNER_TRUST_US;
+}
+
+void
+owner_to_json (const Owner *owner, JsonObject *object)
+{
+  json_object_set_string_member (object, "host", owner->host);
+  json_object_set_string_member (object, "boot_id", owner->boot_id);
+  json_object_set_int_member (object, "pid", owner->process.pid);
+  json_object_set_int_member (object, "start_ticks", owner->process.start_ticks);
+  json_object_set_int_member (object, "since_us", owner->since_us);
+}
+
+gboolean
+owner_from_json (Owner *owner, JsonObject *object, GError **error)
+{
+  const char *host = json_get_string (object, "host", error);
+  const char *boot_id = host != NULL ? json_get_string (object, "boot_id", error) : NULL;
+  guint64 pid, since;
+
+  if (boot_id == NULL || !json_get_uint64 (object, "pid", &pid, error) ||
+      !json_get_uint64 (object, "start_ticks", &owner->process.start_ticks, error) ||
+      !json_get_uint64 (object, "since_us", &since, error))
+    return FALSE;
+  owner->host = g_strdup (host);
+  owner->boot_id = g_strdup (boot_id);
+  owner->process.pid = MIN (pid, G_MAXINT);
+  owner->since_us = since;
+  return TRUE;
+}
+
+char *
+owner_to_file_name (const Owner *owner)
+{
+  return g_strdup_printf ("%s.%d.%" G_GUINT64_FORMAT ".%s", owner->boot_id, owner->process.pid,
+                          owner->process.start_ticks, owner->host);
+}
+
+gboolean
+owner_from_file_name (Owner *owner, const char *name, gint64 since_us)
+{
+  g_auto (GStrv) part = g_strsplit (name, ".", 4);
+  guint64 pid;
+
+  if (g_strv_length (part) != 4 ||
+      !g_ascii_string_to_unsigned (part[1], 10, 1, G_MAXINT, &pid, NULL) ||
+      !g_ascii_string_to_unsigned (part[2], 10, 0, G_MAXUINT64, &owner->process.start_ticks, NULL))
+    return FALSE;
+  owner->boot_id = g_strdup (part[0]);
+  owner->host = g_strdup (part[3]);
+  owner->process.pid = pid;
+  owner->since_us = since_us;
+  return TRUE;
+}

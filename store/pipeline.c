@@ -1,0 +1,538 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Threads: the callers, some workers, one that puts packs. Two locks, taken in this order:
+ *   dedup  what was added, the frames being filled: held while a batch is delivered
+ *   lock   the queues, the packs being filled, the counters, the error
+ * Workers take compressing before hashing, so that what is on its way stays bounded.
+ */
+#include "pipeline.h"
+
+#include "name-set.h"
+
+#include <vmckpt/util/bytes.h>
+
+#include <string.h>
+
+#define WORKERS_MAX 8
+/* Batches of 1 MiB that may be on their way, and packs that wait to be put. */
+#define BATCHES_MAX 16
+#define PACKS_WAITING_MAX 2
+
+/* A frame being filled, then compressed. */
+typedef struct {
+  PackKind kind;
+  guint32 id; /* place in contents->frames */
+  GByteArray *raw;
+  GArray *chunks; /* of PackChunk */
+} FrameTask;
+
+typedef struct {
+  GBytes *bytes;
+  ChunkName name;
+} PackTask;
+
+struct _Pipeline {
+  Store *store;
+  GHashTable *skip;
+  GPtrArray *threads; /* of GThread */
+
+  GMutex dedup;
+  IndexView *view;                     /* (dedup) */
+  NameSet *added;                      /* (dedup) */
+  FrameTask *filling[PACK_KIND_COUNT]; /* (dedup) (nullable) */
+
+  GMutex lock;
+  GCond work;                   /* (lock) there is something to do, or an end */
+  GCond progress;               /* (lock) something was done, or an error */
+  GQueue batches;               /* (lock) to be hashed */
+  GQueue in_order;              /* (lock) all batches not delivered */
+  GQueue frames;                /* (lock) to be compressed */
+  GQueue packs;                 /* (lock) to be put */
+  guint frames_busy;            /* (lock) queued or being compressed */
+  guint packs_busy;             /* (lock) queued or being put */
+  guint64 submitted, delivered; /* (lock) */
+  gboolean delivering, sealing, stopping;
+  GError *error;                         /* (lock) the first one */
+  PackBuilder *builder[PACK_KIND_COUNT]; /* (lock) */
+  gint64 pack_number[PACK_KIND_COUNT];   /* (lock) in contents->packs, -1: not begun */
+  IndexContents *contents;               /* (lock) since the last seal */
+  GPtrArray *put_packs;                  /* (lock) of char*: all that were begun to be put */
+  PipelineStats stats;                   /* (lock) */
+};
+
+static void
+frame_task_free (FrameTask *task)
+{
+  if (task == NULL)
+    return;
+  g_byte_array_unref (task->raw);
+  g_array_unref (task->chunks);
+  g_free (task);
+}
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (FrameTask, frame_task_free)
+
+static void
+pack_task_free (PackTask *task)
+{
+  g_bytes_unref (task->bytes);
+  g_free (task);
+}
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (PackTask, pack_task_free)
+
+Batch *
+batch_new (BatchFunc deliver, gpointer user_data)
+{
+  Batch *batch = g_new (Batch, 1);
+  batch->deliver = deliver;
+  batch->user_data = user_data;
+  batch->count = 0;
+  batch->hashed = FALSE;
+  batch->data = g_malloc (BATCH_PAGES * PAGE_SIZE_BYTES);
+  return batch;
+}
+
+void
+batch_free (Batch *batch)
+{
+  if (batch == NULL)
+    return;
+  g_free (batch->data);
+  g_free (batch);
+}
+
+/* Notes the first error (taken) and lets everybody see it. With the lock. */
+static void
+fail_locked (Pipeline *self, GError *error)
+{
+  if (self->error == NULL)
+    self->error = error;
+  else
+    g_error_free (error);
+  g_cond_broadcast (&self->progress);
+  g_cond_broadcast (&self->work);
+}
+
+/* FALSE with a copy of the first error, if there is one. With the lock. */
+static gboolean
+check_locked (Pipeline *self, GError **error)
+{
+  if (self->error == NULL)
+    return TRUE;
+  if (error != NULL)
+    *error = g_error_copy (self->error);
+  return FALSE;
+}
+
+static void
+hash_batch (Pipeline *self, Batch *batch)
+{
+  for (guint i = 0; i < batch->count; i++) {
+    const guint8 *page = batch->data + (gsize)i * PAGE_SIZE_BYTES;
+    if (bytes_all_zero (page, PAGE_SIZE_BYTES))
+      memset (&batch->names[i], 0, sizeof batch->names[i]);
+    else
+      chunk_name_of (&self->store->key, page, PAGE_SIZE_BYTES, &batch->names[i]);
+  }
+}
+
+/* Delivers what is hashed, in order; with the lock, which is given up meanwhile. */
+static void
+deliver_locked (Pipeline *self)
+{
+  Batch *batch;
+
+  if (self->delivering)
+    return; /* whoever does it takes ours too */
+  self->delivering = TRUE;
+  while ((batch = g_queue_peek_head (&self->in_order)) != NULL && batch->hashed) {
+    gboolean failed = self->error != NULL;
+    GError *error = NULL;
+    g_queue_pop_head (&self->in_order);
+    g_mutex_unlock (&self->lock);
+    if (!failed) {
+      g_mutex_lock (&self->dedup);
+      batch->deliver (batch, &error);
+      g_mutex_unlock (&self->dedup);
+    }
+    batch_free (batch);
+    g_mutex_lock (&self->lock);
+    if (error != NULL)
+      fail_locked (self, error);
+    self->delivered++;
+    g_cond_broadcast (&self->progress);
+  }
+  self->delivering = FALSE;
+}
+
+/* Completes the pack being filled and queues it. With the lock. */
+static void
+finish_pack_locked (Pipeline *self, PackKind kind)
+{
+  PackTask *task = g_new0 (PackTask, 1);
+
+  task->bytes = pack_builder_finish (self->builder[kind], &self->store->key, &task->name);
+  IndexPack *pack = &g_array_index (self->contents->packs, IndexPack, self->pack_number[kind]);
+  pack->name = task->name;
+  pack->size = g_bytes_get_size (task->bytes);
+  self->pack_number[kind] = -1;
+  g_ptr_array_add (self->put_packs, object_name ("packs", &task->name));
+  g_queue_push_tail (&self->packs, task);
+  self->packs_busy++;
+  g_cond_broadcast (&self->work);
+}
+
+/* Puts a compressed frame into its pack. With the lock. */
+static void
+add_frame_locked (Pipeline *self, FrameTask *task, GBytes *stored, FrameCodec codec)
+{
+  FrameInfo info = { .stored_len = g_bytes_get_size (stored),
+                     .raw_len = task->raw->len,
+                     .chunks = task->chunks->len,
+                     .codec = codec };
+
+  if (self->pack_number[task->kind] < 0) {
+    IndexPack pack = { .kind = task->kind };
+    self->pack_number[task->kind] = self->contents->packs->len;
+    g_array_append_val (self->contents->packs, pack);
+  }
+  pack_builder_add (self->builder[task->kind], stored, &info, (PackChunk *)task->chunks->data);
+  IndexFrame *frame = &g_array_index (self->contents->frames, IndexFrame, task->id);
+  frame->pack = self->pack_number[task->kind];
+  frame->frame = info;
+  g_array_index (self->contents->packs, IndexPack, frame->pack).chunks += info.chunks;
+  if (pack_builder_is_full (self->builder[task->kind])) {
+    finish_pack_locked (self, task->kind);
+    while (self->packs_busy > PACKS_WAITING_MAX && self->error == NULL && !self->stopping)
+      g_cond_wait (&self->progress, &self->lock);
+  }
+}
+
+static gpointer
+worker_main (gpointer data)
+{
+  Pipeline *self = data;
+  g_autoptr (ZSTD_CCtx) context = ZSTD_createCCtx();
+
+  g_mutex_lock (&self->lock);
+  while (!self->stopping) {
+    g_autoptr (FrameTask) frame = g_queue_pop_head (&self->frames);
+    Batch *batch = frame == NULL ? g_queue_pop_head (&self->batches) : NULL;
+    gboolean failed = self->error != NULL;
+    if (frame != NULL) {
+      FrameCodec codec;
+      g_mutex_unlock (&self->lock);
+      g_autoptr (GBytes) stored =
+          failed ? NULL : frame_encode (context, frame->raw->data, frame->raw->len, &codec);
+      g_mutex_lock (&self->lock);
+      if (stored != NULL && self->error == NULL)
+        add_frame_locked (self, frame, stored, codec);
+      self->frames_busy--;
+      g_cond_broadcast (&self->progress);
+    } else if (batch != NULL) {
+      g_mutex_unlock (&self->lock);
+      if (!failed)
+        hash_batch (self, batch);
+      g_mutex_lock (&self->lock);
+      batch->hashed = TRUE;
+      deliver_locked (self);
+    } else {
+      g_cond_wait (&self->work, &self->lock);
+    }
+  }
+  g_mutex_unlock (&self->lock);
+  return NULL;
+}
+
+static gpointer
+putter_main (gpointer data)
+{
+  Pipeline *self = data;
+
+  g_mutex_lock (&self->lock);
+  while (!self->stopping) {
+    g_autoptr (PackTask) task = g_queue_pop_head (&self->packs);
+    GError *error = NULL;
+    if (task == NULL) {
+      g_cond_wait (&self->work, &self->lock);
+      continue;
+    }
+    gboolean failed = self->error != NULL;
+    g_mutex_unlock (&self->lock);
+    g_autofree char *object = object_name ("packs", &task->name);
+    if (!failed)
+      store_put (self->store, object, task->bytes, NULL, &error);
+    g_mutex_lock (&self->lock);
+    if (error != NULL)
+      fail_locked (self, error);
+    self->stats.stored_bytes += g_bytes_get_size (task->bytes);
+    self->packs_busy--;
+    g_cond_broadcast (&self->progress);
+  }
+  g_mutex_unlock (&self->lock);
+  return NULL;
+}
+
+/* Starts a thread; FALSE with @error if the machine has none left. */
+static gboolean
+start_thread (Pipeline *self, const char *name, GThreadFunc func, GError **error)
+{
+  GThread *thread = g_thread_try_new (name, func, self, error);
+
+  if (thread != NULL)
+    g_ptr_array_add (self->threads, thread);
+  return thread != NULL;
+}
+
+Pipeline *
+pipeline_new (Store *store, IndexView *view, GHashTable *skip, GError **error)
+{
+  g_autoptr (Pipeline) self = g_new0 (Pipeline, 1);
+  guint workers = CLAMP (g_get_num_processors(), 1, WORKERS_MAX);
+
+  self->store = store_ref (store);
+  self->view = index_view_ref (view);
+  self->skip = skip != NULL ? g_hash_table_ref (skip) : NULL;
+  self->added = name_set_new();
+  self->contents = index_contents_new();
+  self->threads = g_ptr_array_new();
+  self->put_packs = g_ptr_array_new_with_free_func (g_free);
+  g_mutex_init (&self->dedup);
+  g_mutex_init (&self->lock);
+  g_cond_init (&self->work);
+  g_cond_init (&self->progress);
+  for (int kind = 0; kind < PACK_KIND_COUNT; kind++) {
+    self->builder[kind] = pack_builder_new (kind);
+    self->pack_number[kind] = -1;
+  }
+  for (guint i = 0; i < workers; i++)
+    if (!start_thread (self, "store-worker", worker_main, error))
+      return NULL;
+  if (!start_thread (self, "store-put", putter_main, error))
+    return NULL;
+  return g_steal_pointer (&self);
+}
+
+static void
+free_queues (Pipeline *self)
+{
+  g_queue_clear_full (&self->batches, NULL); /* they are in `in_order` too */
+  g_queue_clear_full (&self->in_order, (GDestroyNotify)batch_free);
+  g_queue_clear_full (&self->frames, (GDestroyNotify)frame_task_free);
+  g_queue_clear_full (&self->packs, (GDestroyNotify)pack_task_free);
+}
+
+void
+pipeline_stop (Pipeline *self)
+{
+  g_mutex_lock (&self->lock);
+  self->stopping = TRUE;
+  g_cond_broadcast (&self->work);
+  g_cond_broadcast (&self->progress);
+  g_mutex_unlock (&self->lock);
+  for (guint i = 0; i < self->threads->len; i++)
+    g_thread_join (self->threads->pdata[i]);
+  g_ptr_array_set_size (self->threads, 0);
+}
+
+void
+pipeline_free (Pipeline *self)
+{
+  if (self == NULL)
+    return;
+  pipeline_stop (self);
+  g_ptr_array_unref (self->threads);
+  free_queues (self);
+  for (int kind = 0; kind < PACK_KIND_COUNT; kind++) {
+    pack_builder_free (self->builder[kind]);
+    frame_task_free (self->filling[kind]);
+  }
+  g_clear_error (&self->error);
+  index_contents_free (self->contents);
+  g_ptr_array_unref (self->put_packs);
+  name_set_free (self->added);
+  index_view_unref (self->view);
+  g_clear_pointer (&self->skip, g_hash_table_unref);
+  g_mutex_clear (&self->dedup);
+  g_mutex_clear (&self->lock);
+  g_cond_clear (&self->work);
+  g_cond_clear (&self->progress);
+  store_unref (self->store);
+  g_free (self);
+}
+
+gboolean
+pipeline_submit (Pipeline *self, Batch *batch, GError **error)
+{
+  g_autoptr (GMutexLocker) locker = g_mutex_locker_new (&self->lock);
+
+  while (self->error == NULL && (self->sealing || self->submitted - self->delivered >= BATCHES_MAX))
+    g_cond_wait (&self->progress, &self->lock);
+  if (!check_locked (self, error)) {
+    batch_free (batch);
+    return FALSE;
+  }
+  self->submitted++;
+  g_queue_push_tail (&self->batches, batch);
+  g_queue_push_tail (&self->in_order, batch);
+  g_cond_broadcast (&self->work);
+  return TRUE;
+}
+
+gboolean
+pipeline_wait_delivered (Pipeline *self, GError **error)
+{
+  g_autoptr (GMutexLocker) locker = g_mutex_locker_new (&self->lock);
+  guint64 target = self->submitted;
+
+  while (self->delivered < target)
+    g_cond_wait (&self->progress, &self->lock);
+  return check_locked (self, error);
+}
+
+/* Hands the frame being filled to the workers. With the dedup lock. */
+static void
+close_frame (Pipeline *self, PackKind kind)
+{
+  FrameTask *task = g_steal_pointer (&self->filling[kind]);
+
+  if (task == NULL)
+    return;
+  g_mutex_lock (&self->lock);
+  g_queue_push_tail (&self->frames, task);
+  self->frames_busy++;
+  g_cond_broadcast (&self->work);
+  g_mutex_unlock (&self->lock);
+}
+
+static FrameTask *
+open_frame (Pipeline *self, PackKind kind)
+{
+  FrameTask *task = g_new0 (FrameTask, 1);
+  IndexFrame blank = { 0 };
+
+  task->kind = kind;
+  task->raw = g_byte_array_sized_new (FRAME_TARGET_BYTES);
+  task->chunks = g_array_new (FALSE, FALSE, sizeof (PackChunk));
+  g_mutex_lock (&self->lock);
+  task->id = self->contents->frames->len;
+  g_array_append_val (self->contents->frames, blank);
+  g_mutex_unlock (&self->lock);
+  return task;
+}
+
+ChunkFate
+pipeline_add_locked (Pipeline *self, PackKind kind, const ChunkName *name, const guint8 *data,
+                     gsize len)
+{
+  ChunkLocation location;
+
+  if (name_set_contains (self->added, name) ||
+      index_view_find (self->view, name, self->skip, FALSE, &location))
+    return CHUNK_KNOWN;
+  name_set_add (self->added, name);
+  if (self->filling[kind] == NULL)
+    self->filling[kind] = open_frame (self, kind);
+  FrameTask *task = self->filling[kind];
+  PackChunk chunk = { *name, task->raw->len, len };
+  IndexEntry entry = { *name, task->id, task->raw->len, len };
+  g_array_append_val (task->chunks, chunk);
+  g_byte_array_append (task->raw, data, len);
+  g_mutex_lock (&self->lock);
+  g_array_append_val (self->contents->entries, entry);
+  if (kind == PACK_DATA)
+    self->stats.new_bytes += len;
+  else
+    self->stats.metadata_bytes += len;
+  g_mutex_unlock (&self->lock);
+  if (task->raw->len >= FRAME_TARGET_BYTES)
+    close_frame (self, kind);
+  return CHUNK_FRESH;
+}
+
+gboolean
+pipeline_add (Pipeline *self, PackKind kind, GBytes *bytes, ChunkName *name, GError **error)
+{
+  gsize len;
+  const guint8 *data = g_bytes_get_data (bytes, &len);
+
+  g_assert (len > 0 && len <= CHUNK_MAX_BYTES);
+  chunk_name_of (&self->store->key, data, len, name);
+  g_mutex_lock (&self->lock);
+  /* Frames wait for the workers, so metadata must not outrun them either. */
+  while (self->error == NULL && (self->sealing || self->frames.length > BATCHES_MAX * 4))
+    g_cond_wait (&self->progress, &self->lock);
+  gboolean good = check_locked (self, error);
+  g_mutex_unlock (&self->lock);
+  if (!good)
+    return FALSE;
+  g_mutex_lock (&self->dedup);
+  pipeline_add_locked (self, kind, name, data, len);
+  g_mutex_unlock (&self->dedup);
+  return TRUE;
+}
+
+/* Waits until nothing is on its way; with the lock. */
+static void
+wait_idle_locked (Pipeline *self)
+{
+  while (self->error == NULL && self->delivered < self->submitted)
+    g_cond_wait (&self->progress, &self->lock);
+}
+
+gboolean
+pipeline_seal (Pipeline *self, IndexContents **contents, GError **error)
+{
+  g_mutex_lock (&self->lock);
+  self->sealing = TRUE;
+  wait_idle_locked (self);
+  g_mutex_unlock (&self->lock);
+
+  /* Held to the end: nothing may be added between closing the last frame and taking the contents.
+   */
+  g_autoptr (GMutexLocker) dedup_locker = g_mutex_locker_new (&self->dedup);
+  for (int kind = 0; kind < PACK_KIND_COUNT; kind++)
+    close_frame (self, kind);
+  g_autoptr (GMutexLocker) locker = g_mutex_locker_new (&self->lock);
+  while (self->error == NULL && self->frames_busy > 0)
+    g_cond_wait (&self->progress, &self->lock);
+  for (int kind = 0; kind < PACK_KIND_COUNT && self->error == NULL; kind++)
+    if (self->pack_number[kind] >= 0)
+      finish_pack_locked (self, kind);
+  while (self->error == NULL && self->packs_busy > 0)
+    g_cond_wait (&self->progress, &self->lock);
+  self->sealing = FALSE;
+  g_cond_broadcast (&self->progress);
+  if (!check_locked (self, error))
+    return FALSE;
+  *contents = self->contents;
+  self->contents = index_contents_new();
+  return TRUE;
+}
+
+void
+pipeline_use_view (Pipeline *self, IndexView *view)
+{
+  g_mutex_lock (&self->dedup);
+  index_view_unref (self->view);
+  self->view = index_view_ref (view);
+  name_set_clear (self->added);
+  g_mutex_unlock (&self->dedup);
+}
+
+GPtrArray *
+pipeline_packs (Pipeline *self)
+{
+  g_autoptr (GMutexLocker) locker = g_mutex_locker_new (&self->lock);
+  GPtrArray *copy = g_ptr_array_new_with_free_func (g_free);
+
+  for (guint i = 0; i < self->put_packs->len; i++)
+    g_ptr_array_add (copy, g_strdup (self->put_packs->pdata[i]));
+  return copy;
+}
+
+void
+pipeline_stats (Pipeline *self, PipelineStats *stats)
+{
+  g_autoptr (GMutexLocker) locker = g_mutex_locker_new (&self->lock);
+  *stats = self->stats;
+}

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the files of this room share: the open store, and access to its objects. */
+#pragma once
+
+#include <vmckpt/store/store.h>
+
+#include "chunk.h"
+#include "frame-cache.h"
+#include "index.h"
+
+struct _Store {
+  int refs; /* (atomic) */
+  Backend *backend;
+  char *id;
+  HashKey key;
+  Index *index;
+  FrameCache *frames;
+};
+
+/* Most bytes of any object that is read as a whole and is JSON. */
+#define STORE_JSON_MAX_BYTES (4 * 1024 * 1024)
+#define STORE_JSON_MAX_DEPTH 32
+
+/* As the backend's calls, with errors that say which store, and STORE_ERROR_UNREACHABLE when it is
+ * the store itself that is gone. */
+gboolean store_put (Store *store, const char *name, GBytes *data, gboolean *existed,
+                    GError **error);
+GBytes *store_get (Store *store, const char *name, guint64 offset, gsize len, GError **error);
+gboolean store_list (Store *store, const char *prefix, BackendListFunc func, gpointer user_data,
+                     GError **error);
+gboolean store_remove (Store *store, const char *name, GError **error);
+gboolean store_sync (Store *store, GError **error);
+
+/* All names under @prefix. (transfer full) (element-type char*) */
+GPtrArray *store_list_names (Store *store, const char *prefix, GError **error);
+
+/* FALSE with STORE_ERROR_UNREACHABLE if the format object is not there any more. */
+gboolean store_check_reachable (Store *store, GError **error);
+
+/**
+ * store_chunk_locate:
+ *
+ * Finds a chunk, reloading the index and then looking into packs before it gives up.
+ *
+ * Returns: FALSE with STORE_ERROR_DAMAGED: no object holds it.
+ */
+gboolean store_chunk_locate (Store *store, const ChunkName *name, ChunkLocation *location,
+                             GError **error);
+
+/**
+ * store_frame_read:
+ * @cached: look into, and put into, the cache of frames
+ *
+ * Returns: (transfer full): the decompressed frame; what it holds is not verified yet.
+ */
+GBytes *store_frame_read (Store *store, const ChunkLocation *location, gboolean cached,
+                          GError **error);
+
+/* Takes a chunk out of its frame and verifies it. Borrowed from @frame. */
+const guint8 *store_chunk_in_frame (Store *store, const ChunkName *name,
+                                    const ChunkLocation *location, GBytes *frame, GError **error);
+
+/* Reads one chunk, verified. */
+GBytes *store_chunk_read (Store *store, const ChunkName *name, GError **error);

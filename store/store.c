@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "store-private.h"
+
+#include "format.h"
+
+#include <vmckpt/util/error.h>
+
+#include <sodium.h>
+
+#define FRAME_CACHE_BYTES (32 * 1024 * 1024)
+/* A checkpoint of the smallest guest does not fit in less. */
+#define SPACE_MIN_BYTES (4 * 1024 * 1024)
+
+G_DEFINE_QUARK (vmckpt - store - error - quark, store_error)
+
+gboolean
+store_init (Backend *backend, GError **error)
+{
+  ERROR_PREFIX (error, "making a store at %s", backend->location);
+  gboolean existed = FALSE;
+
+  if (sodium_init() < 0) {
+    g_set_error_literal (error, G_IO_ERROR, G_IO_ERROR_FAILED, "libsodium does not start");
+    return FALSE;
+  }
+  g_autoptr (GBytes) format = store_format_create();
+  if (!backend->ops->put_if_absent (backend, FORMAT_OBJECT, format, &existed, error))
+    return FALSE;
+  if (existed) {
+    g_set_error_literal (error, STORE_ERROR, STORE_ERROR_EXISTS, "there is a store already");
+    return FALSE;
+  }
+  return backend->ops->sync (backend, error);
+}
+
+Store *
+store_open (Backend *backend, GError **error)
+{
+  g_autoptr (Backend) owned = backend;
+  g_auto (StoreFormat) format = { 0 };
+  g_autoptr (GError) cause = NULL;
+  ERROR_PREFIX (error, "opening the store %s", backend->location);
+
+  if (sodium_init() < 0) {
+    g_set_error_literal (error, G_IO_ERROR, G_IO_ERROR_FAILED, "libsodium does not start");
+    return NULL;
+  }
+  g_autoptr (GBytes) bytes = backend->ops->get (backend, FORMAT_OBJECT, 0, G_MAXSIZE, &cause);
+  if (g_error_matches (cause, G_IO_ERROR, G_IO_ERROR_NOT_FOUND)) {
+    g_set_error_literal (error, STORE_ERROR, STORE_ERROR_NOT_A_STORE,
+                         "there is no store here (no format object); make one with `vmckpt store "
+                         "init`");
+    return NULL;
+  }
+  if (bytes == NULL) {
+    g_propagate_error (error, g_steal_pointer (&cause));
+    return NULL;
+  }
+  if (!store_format_parse (bytes, &format, error)) {
+    g_prefix_error (error, "the object '%s': ", FORMAT_OBJECT);
+    return NULL;
+  }
+  Store *store = g_new0 (Store, 1);
+  store->refs = 1;
+  store->backend = g_steal_pointer (&owned);
+  store->id = g_steal_pointer (&format.id);
+  store->key = format.key;
+  store->index = index_new (store->backend, &store->key);
+  store->frames = frame_cache_new (FRAME_CACHE_BYTES);
+  return store;
+}
+
+Store *
+store_ref (Store *store)
+{
+  g_atomic_int_inc (&store->refs);
+  return store;
+}
+
+void
+store_unref (Store *store)
+{
+  if (!g_atomic_int_dec_and_test (&store->refs))
+    return;
+  index_free (store->index);
+  frame_cache_free (store->frames);
+  sodium_memzero (&store->key, sizeof store->key);
+  g_free (store->id);
+  backend_free (store->backend);
+  g_free (store);
+}
+
+const char *
+store_location (Store *store)
+{
+  return store->backend->location;
+}
+
+const char *
+store_id (Store *store)
+{
+  return store->id;
+}
+
+gboolean
+store_check_reachable (Store *store, GError **error)
+{
+  guint64 size;
+  g_autoptr (GError) cause = NULL;
+
+  if (store->backend->ops->stat (store->backend, FORMAT_OBJECT, &size, &cause))
+    return TRUE;
+  g_set_error (error, STORE_ERROR, STORE_ERROR_UNREACHABLE,
+               "the store %s is gone or does not answer (is its file system still mounted?): %s",
+               store_location (store), cause->message);
+  return FALSE;
+}
+
+/* A failed call: if the store itself is gone, that is what is said. */
+static gboolean
+explain_failure (Store *store, GError *cause, GError **error)
+{
+  if (store_check_reachable (store, error))
+    g_propagate_prefixed_error (error, cause, "store %s: ", store_location (store));
+  else
+    g_error_free (cause);
+  return FALSE;
+}
+
+gboolean
+store_put (Store *store, const char *name, GBytes *data, gboolean *existed, GError **error)
+{
+  GError *cause = NULL;
+  gboolean there;
+
+  return store->backend->ops->put_if_absent (store->backend, name, data,
+                                             existed != NULL ? existed : &there, &cause) ||
+         explain_failure (store, cause, error);
+}
+
+GBytes *
+store_get (Store *store, const char *name, guint64 offset, gsize len, GError **error)
+{
+  GError *cause = NULL;
+  GBytes *bytes = store->backend->ops->get (store->backend, name, offset, len, &cause);
+
+  if (bytes == NULL)
+    explain_failure (store, cause, error);
+  return bytes;
+}
+
+gboolean
+store_list (Store *store, const char *prefix, BackendListFunc func, gpointer user_data,
+            GError **error)
+{
+  GError *cause = NULL;
+
+  return store->backend->ops->list (store->backend, prefix, func, user_data, &cause) ||
+         explain_failure (store, cause, error);
+}
+
+gboolean
+store_remove (Store *store, const char *name, GError **error)
+{
+  GError *cause = NULL;
+
+  return store->backend->ops->remove (store->backend, name, &cause) ||
+         explain_failure (store, cause, error);
+}
+
+gboolean
+store_sync (Store *store, GError **error)
+{
+  GError *cause = NULL;
+
+  return store->backend->ops->sync (store->backend, &cause) ||
+         explain_failure (store, cause, error);
+}
+
+static gboolean
+collect_name (const char *name, guint64 size, gint64 mtime_us, gpointer user_data)
+{
+  g_ptr_array_add (user_data, g_strdup (name));
+  return TRUE;
+}
+
+GPtrArray *
+store_list_names (Store *store, const char *prefix, GError **error)
+{
+  g_autoptr (GPtrArray) names = g_ptr_array_new_with_free_func (g_free);
+
+  if (!store_list (store, prefix, collect_name, names, error))
+    return NULL;
+  /* Nothing there may mean that nothing is there any more: an unmounted directory looks empty. */
+  if (names->len == 0 && !store_check_reachable (store, error))
+    return NULL;
+  return g_steal_pointer (&names);
+}
+
+gboolean
+store_probe_writable (Store *store, guint64 *available, GError **error)
+{
+  guint64 space = G_MAXUINT64;
+
+  if (!store_check_reachable (store, error) ||
+      !store->backend->ops->space (store->backend, &space, error))
+    return FALSE;
+  if (available != NULL)
+    *available = space;
+  if (space >= SPACE_MIN_BYTES)
+    return TRUE;
+  g_set_error (error, G_IO_ERROR, G_IO_ERROR_NO_SPACE,
+               "the store %s is full: %" G_GUINT64_FORMAT " KiB are left", store_location (store),
+               space / 1024);
+  return FALSE;
+}

@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The order of a transaction, which docs/store-format.md, "Writing", explains:
+ *
+ *   announce → read condemned lists → load the index → put packs → sync → put index table → sync
+ *   → put manifest → sync → take back the announcement
+ */
+#include "writer-private.h"
+
+#include "announce.h"
+#include "map-walk.h"
+
+#include <vmckpt/util/error.h>
+#include <vmckpt/util/fault.h>
+
+#include <string.h>
+
+struct _StoreWriter {
+  Store *store;
+  Pipeline *pipeline;
+  char *announcement;
+  GHashTable *skip; /* packs that do not count */
+  gboolean some_condemned;
+  gboolean published; /* an index table names what was written */
+  GMutex lock;
+  GHashTable *safe_bases; /* (lock) (nullable) set of ChunkName: maps of checkpoints that exist */
+  guint64 other_bytes;    /* index tables and manifest */
+};
+
+static void
+add_copy (gpointer key, gpointer value, gpointer user_data)
+{
+  g_hash_table_add (user_data, g_memdup2 (key, CHUNK_NAME_BYTES));
+}
+
+/* The steps from the announcement on; what was done is undone by store_writer_free(). */
+static gboolean
+begin_steps (StoreWriter *writer, GHashTable *avoid, GError **error)
+{
+  Store *store = writer->store;
+
+  if (!store_probe_writable (store, NULL, error))
+    return FALSE;
+  writer->announcement = announcement_put (store, ANNOUNCE_WRITER, error);
+  if (writer->announcement == NULL || !fault_visit (FAULT_WRITER_ANNOUNCED, error))
+    return FALSE;
+  writer->skip = condemned_packs (store, error);
+  if (writer->skip == NULL)
+    return FALSE;
+  writer->some_condemned = g_hash_table_size (writer->skip) > 0;
+  if (avoid != NULL)
+    g_hash_table_foreach (avoid, add_copy, writer->skip);
+  /* Not before: an older view may name packs that gc has deleted by now. */
+  g_autoptr (IndexView) view = index_reload (store->index, error);
+  if (view == NULL)
+    return FALSE;
+  writer->pipeline = pipeline_new (store, view, writer->skip, error);
+  return writer->pipeline != NULL;
+}
+
+StoreWriter *
+store_writer_begin_avoiding (Store *store, GHashTable *avoid, GError **error)
+{
+  ERROR_PREFIX (error, "beginning to write to the store %s", store_location (store));
+  g_autoptr (StoreWriter) writer = g_new0 (StoreWriter, 1);
+
+  writer->store = store_ref (store);
+  g_mutex_init (&writer->lock);
+  if (!begin_steps (writer, avoid, error))
+    return NULL;
+  return g_steal_pointer (&writer);
+}
+
+StoreWriter *
+store_writer_begin (Store *store, GError **error)
+{
+  return store_writer_begin_avoiding (store, NULL, error);
+}
+
+Store *
+store_writer_store (StoreWriter *writer)
+{
+  return writer->store;
+}
+
+Pipeline *
+store_writer_pipeline (StoreWriter *writer)
+{
+  return writer->pipeline;
+}
+
+/* Removes what only this writer knows of. Once a table named it, others may refer to it: then it is
+ * gc's to remove. */
+static void
+remove_own_packs (StoreWriter *writer)
+{
+  const BackendOps *ops = writer->store->backend->ops;
+  g_autoptr (GPtrArray) packs = pipeline_packs (writer->pipeline);
+
+  for (guint i = 0; i < packs->len; i++)
+    ops->remove (writer->store->backend, packs->pdata[i], NULL);
+}
+
+/* Errors are of no consequence: gc removes what is left of a writer that is gone. */
+static void
+take_back_announcement (StoreWriter *writer)
+{
+  const BackendOps *ops = writer->store->backend->ops;
+
+  if (writer->announcement == NULL)
+    return;
+  ops->remove (writer->store->backend, writer->announcement, NULL);
+  ops->sync (writer->store->backend, NULL);
+  g_clear_pointer (&writer->announcement, g_free);
+}
+
+void
+store_writer_free (StoreWriter *writer)
+{
+  if (writer == NULL)
+    return;
+  if (writer->pipeline != NULL) {
+    pipeline_stop (writer->pipeline);
+    if (!writer->published)
+      remove_own_packs (writer);
+    pipeline_free (writer->pipeline);
+  }
+  take_back_announcement (writer);
+  g_clear_pointer (&writer->skip, g_hash_table_unref);
+  g_clear_pointer (&writer->safe_bases, g_hash_table_unref);
+  g_mutex_clear (&writer->lock);
+  store_unref (writer->store);
+  g_free (writer);
+}
+
+void
+store_writer_stats (StoreWriter *writer, StoreWriterStats *stats)
+{
+  PipelineStats counts;
+
+  pipeline_stats (writer->pipeline, &counts);
+  g_mutex_lock (&writer->lock);
+  *stats = (StoreWriterStats){ .new_bytes = counts.new_bytes,
+                               .stored_bytes = counts.stored_bytes + writer->other_bytes,
+                               .metadata_bytes = counts.metadata_bytes };
+  g_mutex_unlock (&writer->lock);
+}
+
+gboolean
+store_writer_put_data (StoreWriter *writer, const guint8 *data, gsize len, PageMap *map,
+                       GError **error)
+{
+  g_autoptr (PageMapWriter) pages = page_map_writer_new (writer, len, NULL, error);
+
+  if (pages == NULL)
+    return FALSE;
+  for (gsize at = 0; at < len; at += PAGE_SIZE_BYTES) {
+    guint8 last[PAGE_SIZE_BYTES] = { 0 };
+    const guint8 *page = data + at;
+    if (len - at < PAGE_SIZE_BYTES)
+      page = memcpy (last, page, len - at);
+    if (!page_map_writer_put (pages, at / PAGE_SIZE_BYTES, page, error))
+      return FALSE;
+  }
+  return page_map_writer_finish (pages, map, NULL, error);
+}
+
+/* Publishes a table of what the packs hold that were sealed now. */
+static gboolean
+publish (StoreWriter *writer, IndexContents *contents, GError **error)
+{
+  Store *store = writer->store;
+  guint64 size = 0;
+
+  if (!index_publish (store->index, contents, &size, NULL, error))
+    return FALSE;
+  writer->published = TRUE;
+  g_mutex_lock (&writer->lock);
+  writer->other_bytes += size;
+  g_mutex_unlock (&writer->lock);
+  if (!store_sync (store, error) || !fault_visit (FAULT_INDEX_WRITTEN, error))
+    return FALSE;
+  g_autoptr (IndexView) view = index_reload (store->index, error);
+  if (view == NULL)
+    return FALSE;
+  pipeline_use_view (writer->pipeline, view);
+  return TRUE;
+}
+
+gboolean
+store_writer_flush (StoreWriter *writer, GCancellable *cancellable, GError **error)
+{
+  ERROR_PREFIX (error, "writing to the store %s", store_location (writer->store));
+  g_autoptr (IndexContents) contents = NULL;
+
+  if (g_cancellable_set_error_if_cancelled (cancellable, error) ||
+      !pipeline_seal (writer->pipeline, &contents, error))
+    return FALSE;
+  if (contents->packs->len == 0)
+    return TRUE;
+  return store_sync (writer->store, error) && fault_visit (FAULT_PACKS_SYNCED, error) &&
+         !g_cancellable_set_error_if_cancelled (cancellable, error) &&
+         publish (writer, contents, error);
+}
+
+/* Puts the manifest; after FALSE it is not there. */
+static gboolean
+put_manifest (StoreWriter *writer, GBytes *bytes, const char *object, GError **error)
+{
+  gboolean existed = FALSE;
+
+  if (!store_put (writer->store, object, bytes, &existed, error))
+    return FALSE;
+  if (store_sync (writer->store, error))
+    return TRUE;
+  if (!existed)
+    writer->store->backend->ops->remove (writer->store->backend, object, NULL);
+  return FALSE;
+}
+
+gboolean
+store_writer_commit (StoreWriter *writer, Manifest *manifest, GCancellable *cancellable,
+                     GError **error)
+{
+  g_autoptr (GBytes) bytes = manifest_to_bytes (manifest);
+  ChunkName hash;
+
+  if (!store_writer_flush (writer, cancellable, error))
+    return FALSE;
+  ERROR_PREFIX (error, "committing a checkpoint to the store %s", store_location (writer->store));
+  /* What could not be read back must not be written: nobody could delete it by name. */
+  g_autoptr (Manifest) readable = manifest_from_bytes (bytes, error);
+  if (readable == NULL || g_cancellable_set_error_if_cancelled (cancellable, error))
+    return FALSE;
+  chunk_name_of (&writer->store->key, g_bytes_get_data (bytes, NULL), g_bytes_get_size (bytes),
+                 &hash);
+  g_autofree char *object = object_name ("manifests", &hash);
+  if (!put_manifest (writer, bytes, object, error))
+    return FALSE;
+  g_free (manifest->id);
+  manifest->id = chunk_name_to_hex (&hash);
+  g_mutex_lock (&writer->lock);
+  writer->other_bytes += g_bytes_get_size (bytes);
+  g_mutex_unlock (&writer->lock);
+  writer->published = TRUE;
+  /* The checkpoint exists, whatever happens to what is left to do. */
+  if (fault_visit (FAULT_MANIFEST_WRITTEN, NULL))
+    take_back_announcement (writer);
+  else
+    g_clear_pointer (&writer->announcement, g_free);
+  return TRUE;
+}
+
+/* Collects the maps of all checkpoints that exist now, that is, after the announcement. */
+static gboolean
+collect_bases (StoreWriter *writer, GError **error)
+{
+  g_autoptr (GPtrArray) damaged = NULL;
+  g_autoptr (GPtrArray) manifests = store_manifest_list (writer->store, NULL, &damaged, error);
+
+  if (manifests == NULL)
+    return FALSE;
+  writer->safe_bases = g_hash_table_new_full (chunk_name_hash, chunk_name_equal, g_free, NULL);
+  for (guint i = 0; i < manifests->len; i++) {
+    Manifest *manifest = manifests->pdata[i];
+    for (guint j = 0; j < manifest->parts->len; j++) {
+      ManifestPart *part = manifest->parts->pdata[j];
+      g_hash_table_add (writer->safe_bases, g_memdup2 (&part->map.root, CHUNK_NAME_BYTES));
+    }
+  }
+  return TRUE;
+}
+
+static gboolean
+base_chunk_there (StoreWriter *writer, const ChunkName *name, GError **error)
+{
+  g_autoptr (IndexView) view = index_view (writer->store->index, error);
+  ChunkLocation location;
+
+  if (view == NULL)
+    return FALSE;
+  if (index_view_find (view, name, writer->skip, FALSE, &location))
+    return TRUE;
+  g_set_error_literal (error, STORE_ERROR, STORE_ERROR_NOT_FOUND,
+                       "the checkpoint to build on is being deleted: take a full one");
+  return FALSE;
+}
+
+static gboolean
+visit_base_node (const ChunkName *name, gboolean *descend, gpointer user_data, GError **error)
+{
+  return base_chunk_there (user_data, name, error);
+}
+
+static gboolean
+visit_base_page (guint64 page, const ChunkName *name, gpointer user_data, GError **error)
+{
+  return base_chunk_there (user_data, name, error);
+}
+
+gboolean
+store_writer_check_base (StoreWriter *writer, const PageMap *base, GError **error)
+{
+  g_autoptr (GMutexLocker) locker = g_mutex_locker_new (&writer->lock);
+  MapVisitor visitor = { visit_base_node, visit_base_page, writer };
+
+  if (chunk_name_is_zero (&base->root))
+    return TRUE;
+  if (writer->safe_bases == NULL && !collect_bases (writer, error))
+    return FALSE;
+  if (!writer->some_condemned && g_hash_table_contains (writer->safe_bases, &base->root))
+    return TRUE;
+  return map_walk (writer->store, base, &visitor, NULL, error);
+}

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Transactions: what is committed is there and right, what is not leaves nothing. */
+#include "store-fixture.h"
+
+#include "store-private.h"
+
+#define PAGES 3000
+
+static guint64 *
+seeds_new (guint64 first)
+{
+  guint64 *seeds = g_new (guint64, PAGES);
+
+  for (guint i = 0; i < PAGES; i++)
+    seeds[i] = i % 7 == 0 ? 0 : first + i;
+  return seeds;
+}
+
+/* A full checkpoint and one on top of it read back as they were written. */
+static void
+test_round_trip (void)
+{
+  g_autoptr (Store) store = fixture_store_new (backend_memory_new());
+  g_autofree guint64 *first = seeds_new (1000);
+  g_autofree guint64 *second = g_memdup2 (first, PAGES * sizeof *first);
+
+  g_autoptr (Manifest) one = fixture_checkpoint (store, 1, first, PAGES, NULL, NULL);
+  second[5] = 77;
+  second[6] = 0;
+  second[7] = 78;
+  second[2999] = 79;
+  g_autoptr (Manifest) two = fixture_checkpoint (store, 2, second, PAGES, one, first);
+  fixture_assert_checkpoint (store, one->id, first, PAGES);
+  fixture_assert_checkpoint (store, two->id, second, PAGES);
+}
+
+/* The four fates of a page are told apart. */
+static void
+test_stats (void)
+{
+  g_autoptr (Store) store = fixture_store_new (backend_memory_new());
+  g_autofree guint64 *seeds = seeds_new (1000);
+  g_autofree guint64 *changed = g_memdup2 (seeds, PAGES * sizeof *seeds);
+  g_autoptr (Manifest) one = fixture_checkpoint (store, 1, seeds, PAGES, NULL, NULL);
+  const PageMap *base = &manifest_find_part (one, "ram", NULL)->map;
+  g_autoptr (GError) error = NULL;
+  g_autoptr (StoreWriter) writer = store_writer_begin (store, &error);
+  PageMapStats stats;
+  StoreWriterStats totals;
+
+  g_assert_no_error (error);
+  changed[1] = seeds[2]; /* known */
+  changed[3] = 5000000;  /* fresh */
+  changed[4] = 5000000;  /* the same again: known */
+  changed[8] = 0;        /* zero */
+  fixture_write_map (writer, changed, PAGES, base, NULL, &stats);
+  g_assert_cmpuint (stats.put, ==, PAGES);
+  g_assert_cmpuint (stats.fresh, ==, 1);
+  g_assert_cmpuint (stats.known, ==, 2);
+  g_assert_cmpuint (stats.zero, ==, (PAGES + 6) / 7 + 1);
+  g_assert_cmpuint (stats.unchanged, ==, PAGES - stats.zero - 3);
+  store_writer_flush (writer, NULL, &error);
+  g_assert_no_error (error);
+  store_writer_stats (writer, &totals);
+  g_assert_cmpuint (totals.new_bytes, ==, PAGE_SIZE_BYTES);
+  g_assert_cmpuint (totals.stored_bytes, >, PAGE_SIZE_BYTES / 2);
+}
+
+/* A transaction that is dropped leaves nothing behind. */
+static void
+test_abort (void)
+{
+  g_autoptr (Store) store = fixture_store_new (backend_memory_new());
+  g_autofree guint64 *seeds = seeds_new (1000);
+  g_autoptr (GError) error = NULL;
+  StoreWriter *writer = store_writer_begin (store, &error);
+
+  g_assert_no_error (error);
+  fixture_write_map (writer, seeds, PAGES, NULL, NULL, NULL);
+  g_assert_cmpuint (fixture_count_objects (store->backend, "writers/"), ==, 1);
+  store_writer_free (writer);
+  g_assert_cmpuint (fixture_count_objects (store->backend, ""), ==, 1);
+}
+
+/* Odd sizes of plain data survive. */
+static void
+test_put_data (void)
+{
+  g_autoptr (Store) store = fixture_store_new (backend_memory_new());
+  static const gsize sizes[] = { 0, 1, 4095, 4096, 4097, 300000 };
+  g_autoptr (GError) error = NULL;
+  g_autoptr (StoreWriter) writer = store_writer_begin (store, &error);
+  PageMap maps[G_N_ELEMENTS (sizes)];
+  g_autofree guint8 *data = g_malloc (300000);
+
+  for (guint i = 0; i < 300000; i++)
+    data[i] = i * i >> 3;
+  for (guint i = 0; i < G_N_ELEMENTS (sizes); i++)
+    g_assert_true (store_writer_put_data (writer, data, sizes[i], &maps[i], &error));
+  g_assert_true (store_writer_flush (writer, NULL, &error));
+  for (guint i = 0; i < G_N_ELEMENTS (sizes); i++) {
+    g_autoptr (GBytes) bytes = store_read_data (store, &maps[i], 300000, &error);
+    g_assert_no_error (error);
+    g_assert_cmpmem (g_bytes_get_data (bytes, NULL), g_bytes_get_size (bytes), data, sizes[i]);
+  }
+  g_assert_null (store_read_data (store, &maps[5], 299999, &error));
+  g_assert_error (error, STORE_ERROR, STORE_ERROR_DAMAGED);
+}
+
+/* Pages put again, in any order, also back to what the base has. */
+static void
+test_put_again (void)
+{
+  g_autoptr (Store) store = fixture_store_new (backend_memory_new());
+  g_autofree guint64 *seeds = seeds_new (1000);
+  g_autoptr (Manifest) one = fixture_checkpoint (store, 1, seeds, PAGES, NULL, NULL);
+  const PageMap *base = &manifest_find_part (one, "ram", NULL)->map;
+  g_autoptr (GError) error = NULL;
+  g_autoptr (StoreWriter) writer = store_writer_begin (store, &error);
+  g_autoptr (PageMapWriter) pages = page_map_writer_new (writer, base->length, base, &error);
+  guint8 page[PAGE_SIZE_BYTES];
+  PageMap map;
+
+  g_assert_no_error (error);
+  for (guint round = 0; round < 3; round++) {
+    for (guint i = PAGES; i-- > 2000;) {
+      fixture_page (round < 2 ? 90000 + round * PAGES + i : i % 2 ? seeds[i] : i, page);
+      g_assert_true (page_map_writer_put (pages, i, page, &error));
+    }
+  }
+  g_assert_true (page_map_writer_put (pages, 0, NULL, &error));
+  g_assert_true (page_map_writer_finish (pages, &map, NULL, &error));
+  for (guint i = 2000; i < PAGES; i++)
+    seeds[i] = i % 2 ? seeds[i] : i;
+  g_autoptr (Manifest) two = fixture_commit (writer, "g1", 2, &map);
+  fixture_assert_checkpoint (store, two->id, seeds, PAGES);
+  g_assert_false (page_map_writer_put (pages, PAGES, page, &error));
+  g_assert_error (error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT);
+}
+
+int
+main (int argc, char **argv)
+{
+  g_test_init (&argc, &argv, NULL);
+  g_test_add_func ("/store/writer/round-trip", test_round_trip);
+  g_test_add_func ("/store/writer/stats", test_stats);
+  g_test_add_func ("/store/writer/abort", test_abort);
+  g_test_add_func ("/store/writer/put-data", test_put_data);
+  g_test_add_func ("/store/writer/put-again", test_put_again);
+  return g_test_run();
+}
