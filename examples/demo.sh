@@ -52,12 +52,25 @@ report = json.loads(sys.stdin.read().strip().splitlines()[-1])["report"]
 print(*(report[name] for name in sys.argv[1:]))' "${@:2}"
 }
 
+# The daemons would end by themselves a minute after their last guest.
+shut_down() {
+  python3 - "$work/$1/api.sock" 2>/dev/null <<'P' || true
+import socket, sys
+s = socket.socket(socket.AF_UNIX)
+s.settimeout(10)
+s.connect(sys.argv[1])
+s.sendall(b"POST /v1/shutdown HTTP/1.1\r\nHost: vmckpt\r\nContent-Length: 2\r\n\r\n{}")
+while s.recv(4096):
+    pass
+P
+}
+
 end() {
   local status=$? host
   trap - EXIT
   for host in here there; do
     [ ! -d "$work/$host/guests/demo" ] || $host kill demo >/dev/null 2>&1 || true
-    [ ! -S "$work/$host/api.sock" ] || $host shutdown >/dev/null 2>&1 || true
+    shut_down "$host"
   done
   rm -rf "$work"
   exit "$status"
