@@ -186,12 +186,12 @@ take_uuid (JsonObject *object, const char *member, char **value, GError **error)
 
 /* A text that becomes one option of QEMU's: whoever wants more options has `extra`. */
 static gboolean
-take_word (JsonObject *object, const char *member, char **value, const char *others, GError **error)
+take_word (JsonObject *object, const char *member, char **value, GError **error)
 {
   if (!take_string (object, member, value, error))
     return FALSE;
   for (const char *c = *value; c != NULL && *c != '\0'; c++)
-    if (!g_ascii_isalnum (*c) && strchr (others, *c) == NULL)
+    if (!g_ascii_isalnum (*c) && strchr ("-._", *c) == NULL)
       return set_invalid (error, member, "has a character that cannot be in it");
   if (*value != NULL && !g_ascii_isalnum (**value))
     return set_invalid (error, member, "must begin with a letter or digit");
@@ -393,10 +393,9 @@ guest_spec_from_json (JsonObject *object, GError **error)
       !take_path (object, "kernel", &spec->kernel, error) ||
       !take_path (object, "initrd", &spec->initrd, error) ||
       !take_string (object, "append", &spec->append, error) || !take_qemu (object, spec, error) ||
-      !take_accel (object, spec, error) ||
-      !take_word (object, "machine", &spec->machine, "-._", error) ||
-      !take_word (object, "cpu", &spec->cpu, "-._,=+ ", error) ||
-      !take_disks (object, spec, error) || !take_extra (object, spec, error))
+      !take_accel (object, spec, error) || !take_word (object, "machine", &spec->machine, error) ||
+      !take_string (object, "cpu", &spec->cpu, error) || !take_disks (object, spec, error) ||
+      !take_extra (object, spec, error))
     return NULL;
   if (spec->kernel == NULL && (spec->initrd != NULL || spec->append != NULL)) {
     set_invalid (error, "kernel", "is missing, yet there is an initrd or a kernel command line");

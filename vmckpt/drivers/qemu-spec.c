@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Completing a spec: everything that QEMU or this host would decide is decided here and written
  * down, so that the same guest can be built again elsewhere. */
+#include "cpu-features.h"
 #include "disk.h"
 #include "kvm.h"
 #include "qemu-session.h"
@@ -57,63 +58,75 @@ complete_machine (GuestSpec *spec, QmpClient *monitor, GError **error)
   return TRUE;
 }
 
-/* Appends ",name=value" for a property of an expanded CPU model. Properties that are off are left
- * out: "base" has none on. */
-static void
-add_property (GString *text, const char *name, JsonNode *value)
-{
-  GType type = JSON_NODE_HOLDS_VALUE (value) ? json_node_get_value_type (value) : G_TYPE_INVALID;
-
-  if (type == G_TYPE_BOOLEAN && json_node_get_boolean (value))
-    g_string_append_printf (text, ",%s=on", name);
-  else if (type == G_TYPE_INT64)
-    g_string_append_printf (text, ",%s=%" G_GINT64_FORMAT, name, json_node_get_int (value));
-  else if (type == G_TYPE_STRING && *json_node_get_string (value) != '\0')
-    g_string_append_printf (text, ",%s=%s", name, json_node_get_string (value));
-}
-
-/* "max" and "host" mean what this QEMU on this host can do, which is something else elsewhere: they
- * are replaced by the features that they stand for (query-cpu-model-expansion, static). */
-static gboolean
-expand_cpu (GuestSpec *spec, QmpClient *monitor, GError **error)
-{
-  g_autoptr (JsonObject) arguments = json_object_new();
-  g_autoptr (GError) cause = NULL;
-  g_autoptr (JsonNode) answer = NULL;
-  JsonObject *model = json_object_new();
-
-  json_object_set_string_member (model, "name", spec->cpu);
-  json_object_set_string_member (arguments, "type", "static");
-  json_object_set_object_member (arguments, "model", model);
-  answer = qmp_client_execute (monitor, "query-cpu-model-expansion", g_steal_pointer (&arguments),
-                               -1, 0, NULL, &cause);
-  JsonObject *expanded = NULL;
-  if (answer != NULL && JSON_NODE_HOLDS_OBJECT (answer))
-    expanded = json_object_get_object_member (json_node_get_object (answer), "model");
-  if (expanded == NULL || !json_object_has_member (expanded, "props")) {
-    g_set_error (error, DRIVER_ERROR, DRIVER_ERROR_FAILED,
-                 "QEMU does not say what CPU model '%s' stands for here: %s", spec->cpu,
-                 cause != NULL ? cause->message : "it gives no properties");
-    return FALSE;
-  }
-
-  JsonObject *properties = json_object_get_object_member (expanded, "props");
-  g_autoptr (GString) text = g_string_new (json_object_get_string_member (expanded, "name"));
-  g_autoptr (GList) names = json_object_get_members (properties);
-  for (GList *l = names; l != NULL; l = l->next)
-    add_property (text, l->data, json_object_get_member (properties, l->data));
-  g_free (spec->cpu);
-  spec->cpu = g_string_free (g_steal_pointer (&text), FALSE);
-  return TRUE;
-}
-
 static gboolean
 complete_cpu (GuestSpec *spec, QmpClient *monitor, GError **error)
 {
   if (spec->cpu == NULL)
     spec->cpu = g_strdup (g_str_equal (spec->accel, "kvm") ? CPU_KVM : CPU_TCG);
-  if (g_str_equal (spec->cpu, "max") || g_str_equal (spec->cpu, "host"))
-    return expand_cpu (spec, monitor, error);
+
+  /* Expanding also finds a name that QEMU does not know before a guest is started with it. */
+  g_autoptr (JsonObject) model = cpu_expand (monitor, spec->cpu, error);
+  if (model == NULL)
+    return FALSE;
+  /* "max" and "host" mean what this QEMU on this host can do, which is something else elsewhere. */
+  if (cpu_is_unportable (spec->cpu)) {
+    g_free (spec->cpu);
+    spec->cpu = cpu_model_to_text (model);
+  }
+  return TRUE;
+}
+
+/* Options that the spec has members for, and those that take QEMU out of its keeper's hands. */
+static const struct {
+  const char *option;
+  const char *instead;
+} refused[] = {
+  { "m", "give the size as ram (--ram)" },
+  { "smp", "give the number as cpus (--cpus)" },
+  { "machine", "give the type as machine" },
+  { "M", "give the type as machine" },
+  { "accel", "give it as accel (--accel)" },
+  { "enable-kvm", "give it as accel (--accel)" },
+  { "uuid", "give it as uuid" },
+  { "incoming", "restore a checkpoint instead" },
+  { "loadvm", "restore a checkpoint instead" },
+  { "daemonize", "vmckpt puts QEMU in the background itself" },
+};
+
+/* The option's name without its dashes, of which QEMU takes one or two; NULL if it is none. */
+static const char *
+option_name (const char *argument)
+{
+  if (argument[0] != '-')
+    return NULL;
+  return argument[1] == '-' ? argument + 2 : argument + 1;
+}
+
+/* Extra arguments go to QEMU as they are, but must not contradict what is recorded: a -cpu becomes
+ * the spec's model, and what would build another machine than the spec says is refused. */
+static gboolean
+take_extra (GuestSpec *spec, GError **error)
+{
+  g_autoptr (GPtrArray) kept = g_ptr_array_new_with_free_func (g_free);
+
+  for (guint i = 0; spec->extra[i] != NULL; i++) {
+    const char *name = option_name (spec->extra[i]);
+    for (guint j = 0; name != NULL && j < G_N_ELEMENTS (refused); j++)
+      if (g_str_equal (name, refused[j].option)) {
+        g_set_error (error, DRIVER_ERROR, DRIVER_ERROR_INVALID,
+                     "%s among the arguments for QEMU: %s", spec->extra[i], refused[j].instead);
+        return FALSE;
+      }
+    if (g_strcmp0 (name, "cpu") == 0 && spec->extra[i + 1] != NULL) {
+      g_free (spec->cpu);
+      spec->cpu = g_strdup (spec->extra[++i]);
+    } else {
+      g_ptr_array_add (kept, g_strdup (spec->extra[i]));
+    }
+  }
+  g_ptr_array_add (kept, NULL);
+  g_strfreev (spec->extra);
+  spec->extra = (GStrv)g_ptr_array_free (g_steal_pointer (&kept), FALSE);
   return TRUE;
 }
 
@@ -125,7 +138,8 @@ qemu_spec_complete (GuestSpec *spec, GError **error)
   g_auto (QemuSession) session = QEMU_SESSION_NONE;
   char *program;
 
-  if (!check_file ("kernel", spec->kernel, error) || !check_file ("initrd", spec->initrd, error))
+  if (!take_extra (spec, error) || !check_file ("kernel", spec->kernel, error) ||
+      !check_file ("initrd", spec->initrd, error))
     return FALSE;
   for (guint i = 0; i < spec->disks->len; i++)
     if (!disk_measure (spec->disks->pdata[i], error))

@@ -105,6 +105,8 @@ gboolean qemu_preflight (JsonObject *machine, GuestSpec *spec, guint64 ram_neede
 /**
  * qemu_doctor:
  *
+ * @program: (nullable): the QEMU to be looked at; NULL: the one that PATH finds
+ *
  * What this host can do and what is missing for the rest; newly allocated array of
  * { "check": "userfaultfd", "ok": true|false, "found": "…", "for": "…", "mend": "…" }.
  */

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Can this host restore that checkpoint? Every difference is found and named before anything
+ * starts. */
+#include <vmckpt/drivers/qemu.h>
+
+#include "cpu-features.h"
+#include "disk.h"
+#include "host.h"
+#include "kvm.h"
+#include "qemu-session.h"
+
+#include <vmckpt/qmp/commands.h>
+#include <vmckpt/util/json.h>
+
+#include <string.h>
+
+/* What QEMU needs beside the guest's RAM. */
+#define MEMORY_RESERVE (G_GUINT64_CONSTANT (64) << 20)
+#define FEATURES_NAMED 8 /* how many missing CPU features a sentence lists */
+
+/* Adds a sentence. */
+static void G_GNUC_PRINTF (2, 3) complain (GPtrArray *sentences, const char *format, ...)
+{
+  va_list args;
+
+  va_start (args, format);
+  g_ptr_array_add (sentences, g_strdup_vprintf (format, args));
+  va_end (args);
+}
+
+/* Stable releases (the third number) do not change what a migration stream holds. */
+static void
+check_version (JsonObject *machine, const QmpGreeting *here, GPtrArray *sentences)
+{
+  JsonObject *was = json_get_object (machine, "qemu", NULL);
+  guint64 major = was != NULL ? json_get_uint64_or (was, "major", 0) : 0;
+  guint64 minor = was != NULL ? json_get_uint64_or (was, "minor", 0) : 0;
+
+  if (here->major < major || (here->major == major && here->minor < minor))
+    complain (sentences,
+              "QEMU is %u.%u.%u here and was %s when the checkpoint was taken: an older QEMU "
+              "does not load it",
+              here->major, here->minor, here->micro, json_get_string_or (was, "version", "newer"));
+}
+
+static void
+check_machine (const GuestSpec *spec, QmpClient *monitor, GPtrArray *sentences)
+{
+  g_autofree char *machine = qmp_resolve_machine (monitor, spec->machine, NULL);
+
+  if (machine == NULL)
+    complain (sentences, "machine type %s is unknown to %s", spec->machine, spec->qemu);
+}
+
+/* The accelerator must be the recorded one: a guest that found other CPU features, or other clocks,
+ * than those it was started with would break. @spec gets it. */
+static void
+check_accel (JsonObject *machine, GuestSpec *spec, GPtrArray *sentences)
+{
+  const char *was = json_get_string_or (machine, "accel", "tcg");
+  g_autofree char *reason = NULL;
+
+  if (!g_str_equal (spec->accel, "auto") && !g_str_equal (spec->accel, was))
+    complain (sentences, "the guest ran with %s and cannot go on with %s", was, spec->accel);
+  else if (g_str_equal (was, "kvm") && !kvm_usable (&reason))
+    complain (sentences, "the guest ran with KVM, which is not usable here (%s)", reason);
+  g_free (spec->accel);
+  spec->accel = g_strdup (was);
+}
+
+static void
+check_cpu (JsonObject *machine, const GuestSpec *spec, QmpClient *monitor, GPtrArray *sentences)
+{
+  JsonObject *cpu = json_get_object (machine, "cpu", NULL);
+  JsonArray *was = cpu != NULL ? json_get_array (cpu, "features", NULL) : NULL;
+  g_autoptr (GError) error = NULL;
+  g_autoptr (JsonObject) model = cpu_expand (monitor, spec->cpu, &error);
+  g_autoptr (GString) missing = g_string_new (NULL);
+  guint count = 0;
+
+  if (model == NULL) {
+    complain (sentences, "%s", error->message);
+    return;
+  }
+  g_auto (GStrv) here = cpu_model_features (model);
+  for (guint i = 0; was != NULL && i < json_array_get_length (was); i++) {
+    const char *name = json_node_get_string (json_array_get_element (was, i));
+    if (name == NULL || g_strv_contains ((const char *const *)here, name))
+      continue;
+    if (count++ < FEATURES_NAMED)
+      g_string_append_printf (missing, "%s%s", missing->len > 0 ? ", " : "", name);
+  }
+  if (count > 0)
+    complain (sentences, "%u CPU feature%s of the guest %s missing here: %s%s", count,
+              count == 1 ? "" : "s", count == 1 ? "is" : "are", missing->str,
+              count > FEATURES_NAMED ? ", …" : "");
+}
+
+static void
+check_memory (guint64 needed, GPtrArray *sentences)
+{
+  guint64 available = host_memory_available();
+
+  if (available != 0 && available < needed + MEMORY_RESERVE)
+    complain (sentences,
+              "%" G_GUINT64_FORMAT " MiB of memory are needed and %" G_GUINT64_FORMAT
+              " MiB are available",
+              (needed + MEMORY_RESERVE) >> 20, available >> 20);
+}
+
+static void
+check_files (const GuestSpec *spec, GPtrArray *sentences)
+{
+  if (spec->kernel != NULL && !g_file_test (spec->kernel, G_FILE_TEST_IS_REGULAR))
+    complain (sentences, "kernel '%s' is not here", spec->kernel);
+  if (spec->initrd != NULL && !g_file_test (spec->initrd, G_FILE_TEST_IS_REGULAR))
+    complain (sentences, "initrd '%s' is not here", spec->initrd);
+  for (guint i = 0; i < spec->disks->len; i++) {
+    g_autofree char *difference = disk_compare (spec->disks->pdata[i]);
+    if (difference != NULL)
+      complain (sentences, "%s", difference);
+  }
+}
+
+/* Everything that QEMU itself must be asked. */
+static void
+check_qemu (JsonObject *machine, GuestSpec *spec, GPtrArray *sentences)
+{
+  g_auto (PrivateContext) home = private_context_push();
+  g_auto (QemuSession) session = QEMU_SESSION_NONE;
+  g_autoptr (GError) error = NULL;
+  char *program = qemu_find_program (spec->qemu, &error);
+
+  if (program == NULL || !qemu_session_open (program, spec->accel, &session, &error)) {
+    complain (sentences, "%s", error->message);
+    g_free (program);
+    return;
+  }
+  g_free (spec->qemu);
+  spec->qemu = program;
+  check_version (machine, qmp_client_greeting (session.monitor), sentences);
+  check_machine (spec, session.monitor, sentences);
+  check_cpu (machine, spec, session.monitor, sentences);
+}
+
+gboolean
+qemu_preflight (JsonObject *machine, GuestSpec *spec, guint64 ram_needed, GError **error)
+{
+  g_autoptr (GPtrArray) sentences = g_ptr_array_new_with_free_func (g_free);
+  const char *driver = json_get_string_or (machine, "driver", "unknown");
+
+  if (!g_str_equal (driver, "qemu")) {
+    g_set_error (error, DRIVER_ERROR, DRIVER_ERROR_IMPOSSIBLE,
+                 "the checkpoint was taken by the driver '%s', which this version does not have",
+                 driver);
+    return FALSE;
+  }
+  if (spec->cpu == NULL || spec->uuid == NULL || spec->genid == NULL) {
+    g_set_error_literal (error, DRIVER_ERROR, DRIVER_ERROR_INVALID,
+                         "the record of the guest lacks its CPU model, uuid or genid");
+    return FALSE;
+  }
+  check_accel (machine, spec, sentences);
+  /* Under an accelerator that is not there QEMU says nothing. */
+  if (sentences->len == 0)
+    check_qemu (machine, spec, sentences);
+  check_memory (ram_needed, sentences);
+  check_files (spec, sentences);
+  if (sentences->len == 0)
+    return TRUE;
+
+  g_ptr_array_add (sentences, NULL);
+  g_autofree char *text = g_strjoinv ("; ", (char **)sentences->pdata);
+  g_set_error_literal (error, DRIVER_ERROR, DRIVER_ERROR_IMPOSSIBLE, text);
+  return FALSE;
+}

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What a checkpoint records about the machine that it was taken from. */
+#include <vmckpt/drivers/qemu.h>
+
+#include "cpu-features.h"
+#include "rom.h"
+
+#include <vmckpt/util/error.h>
+#include <vmckpt/util/json.h>
+
+#include <string.h>
+
+#define DEVICES_MAX 1024
+
+static JsonObject *
+record_qemu (QmpClient *monitor)
+{
+  const QmpGreeting *greeting = qmp_client_greeting (monitor);
+  g_autofree char *version =
+      g_strdup_printf ("%u.%u.%u", greeting->major, greeting->minor, greeting->micro);
+  JsonObject *object = json_object_new();
+
+  json_object_set_string_member (object, "version", version);
+  json_object_set_int_member (object, "major", greeting->major);
+  json_object_set_int_member (object, "minor", greeting->minor);
+  json_object_set_int_member (object, "micro", greeting->micro);
+  json_object_set_string_member (object, "package", greeting->package);
+  return object;
+}
+
+static JsonObject *
+record_cpu (const GuestSpec *spec, QmpClient *monitor, GError **error)
+{
+  g_autoptr (JsonObject) model = cpu_expand (monitor, spec->cpu, error);
+  JsonArray *features = json_array_new();
+  JsonObject *object;
+
+  if (model == NULL) {
+    json_array_unref (features);
+    return NULL;
+  }
+  g_auto (GStrv) names = cpu_model_features (model);
+  for (guint i = 0; names[i] != NULL; i++)
+    json_array_add_string_element (features, names[i]);
+  object = json_object_new();
+  json_object_set_string_member (object, "model", spec->cpu);
+  json_object_set_array_member (object, "features", features);
+  return object;
+}
+
+/* Devices that were given on the command line: "vd0 virtio-blk-pci". */
+static JsonArray *
+record_devices (QmpClient *monitor, GError **error)
+{
+  JsonObject *arguments = json_object_new();
+  g_autoptr (JsonNode) answer = NULL;
+
+  json_object_set_string_member (arguments, "path", "/machine/peripheral");
+  answer = qmp_client_execute (monitor, "qom-list", arguments, -1, 0, NULL, error);
+  if (answer == NULL)
+    return NULL;
+
+  JsonArray *devices = json_array_new();
+  JsonArray *list = JSON_NODE_HOLDS_ARRAY (answer) ? json_node_get_array (answer) : devices;
+  guint count = MIN (json_array_get_length (list), DEVICES_MAX);
+  for (guint i = 0; i < count; i++) {
+    JsonNode *node = json_array_get_element (list, i);
+    if (!JSON_NODE_HOLDS_OBJECT (node))
+      continue;
+    JsonObject *property = json_node_get_object (node);
+    const char *type = json_get_string_or (property, "type", "");
+    if (!g_str_has_prefix (type, "child<"))
+      continue;
+    g_autofree char *text =
+        g_strdup_printf ("%s %.*s", json_get_string_or (property, "name", "?"),
+                         (int)strcspn (type + strlen ("child<"), ">"), type + strlen ("child<"));
+    json_array_add_string_element (devices, text);
+  }
+  return devices;
+}
+
+/* Adds @member = { path, size, sha256 } if @path is not NULL. */
+static gboolean
+record_file (JsonObject *machine, const char *member, const char *path, GError **error)
+{
+  JsonObject *file;
+
+  if (path == NULL)
+    return TRUE;
+  file = json_object_new();
+  json_object_set_string_member (file, "path", path);
+  json_object_set_object_member (machine, member, file);
+  return file_record (path, file, error);
+}
+
+JsonObject *
+qemu_record_machine (const GuestSpec *spec, QmpClient *monitor, GError **error)
+{
+  ERROR_PREFIX (error, "recording the machine of guest %s", spec->name);
+  g_autoptr (JsonObject) machine = json_object_new();
+  JsonObject *cpu = record_cpu (spec, monitor, error);
+  if (cpu == NULL)
+    return NULL;
+
+  json_object_set_string_member (machine, "driver", "qemu");
+  json_object_set_object_member (machine, "spec", guest_spec_to_json (spec));
+  json_object_set_object_member (machine, "qemu", record_qemu (monitor));
+  json_object_set_string_member (machine, "machine", spec->machine);
+  json_object_set_string_member (machine, "accel", spec->accel);
+  json_object_set_object_member (machine, "cpu", cpu);
+
+  JsonArray *devices = record_devices (monitor, error);
+  if (devices == NULL)
+    return NULL;
+  json_object_set_array_member (machine, "devices", devices);
+  JsonArray *roms = rom_record (spec, monitor, error);
+  if (roms == NULL)
+    return NULL;
+  json_object_set_array_member (machine, "roms", roms);
+  if (!record_file (machine, "kernel", spec->kernel, error) ||
+      !record_file (machine, "initrd", spec->initrd, error))
+    return NULL;
+  return g_steal_pointer (&machine);
+}
