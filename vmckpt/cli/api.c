@@ -106,6 +106,17 @@ explain (Api *api, const Operation *op, GError **error)
                  api->runtime, cause->message);
 }
 
+/* Lets go of the answer. Where only a part of it was read, that closes the connection: libsoup does
+ * it in the main loop, once nothing holds the stream, not even the last step's result. */
+static void
+end_call (Operation *op, GInputStream **stream)
+{
+  g_clear_object (&op->result);
+  g_clear_object (stream);
+  while (g_main_context_iteration (NULL, FALSE))
+    ;
+}
+
 static SoupMessage *
 new_message (const char *method, const GString *path, JsonObject *body)
 {
@@ -224,6 +235,7 @@ api_call (Api *api, const char *method, const GString *path, JsonObject *body, G
   stream = send_message (api, &op, message, &cause);
   if (stream != NULL)
     answer = read_answer (api, &op, stream, &cause);
+  end_call (&op, &stream);
   explain (api, &op, &cause);
   if (cause != NULL)
     g_propagate_error (error, g_steal_pointer (&cause));
@@ -301,6 +313,7 @@ api_call_long (Api *api, const GString *path, JsonObject *body, ApiLineFunc func
     result = g_strcmp0 (type, NDJSON) == 0 ? read_lines (api, &op, stream, func, user_data, &cause)
                                            : read_answer (api, &op, stream, &cause);
   }
+  end_call (&op, &stream);
   explain (api, &op, &cause);
   if (cause != NULL)
     g_propagate_error (error, g_steal_pointer (&cause));
@@ -325,6 +338,8 @@ api_copy_text (Api *api, const GString *path, gboolean endless, ApiTextFunc func
     going_on = piece != NULL && g_bytes_get_size (piece) > 0 &&
                func (g_bytes_get_data (piece, NULL), g_bytes_get_size (piece), user_data);
   }
+  g_clear_object (&stream);
+  end_call (&op, &stream);
   explain (api, &op, &cause);
   if (cause == NULL)
     return TRUE;

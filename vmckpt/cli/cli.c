@@ -2,7 +2,7 @@
 #include "cli.h"
 
 #include "cli-error.h"
-#include "format.h"
+#include "cli-format.h"
 #include "terminal.h"
 
 #include <string.h>

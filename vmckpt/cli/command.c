@@ -44,28 +44,7 @@ add_options (GOptionContext *context, const VerbOption *options, gpointer base)
   }
 }
 
-/* FALSE with @error if a text among the values is not UTF-8: it could not go into JSON. */
-static gboolean
-check_texts (const VerbOption *options, gpointer base, GError **error)
-{
-  for (const VerbOption *option = options; option != NULL && option->name != NULL; option++) {
-    const char *one[] = { NULL, NULL };
-    const char *const *texts = one;
-    if (option->arg == G_OPTION_ARG_FILENAME)
-      one[0] = G_STRUCT_MEMBER (char *, base, option->offset);
-    else if (option->arg == G_OPTION_ARG_FILENAME_ARRAY)
-      texts = G_STRUCT_MEMBER (const char *const *, base, option->offset);
-    for (; texts != NULL && *texts != NULL; texts++) {
-      if (!g_utf8_validate (*texts, -1, NULL)) {
-        g_set_error (error, CLI_ERROR, CLI_ERROR_USAGE, "the value of --%s is not UTF-8",
-                     option->name);
-        return FALSE;
-      }
-    }
-  }
-  return TRUE;
-}
-
+/* All arguments are UTF-8: others could not go into JSON. */
 static gboolean
 check_words (char **words, GError **error)
 {
@@ -124,8 +103,12 @@ parse_verb (Command *command, GStrv *words, GError **error)
   parsed = g_option_context_parse_strv (context, words, error);
   merge_globals (&command->global, &later);
   clear_values (global_options, &later);
-  if (!parsed)
-    g_prefix_error (error, "%s: ", command->verb->name);
+  if (!parsed && error != NULL) {
+    g_autofree char *reason = g_strdup ((*error)->message);
+    g_clear_error (error);
+    g_set_error (error, CLI_ERROR, CLI_ERROR_USAGE, "%s: %s; see 'vmckpt %s --help'",
+                 command->verb->name, reason, command->verb->name);
+  }
   return parsed;
 }
 
@@ -183,6 +166,12 @@ check_count (const Command *command, GError **error)
   return ok;
 }
 
+static gboolean
+is_help (const char *word)
+{
+  return g_strcmp0 (word, "--help") == 0 || g_strcmp0 (word, "-h") == 0;
+}
+
 gboolean
 command_parse (char **argv, Command *command, GError **error)
 {
@@ -190,9 +179,8 @@ command_parse (char **argv, Command *command, GError **error)
   guint used = 0;
 
   command->rest = take_rest (words);
-  if (!parse_before (command, &words, error) ||
-      !check_texts (global_options, &command->global, error) || !check_words (words, error) ||
-      !check_words (command->rest, error))
+  if (!check_words (words, error) || !check_words (command->rest, error) ||
+      !parse_before (command, &words, error))
     return FALSE;
   if (command->version || (words[1] == NULL && command->global.help))
     return TRUE;
@@ -201,13 +189,15 @@ command_parse (char **argv, Command *command, GError **error)
                          "what is to be done? See 'vmckpt help'");
     return FALSE;
   }
+  command->family = g_str_equal (words[1], VERB_FAMILY) &&
+                    (words[2] != NULL ? is_help (words[2]) : command->global.help);
+  if (command->family)
+    return command->global.help = TRUE;
   command->verb = verb_find (words + 1, &used, error);
   if (command->verb == NULL)
     return FALSE;
   drop_words (words, used);
-  if (!parse_verb (command, &words, error) ||
-      !check_texts (global_options, &command->global, error) ||
-      !check_texts (command->verb->options, command->values, error))
+  if (!parse_verb (command, &words, error))
     return FALSE;
   drop_words (words, 1);
   command->words = g_steal_pointer (&words);

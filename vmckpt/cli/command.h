@@ -7,6 +7,7 @@
 typedef struct {
   GlobalValues global;
   gboolean version;
+  gboolean family;  /* help of the verbs of two words is wanted */
   const Verb *verb; /* NULL with help (of all) or version */
   gpointer values;  /* the verb's option values */
   GStrv words;      /* arguments that are not options */

@@ -2,7 +2,7 @@
 #include "daemon-start.h"
 
 #include "cli-error.h"
-#include "format.h"
+#include "cli-format.h"
 
 #include <vmckpt/util/fd.h>
 

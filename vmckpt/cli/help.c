@@ -26,19 +26,34 @@ add_options (GString *text, const VerbOption *options)
   }
 }
 
+static void
+add_group (GString *text, VerbGroup group)
+{
+  g_string_append_printf (text, "\n%s:\n", group_titles[group]);
+  for (const Verb *const *verb = verbs; *verb != NULL; verb++) {
+    if ((*verb)->group == group)
+      g_string_append_printf (text, "  %-*s %s\n", NAME_COLUMN, (*verb)->name, (*verb)->summary);
+  }
+}
+
+char *
+help_family (void)
+{
+  GString *text = g_string_new ("Usage: vmckpt " VERB_FAMILY " ACTION [OPTION…]\n");
+
+  add_group (text, VERB_GROUP_STORE);
+  g_string_append (text, "\n'vmckpt " VERB_FAMILY " ACTION --help' tells more.\n");
+  return g_string_free (text, FALSE);
+}
+
 char *
 help_all (void)
 {
   GString *text = g_string_new ("Usage: vmckpt [OPTION…] VERB [ARGUMENT…]\n"
                                 "Checkpoints of whole virtual machines: take, keep, restore.\n");
 
-  for (VerbGroup group = 0; group < VERB_GROUP_COUNT; group++) {
-    g_string_append_printf (text, "\n%s:\n", group_titles[group]);
-    for (const Verb *const *verb = verbs; *verb != NULL; verb++) {
-      if ((*verb)->group == group)
-        g_string_append_printf (text, "  %-*s %s\n", NAME_COLUMN, (*verb)->name, (*verb)->summary);
-    }
-  }
+  for (VerbGroup group = 0; group < VERB_GROUP_COUNT; group++)
+    add_group (text, group);
   g_string_append (text, "\nOptions of every verb:\n");
   add_options (text, global_options);
   g_string_append_printf (text, "  %-*s %s\n", OPTION_COLUMN, "--version", "show the version");

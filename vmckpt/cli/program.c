@@ -84,7 +84,9 @@ act (Cli *cli, const Command *command, const ProgramSetup *setup, GError **error
   if (command->version)
     text = g_strdup ("vmckpt " VMCKPT_VERSION "\n");
   else if (command->global.help)
-    text = command->verb != NULL ? help_verb (command->verb) : help_all();
+    text = command->family         ? help_family()
+           : command->verb != NULL ? help_verb (command->verb)
+                                   : help_all();
   else
     return run_verb (cli, command, setup, error);
   output_print (cli->out, "%s", text);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "progress-bar.h"
 
-#include "format.h"
+#include "cli-format.h"
 
 #include <math.h>
 #include <string.h>

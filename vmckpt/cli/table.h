@@ -11,7 +11,7 @@ Table *table_new (const char *heading, ...) G_GNUC_NULL_TERMINATED;
 void table_free (Table *table);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (Table, table_free)
 
-/* Adds the next cell, row by row; takes @text, which is clean (format.h). */
+/* Adds the next cell, row by row; takes @text, which is clean (cli-format.h). */
 void table_take (Table *table, char *text);
 
 /* Writes headings and rows, without blanks at the ends of lines. */

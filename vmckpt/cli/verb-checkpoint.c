@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* vmckpt checkpoint, suspend: from a guest into the store. */
 #include "cli-error.h"
-#include "format.h"
+#include "cli-format.h"
 #include "verb.h"
 
 typedef struct {

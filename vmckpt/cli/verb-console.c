@@ -158,7 +158,7 @@ static gboolean
 run_console (Cli *cli, const VerbCall *call, GError **error)
 {
   const char *name = call->args[0];
-  g_autoptr (GString) path = cli_guest_path (name, "console");
+  g_autoptr (GString) path = api_path ("consoles", name, NULL);
   g_autoptr (SoupWebsocketConnection) socket = NULL;
   g_auto (Console) console = { .out = cli->out, .terminal = isatty (STDIN_FILENO) };
   g_auto (RawTerminal) raw = RAW_TERMINAL_NONE;

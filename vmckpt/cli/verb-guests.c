@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* vmckpt ps, kill, pause, continue: the guests of this host. */
-#include "format.h"
+#include "cli-format.h"
 #include "table.h"
 #include "verb.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* vmckpt doctor, completion, help: about this host and this program. */
-#include "format.h"
+#include "cli-format.h"
 #include "table.h"
 #include "verb.h"
 
@@ -96,7 +96,9 @@ run_help (Cli *cli, const VerbCall *call, GError **error)
 {
   g_autofree char *text = NULL;
 
-  if (call->n_args > 0) {
+  if (call->n_args == 1 && g_str_equal (call->args[0], VERB_FAMILY)) {
+    text = help_family();
+  } else if (call->n_args > 0) {
     guint used;
     const Verb *verb = verb_find (call->args, &used, error);
     text = verb != NULL ? help_verb (verb) : NULL;

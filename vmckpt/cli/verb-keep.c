@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* vmckpt verify, tag, rm: looking after single checkpoints. */
-#include "format.h"
+#include "cli-format.h"
 #include "verb.h"
 
 static gboolean

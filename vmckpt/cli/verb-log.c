@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* vmckpt log: what a guest wrote to its serial port. */
+#include "cli-error.h"
 #include "verb.h"
 
 typedef struct {
@@ -19,6 +20,25 @@ copy_piece (gconstpointer data, gsize len, gpointer out)
   return output_write (out, data, len);
 }
 
+/* The end of the text is the guest's end, unless the daemon has ended: ask. */
+static gboolean
+check_ended (Cli *cli, const char *name, GError **error)
+{
+  g_autoptr (GString) path = cli_guest_path (name, NULL);
+  g_autoptr (GError) cause = NULL;
+  g_autoptr (JsonObject) guest = api_call (cli->api, "GET", path, NULL, &cause);
+
+  if (g_error_matches (cause, CLI_ERROR, CLI_ERROR_NOT_FOUND) ||
+      (guest != NULL && g_str_equal (json_get_string_or (guest, "state", ""), "exited")))
+    return TRUE;
+  if (cause != NULL)
+    g_propagate_error (error, g_steal_pointer (&cause));
+  else
+    g_set_error (error, CLI_ERROR, CLI_ERROR_FAILED,
+                 "log of %s: the daemon has ended; the guest runs on, try again", name);
+  return FALSE;
+}
+
 static gboolean
 run_log (Cli *cli, const VerbCall *call, GError **error)
 {
@@ -26,7 +46,9 @@ run_log (Cli *cli, const VerbCall *call, GError **error)
   g_autoptr (GString) path = cli_guest_path (call->args[0], "log");
 
   api_path_add (path, "follow", values->follow ? "true" : "false");
-  return api_copy_text (cli->api, path, values->follow, copy_piece, cli->out, error);
+  if (!api_copy_text (cli->api, path, values->follow, copy_piece, cli->out, error))
+    return FALSE;
+  return !values->follow || cli->out->closed || check_ended (cli, call->args[0], error);
 }
 
 const Verb verb_log = {

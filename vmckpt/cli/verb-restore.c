@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* vmckpt restore, resume: from the store to a running guest. */
 #include "cli-error.h"
-#include "format.h"
+#include "cli-format.h"
 #include "verb.h"
 
 typedef struct {

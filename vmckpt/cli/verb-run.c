@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* vmckpt run: start a guest. */
 #include "cli-error.h"
-#include "format.h"
+#include "cli-format.h"
 #include "verb.h"
 
 #include <vmckpt/util/bytes.h>

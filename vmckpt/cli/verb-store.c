@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* vmckpt store init, check, gc, stats. */
 #include "cli-error.h"
-#include "format.h"
+#include "cli-format.h"
 #include "table.h"
 #include "verb.h"
 

@@ -68,8 +68,12 @@ extern const VerbOption global_options[];
  */
 const Verb *verb_find (char **words, guint *used, GError **error);
 
-/* Help of at most 80 columns (newly allocated): all verbs, or one. */
+/* The first word of the verbs that have two. */
+#define VERB_FAMILY "store"
+
+/* Help of at most 80 columns (newly allocated): all verbs, the family's, or one. */
 char *help_all (void);
+char *help_family (void);
 char *help_verb (const Verb *verb);
 
 /* The completion script for "bash", "zsh" or "fish"; NULL with @error for another shell. */

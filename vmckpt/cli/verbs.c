@@ -80,13 +80,13 @@ verb_find (char **words, guint *used, GError **error)
   }
   if (family && two == NULL) {
     g_set_error_literal (error, CLI_ERROR, CLI_ERROR_USAGE,
-                         "store: what is to be done with it? init, check, gc or stats");
+                         "store: what is to be done with it? See 'vmckpt store --help'");
     return NULL;
   }
   const char *wanted = family ? two : words[0];
   const char *near = nearest_name (wanted);
-  g_set_error (error, CLI_ERROR, CLI_ERROR_USAGE, "there is no verb '%s'%s%s%s; see 'vmckpt help'",
-               wanted, near != NULL ? "; did you mean '" : "", near != NULL ? near : "",
-               near != NULL ? "'?" : "");
+  g_autofree char *hint =
+      near != NULL ? g_strdup_printf ("did you mean '%s'?", near) : g_strdup ("see 'vmckpt help'");
+  g_set_error (error, CLI_ERROR, CLI_ERROR_USAGE, "there is no verb '%s'; %s", wanted, hint);
   return NULL;
 }

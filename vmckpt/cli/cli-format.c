@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "format.h"
+#include "cli-format.h"
 
 #include <math.h>
 #include <string.h>

@@ -1,0 +1,412 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Every verb against a daemon that answers as told: what is asked, what is printed, exit codes. */
+#include "fake-daemon.h"
+#include "program.h"
+
+#include <vmckpt/util/fd.h>
+
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define NDJSON "application/x-ndjson"
+#define ID "0123456789abcdef0123456789abcdef"
+#define REPORT                                                                                     \
+  "\"id\":\"" ID "\",\"pause_ms\":2.5,\"wall_ms\":1500,\"ram_bytes\":1073741824,"                  \
+  "\"new_bytes\":2097152,\"stored_bytes\":1048576"
+
+typedef struct {
+  FakeDaemon *fake;
+  GCancellable *cancellable;
+  char *out, *err, *requests; /* of the last run */
+} Fixture;
+
+static void
+set_up (Fixture *f, gconstpointer data)
+{
+  f->fake = fake_daemon_new();
+  f->cancellable = g_cancellable_new();
+  fake_daemon_set_cancellable (f->fake, f->cancellable);
+  g_setenv ("VMCKPT_RUNTIME", fake_daemon_runtime (f->fake), TRUE);
+  g_setenv ("VMCKPT_STORE", "/s", TRUE);
+}
+
+static void
+forget (Fixture *f)
+{
+  g_clear_pointer (&f->out, g_free);
+  g_clear_pointer (&f->err, g_free);
+  g_clear_pointer (&f->requests, g_free);
+}
+
+static void
+tear_down (Fixture *f, gconstpointer data)
+{
+  forget (f);
+  fake_daemon_free (f->fake);
+  g_object_unref (f->cancellable);
+}
+
+static char *
+contents (int fd)
+{
+  off_t size = lseek (fd, 0, SEEK_END);
+  char *text = g_malloc0 (size + 1);
+
+  g_assert_cmpint (pread (fd, text, size, 0), ==, size);
+  return text;
+}
+
+/* Runs `vmckpt` with the words of @line, separated by "|"; returns its exit code. */
+static int
+run (Fixture *f, const char *line)
+{
+  g_auto (AutoFd) out = memfd_create ("out", MFD_CLOEXEC);
+  g_auto (AutoFd) err = memfd_create ("err", MFD_CLOEXEC);
+  const ProgramSetup setup = { .out_fd = out, .err_fd = err, .cancellable = f->cancellable };
+  g_autofree char *whole = g_strconcat ("vmckpt|", line, NULL);
+  g_auto (GStrv) argv = g_strsplit (whole, "|", -1);
+  int status;
+
+  forget (f);
+  status = program_run (argv, &setup);
+  f->out = contents (out);
+  f->err = contents (err);
+  f->requests = fake_daemon_take_requests (f->fake);
+  return status;
+}
+
+static void
+answer (Fixture *f, const char *call, const char *body)
+{
+  fake_daemon_answer (f->fake, call, 200, NULL, body, FAKE_END);
+}
+
+static void
+refuse (Fixture *f, const char *call, guint status, const char *kind)
+{
+  g_autofree char *body =
+      g_strdup_printf ("{\"error\":{\"kind\":\"%s\",\"message\":\"it is so\"}}", kind);
+
+  fake_daemon_answer (f->fake, call, status, NULL, body, FAKE_END);
+}
+
+static void
+test_run (Fixture *f, gconstpointer data)
+{
+  g_autofree char *here = g_get_current_dir();
+  g_autofree char *wanted = g_strdup_printf (
+      "POST /v1/guests?store=/s {\"name\":\"g1\",\"ram_bytes\":2147483648,\"cpus\":2,"
+      "\"kernel\":\"%s/k\",\"disks\":[\"%s/d,readonly\",\"/e\"],\"append\":\"a b\","
+      "\"accel\":\"tcg\",\"paused\":true,\"extra\":[\"-nodefaults\"]}\n",
+      here, here);
+
+  fake_daemon_answer (f->fake, "POST /v1/guests", 201, NULL,
+                      "{\"name\":\"g1\",\"state\":\"running\",\"ram_bytes\":1048576,\"pid\":7}",
+                      FAKE_END);
+  g_assert_cmpint (run (f, "run|g1|--ram|2G|--cpus|2|--kernel|k|--append|a b|--disk|d,readonly|"
+                           "--disk=/e|--accel|tcg|--paused|--|-nodefaults"),
+                   ==, 0);
+  g_assert_cmpstr (f->requests, ==, wanted);
+  g_assert_cmpstr (f->out, ==, "g1\n");
+  g_assert_cmpstr (f->err, ==, "g1 is running: 1.0 MiB of RAM, QEMU is process 7\n");
+  g_assert_cmpint (run (f, "run|g1|--ram|lots"), ==, 2);
+  g_assert_cmpstr (f->requests, ==, "");
+}
+
+static void
+test_ps (Fixture *f, gconstpointer data)
+{
+  answer (f, "GET /v1/guests",
+          "{\"guests\":[{\"name\":\"g1\",\"state\":\"exited\",\"reason\":\"powered off\","
+          "\"ram_bytes\":1024,\"cpus\":1,\"checkpoint\":\"" ID "\"},{\"name\":\"a\\u001bb\"}]}");
+  g_assert_cmpint (run (f, "ps"), ==, 0);
+  g_assert_nonnull (strstr (f->out, "exited (powered off)  1.0 KiB"));
+  g_assert_nonnull (strstr (f->out, "0123456789ab "));
+  g_assert_nonnull (strstr (f->out, "a?b"));
+  g_assert_cmpint (run (f, "--json|ps"), ==, 0);
+  g_assert_true (g_str_has_prefix (f->out, "{\"name\":\"g1\","));
+  g_assert_nonnull (strstr (f->out, "\n{\"name\":\"a"));
+}
+
+/* All names are tried; the worst exit code is kept. */
+static void
+test_several_names (Fixture *f, gconstpointer data)
+{
+  answer (f, "DELETE /v1/guests/a", "{}");
+  refuse (f, "DELETE /v1/guests/b", 404, "not-found");
+  refuse (f, "DELETE /v1/guests/c", 500, "failed");
+  g_assert_cmpint (run (f, "kill|b|c|a"), ==, 3);
+  g_assert_cmpstr (f->requests, ==,
+                   "DELETE /v1/guests/b \nDELETE /v1/guests/c \nDELETE /v1/guests/a \n");
+  g_assert_cmpstr (f->err, ==, "vmckpt: it is so\nvmckpt: it is so\na has ended\n");
+}
+
+static void
+test_pause_and_continue (Fixture *f, gconstpointer data)
+{
+  answer (f, "POST /v1/guests/a/pause", "{\"name\":\"a\"}");
+  answer (f, "POST /v1/guests/a/continue", "{\"name\":\"a\"}");
+  g_assert_cmpint (run (f, "pause|a"), ==, 0);
+  g_assert_cmpstr (f->requests, ==, "POST /v1/guests/a/pause {}\n");
+  g_assert_cmpint (run (f, "continue|a|--json"), ==, 0);
+  g_assert_cmpstr (f->out, ==, "{\"name\":\"a\"}\n");
+}
+
+static void
+test_log (Fixture *f, gconstpointer data)
+{
+  const char *text = "l1\r\n\033[1m";
+
+  fake_daemon_answer (f->fake, "GET /v1/guests/a/log", 200, "text/plain", text, FAKE_END);
+  g_assert_cmpint (run (f, "log|a"), ==, 0);
+  g_assert_cmpstr (f->requests, ==, "GET /v1/guests/a/log?follow=false \n");
+  g_assert_cmpstr (f->out, ==, text);
+  answer (f, "GET /v1/guests/a", "{\"state\":\"exited\"}");
+  g_assert_cmpint (run (f, "log|a|-f"), ==, 0);
+  g_assert_true (g_str_has_prefix (f->requests, "GET /v1/guests/a/log?follow=true \n"));
+  g_assert_cmpstr (f->out, ==, text);
+  /* An end that is not the guest's is the daemon's. */
+  answer (f, "GET /v1/guests/a", "{\"state\":\"running\"}");
+  g_assert_cmpint (run (f, "log|a|-f"), ==, 1);
+  g_assert_cmpstr (f->err, ==,
+                   "vmckpt: log of a: the daemon has ended; the guest runs on, try again\n");
+  fake_daemon_answer (f->fake, "GET /v1/guests/a/log", 200, "text/plain", "l1\n", FAKE_CANCEL);
+  g_assert_cmpint (run (f, "log|a|-f"), ==, 130);
+}
+
+static void
+test_checkpoint (Fixture *f, gconstpointer data)
+{
+  const char *lines = "{\"type\":\"status\",\"phase\":\"store\"}\n"
+                      "{\"type\":\"message\",\"text\":\"fell back\"}\n"
+                      "{\"type\":\"result\"," REPORT "}\n";
+
+  fake_daemon_answer (f->fake, "POST /v1/guests/a/checkpoint", 200, NDJSON, lines, FAKE_END);
+  g_assert_cmpint (run (f, "checkpoint|a|--tag|t|--note|n n"), ==, 0);
+  g_assert_cmpstr (f->requests, ==,
+                   "POST /v1/guests/a/checkpoint?store=/s "
+                   "{\"mode\":\"live\",\"tag\":\"t\",\"note\":\"n n\"}\n");
+  g_assert_cmpstr (f->out, ==, "0123456789ab\n");
+  g_assert_cmpstr (f->err, ==,
+                   "note: fell back\na: checkpoint in 1.5 s, paused for 2.5 ms; 1.0 GiB of RAM, "
+                   "2.0 MiB new, 1.0 MiB stored\n");
+  g_assert_cmpint (run (f, "checkpoint|a|--stop|--json"), ==, 0);
+  g_assert_cmpstr (f->out, ==, lines);
+  g_assert_cmpstr (f->err, ==, "");
+  g_assert_cmpint (run (f, "checkpoint|a|-q"), ==, 0);
+  g_assert_cmpstr (f->out, ==, "0123456789ab\n");
+  g_assert_cmpstr (f->err, ==, "");
+  g_assert_cmpint (run (f, "checkpoint|a|--live|--stop"), ==, 2);
+  g_assert_cmpstr (f->requests, ==, "");
+}
+
+static void
+test_interrupted (Fixture *f, gconstpointer data)
+{
+  fake_daemon_answer (f->fake, "POST /v1/guests/a/checkpoint", 200, NDJSON,
+                      "{\"type\":\"status\"}\n", FAKE_CANCEL);
+  g_assert_cmpint (run (f, "checkpoint|a"), ==, 130);
+  g_assert_cmpstr (f->err, ==, "vmckpt: interrupted; the guest runs on\n");
+  g_assert_true (fake_daemon_wait_left (f->fake));
+}
+
+static void
+test_no_store (Fixture *f, gconstpointer data)
+{
+  g_unsetenv ("VMCKPT_STORE");
+  g_assert_cmpint (run (f, "list"), ==, 2);
+  g_assert_nonnull (strstr (f->err, "--store DIR or VMCKPT_STORE; make one with"));
+  g_assert_cmpint (run (f, "--json|checkpoint|a"), ==, 2);
+  g_assert_nonnull (strstr (f->out, "{\"type\":\"error\",\"kind\":\"usage\","));
+  g_assert_cmpint (run (f, "list|--store|s3://bucket"), ==, 2);
+  g_assert_cmpstr (f->requests, ==, "");
+}
+
+static void
+test_suspend_and_resume (Fixture *f, gconstpointer data)
+{
+  answer (
+      f, "GET /v1/guests",
+      "{\"guests\":[{\"name\":\"a\",\"state\":\"running\"},{\"name\":\"b\",\"state\":\"exited\"},"
+      "{\"name\":\"c\",\"state\":\"paused\"}]}");
+  answer (f, "POST /v1/guests/a/suspend", "{" REPORT "}");
+  refuse (f, "POST /v1/guests/c/suspend", 409, "conflict");
+  g_assert_cmpint (run (f, "suspend|--all|--tag|night"), ==, 1);
+  g_assert_cmpstr (f->requests, ==,
+                   "GET /v1/guests \n"
+                   "POST /v1/guests/a/suspend?store=/s {\"tag\":\"night\"}\n"
+                   "POST /v1/guests/c/suspend?store=/s {\"tag\":\"night\"}\n");
+  answer (f, "GET /v1/suspended", "{\"guests\":[{\"guest\":\"a\",\"id\":\"" ID "\"}]}");
+  answer (f, "POST /v1/guests/a/resume",
+          "{\"id\":\"" ID "\",\"guest\":{\"name\":\"a\",\"state\":\"running\"},\"wall_ms\":900,"
+          "\"ram_bytes\":1024}");
+  g_assert_cmpint (run (f, "resume|--all"), ==, 0);
+  g_assert_cmpstr (f->requests, ==,
+                   "GET /v1/suspended?store=/s \nPOST /v1/guests/a/resume?store=/s {}\n");
+  g_assert_cmpstr (f->out, ==, "a\n");
+  g_assert_cmpint (run (f, "suspend"), ==, 2);
+  g_assert_cmpint (run (f, "resume|a|--all"), ==, 2);
+}
+
+static void
+test_restore (Fixture *f, gconstpointer data)
+{
+  answer (f, "POST /v1/checkpoints/a@t/restore",
+          "{\"id\":\"" ID "\",\"guest\":{\"name\":\"b\",\"state\":\"paused\"},\"wall_ms\":900,"
+          "\"ram_bytes\":1024}");
+  g_assert_cmpint (run (f, "restore|a@t|--as|b|--paused|--qemu|/q|--accel|tcg|--take-over"), ==, 0);
+  g_assert_cmpstr (f->requests, ==,
+                   "POST /v1/checkpoints/a@t/restore?store=/s {\"as\":\"b\",\"qemu\":\"/q\","
+                   "\"accel\":\"tcg\",\"paused\":true,\"take_over\":true}\n");
+  g_assert_cmpstr (f->out, ==, "b\n");
+  g_assert_cmpstr (f->err, ==,
+                   "b is paused as of checkpoint 0123456789ab, after 900 ms; 1.0 KiB of RAM\n");
+  refuse (f, "POST /v1/checkpoints/x/restore", 501, "not-possible");
+  g_assert_cmpint (run (f, "restore|x"), ==, 5);
+}
+
+static void
+test_list (Fixture *f, gconstpointer data)
+{
+  answer (f, "GET /v1/checkpoints",
+          "{\"checkpoints\":[{\"id\":\"" ID "\",\"guest\":\"a\",\"tags\":[\"t\",\"u\"]}],"
+          "\"damaged\":[]}");
+  g_assert_cmpint (run (f, "list|a"), ==, 0);
+  g_assert_cmpstr (f->requests, ==, "GET /v1/checkpoints?store=/s&guest=a \n");
+  g_assert_nonnull (strstr (f->out, "\n0123456789ab  a "));
+  g_assert_nonnull (strstr (f->out, "t, u"));
+  answer (f, "GET /v1/checkpoints", "{\"checkpoints\":[],\"damaged\":[\"abcd\"]}");
+  g_assert_cmpint (run (f, "list"), ==, 4);
+  g_assert_nonnull (strstr (f->err, "1 checkpoint cannot be read: abcd"));
+}
+
+static void
+test_show_and_diff (Fixture *f, gconstpointer data)
+{
+  answer (f, "GET /v1/checkpoints/ab",
+          "{" REPORT ",\"guest\":\"a\",\"parts\":[{\"role\":\"ram\",\"name\":\"pc.ram\","
+          "\"length\":1024,\"root\":\"ff\"}],\"machine\":{\"cpu\":\"max\"}}");
+  g_assert_cmpint (run (f, "show|ab"), ==, 0);
+  g_assert_nonnull (strstr (f->out, "id           " ID "\n"));
+  g_assert_nonnull (strstr (f->out, "pc.ram  1.0 KiB"));
+  g_assert_nonnull (strstr (f->out, "\"cpu\" : \"max\""));
+  answer (f, "GET /v1/checkpoints/ab/diff/cd",
+          "{\"a\":\"ab\",\"b\":\"cd\",\"parts\":[{\"role\":\"ram\",\"name\":\"pc.ram\","
+          "\"a_bytes\":4096,\"b_bytes\":4096,\"changed_bytes\":2048}],\"changed_bytes\":2048,"
+          "\"machine\":[\"the CPU differs\"]}");
+  g_assert_cmpint (run (f, "diff|ab|cd"), ==, 0);
+  g_assert_nonnull (strstr (f->out, "2.0 KiB changed in all\nmachine: the CPU differs\n"));
+}
+
+static void
+test_verify_tag_and_rm (Fixture *f, gconstpointer data)
+{
+  answer (f, "POST /v1/checkpoints/ab/verify", "{\"id\":\"ab\",\"bytes\":1024}");
+  refuse (f, "POST /v1/checkpoints/cd/verify", 422, "damaged");
+  g_assert_cmpint (run (f, "verify|ab|cd"), ==, 4);
+  g_assert_cmpstr (f->out, ==, "ab\n");
+  answer (f, "POST /v1/checkpoints/ab/tags", "{\"id\":\"ab\",\"tags\":[\"t\"]}");
+  g_assert_cmpint (run (f, "tag|ab|t"), ==, 0);
+  g_assert_cmpstr (f->requests, ==, "POST /v1/checkpoints/ab/tags?store=/s {\"tag\":\"t\"}\n");
+  answer (f, "DELETE /v1/checkpoints/ab", "{\"id\":\"ab\"}");
+  g_assert_cmpint (run (f, "rm|ab"), ==, 0);
+  g_assert_cmpstr (f->out, ==, "ab\n");
+}
+
+static void
+test_store (Fixture *f, gconstpointer data)
+{
+  answer (f, "POST /v1/store/init", "{\"location\":\"/new\",\"id\":\"ab\"}");
+  g_assert_cmpint (run (f, "store|init|/new"), ==, 0);
+  g_assert_cmpstr (f->requests, ==, "POST /v1/store/init?store=/new {}\n");
+  answer (f, "POST /v1/store/check", "{\"findings\":[],\"read_data\":true}");
+  g_assert_cmpint (run (f, "store|check|--read-data"), ==, 0);
+  g_assert_cmpstr (f->requests, ==, "POST /v1/store/check?store=/s {\"read_data\":true}\n");
+  answer (f, "POST /v1/store/check",
+          "{\"findings\":[{\"object\":\"pack x\",\"problem\":\"cut\",\"checkpoints\":[\"ab\"]}]}");
+  g_assert_cmpint (run (f, "store|check"), ==, 4);
+  g_assert_nonnull (strstr (f->out, "pack x  cut      ab\n"));
+  answer (f, "POST /v1/store/gc", "{\"deleted_packs\":1,\"freed_bytes\":1024}");
+  g_assert_cmpint (run (f, "store|gc|--dry-run"), ==, 0);
+  g_assert_cmpstr (f->requests, ==, "POST /v1/store/gc?store=/s {\"dry_run\":true}\n");
+  answer (f, "GET /v1/store/stats", "{\"checkpoints\":3,\"unused_bytes\":1024}");
+  g_assert_cmpint (run (f, "store|stats|--unused"), ==, 0);
+  g_assert_cmpstr (f->requests, ==, "GET /v1/store/stats?store=/s&unused=true \n");
+  g_assert_nonnull (strstr (f->out, "not needed        1.0 KiB\n"));
+}
+
+static void
+test_doctor (Fixture *f, gconstpointer data)
+{
+  answer (
+      f, "GET /v1/doctor",
+      "{\"checks\":[{\"check\":\"kvm\",\"ok\":false,\"found\":\"no /dev/kvm\",\"for\":\"speed\","
+      "\"mend\":\"load kvm\"}]}");
+  g_assert_cmpint (run (f, "doctor|--qemu|/q"), ==, 0);
+  g_assert_cmpstr (f->requests, ==, "GET /v1/doctor?qemu=/q \n");
+  g_assert_nonnull (strstr (f->out, "kvm    no  no /dev/kvm  speed\nkvm: load kvm\n"));
+}
+
+static void
+test_offline (Fixture *f, gconstpointer data)
+{
+  g_assert_cmpint (run (f, "--version"), ==, 0);
+  g_assert_cmpstr (f->out, ==, "vmckpt " VMCKPT_VERSION "\n");
+  g_assert_cmpint (run (f, "help|store|gc"), ==, 0);
+  g_assert_true (g_str_has_prefix (f->out, "Usage: vmckpt store gc"));
+  g_assert_cmpint (run (f, "completion|bash"), ==, 0);
+  g_assert_cmpint (run (f, "completion|tcsh"), ==, 2);
+  g_assert_cmpint (run (f, "nonsense"), ==, 2);
+  g_assert_cmpstr (f->requests, ==, "");
+}
+
+/* The input of the test is no terminal: it is sent to its end, then the console is left. */
+static void
+test_console (Fixture *f, gconstpointer data)
+{
+  int ends[2];
+  g_auto (AutoFd) kept = dup (STDIN_FILENO);
+
+  answer (f, "GET /v1/guests/a", "{\"name\":\"a\",\"state\":\"running\"}");
+  answer (f, "GET /v1/guests/b", "{\"name\":\"b\",\"state\":\"exited\"}");
+  fake_daemon_console (f->fake, "/v1/consoles/a", "login: ");
+  g_assert_cmpint (pipe (ends), ==, 0);
+  dup2 (ends[0], STDIN_FILENO);
+  close (ends[0]);
+  g_assert_true (fd_write_full (ends[1], "abcq", 4, NULL));
+  /* The input stays open: the guest ends it. */
+  g_assert_cmpint (run (f, "console|a"), ==, 0);
+  g_assert_cmpstr (f->out, ==, "login: ABCQ");
+  g_assert_cmpstr (f->err, ==, "the console of a has ended\n");
+  close (ends[1]);
+  g_assert_cmpint (run (f, "console|a|-q"), ==, 0);
+  g_assert_cmpint (run (f, "console|b"), ==, 1);
+  dup2 (kept, STDIN_FILENO);
+}
+
+#define ADD(name, func) g_test_add ("/cli-verbs/" name, Fixture, NULL, set_up, func, tear_down)
+
+int
+main (int argc, char **argv)
+{
+  g_test_init (&argc, &argv, NULL);
+  ADD ("run", test_run);
+  ADD ("ps", test_ps);
+  ADD ("several-names", test_several_names);
+  ADD ("pause-and-continue", test_pause_and_continue);
+  ADD ("log", test_log);
+  ADD ("checkpoint", test_checkpoint);
+  ADD ("interrupted", test_interrupted);
+  ADD ("no-store", test_no_store);
+  ADD ("suspend-and-resume", test_suspend_and_resume);
+  ADD ("restore", test_restore);
+  ADD ("list", test_list);
+  ADD ("show-and-diff", test_show_and_diff);
+  ADD ("verify-tag-and-rm", test_verify_tag_and_rm);
+  ADD ("store", test_store);
+  ADD ("doctor", test_doctor);
+  ADD ("offline", test_offline);
+  ADD ("console", test_console);
+  return g_test_run();
+}
