@@ -37,7 +37,8 @@ static const Option table[] = {
 void
 options_init (Options *options)
 {
-  *options = (Options){ .report_ms = 1000, .pace_ms = 50, .load = { .sweep_mib_s = 4, .seed = 1 } };
+  *options =
+      (Options){ .report_ms = 1000, .pace_ms = 100, .load = { .sweep_mib_s = 4, .seed = 1 } };
 }
 
 bool

@@ -41,7 +41,7 @@ set_init (CellSet *set, bool guest)
 /* The life of a cell's process. The count is kept twice, here and in shared memory: two pages that
  * were captured at different moments would disagree. */
 static void
-cell_live (Cell *cell, uint64_t pace_ms)
+cell_live (Cell *cell)
 {
   uint64_t seq = 0;
 
@@ -61,7 +61,8 @@ cell_live (Cell *cell, uint64_t pace_ms)
       cell_fail (cell, "the shared count is %llu, the own one %llu", (unsigned long long)shared,
                  (unsigned long long)seq);
     atomic_store (&cell->slot->count, ++seq);
-    sleep_ms (pace_ms);
+    if (!cell->type->rests_itself)
+      sleep_ms (cell->pace_ms);
   }
   for (;;)
     pause();
@@ -81,14 +82,15 @@ cell_start (CellSet *set, size_t index, const Options *options)
     Cell cell = { .type = set->type[index],
                   .slot = &set->slots[index],
                   .dir = dir,
-                  .salt = pattern_word (0x77, index) };
+                  .salt = pattern_word (0x77, index),
+                  .pace_ms = options->pace_ms };
     setpgid (0, 0);
     prctl (PR_SET_PDEATHSIG, SIGKILL);
     prctl (PR_SET_NAME, set->type[index]->name);
     signal (SIGPIPE, SIG_IGN);
     signal (SIGINT, SIG_DFL);
     signal (SIGTERM, SIG_DFL);
-    cell_live (&cell, options->pace_ms);
+    cell_live (&cell);
   }
   setpgid (pid, pid);
   set->pid[index] = pid > 0 ? pid : 0;

@@ -52,15 +52,17 @@ typedef struct CellType CellType;
 typedef struct {
   const CellType *type;
   Slot *slot;
-  void *state;     /* state_size zeroed bytes of the type */
-  const char *dir; /* an empty directory of the cell's own */
-  uint64_t salt;   /* makes the patterns of two cells differ */
+  void *state;      /* state_size zeroed bytes of the type */
+  const char *dir;  /* an empty directory of the cell's own */
+  uint64_t salt;    /* makes the patterns of two cells differ */
+  uint64_t pace_ms; /* time between two checks */
 } Cell;
 
 struct CellType {
   const char *name;
   const char *about;
   size_t state_size;
+  bool rests_itself; /* the check lasts pace_ms, with its state live meanwhile */
   /* Says why this machine cannot run the cell, or NULL; may be NULL itself. */
   const char *(*absent) (void);
   /* Brings the state into flight. */

@@ -11,7 +11,7 @@
 #include <sys/syscall.h>
 #include <time.h>
 
-enum { SPIN = 100000, SLEEP_NS = 20000000 };
+enum { SPIN = 100000 };
 
 /* What all three share: @harm makes the assembler change one register on the way. */
 typedef struct {
@@ -33,6 +33,14 @@ registers_harm (Cell *cell)
   Registers *registers = cell->state;
 
   registers->harm = 1;
+}
+
+/* How long the registers are held while the cell sleeps. */
+static struct timespec
+registers_nap (const Cell *cell)
+{
+  return (struct timespec){ .tv_sec = (time_t)(cell->pace_ms / 1000),
+                            .tv_nsec = (long)(cell->pace_ms % 1000) * 1000000 };
 }
 
 static void
@@ -69,7 +77,7 @@ static void
 x87_check (Cell *cell, uint64_t seq)
 {
   Registers *registers = cell->state;
-  struct timespec nap = { 0, SLEEP_NS };
+  struct timespec nap = registers_nap (cell);
   uint64_t spin = SPIN;
   long call = SYS_nanosleep;
   const uint16_t set = 0x0b7f; /* all masked, extended precision, round up */
@@ -100,6 +108,7 @@ x87_check (Cell *cell, uint64_t seq)
 const CellType cell_x87 = { .name = "x87",
                             .about = "x87 registers and control word",
                             .state_size = sizeof (Registers),
+                            .rests_itself = true,
                             .start = registers_start,
                             .check = x87_check,
                             .damage = registers_harm };
@@ -124,7 +133,7 @@ static void
 sse_check (Cell *cell, uint64_t seq)
 {
   Registers *registers = cell->state;
-  struct timespec nap = { 0, SLEEP_NS };
+  struct timespec nap = registers_nap (cell);
   uint64_t spin = SPIN;
   long call = SYS_nanosleep;
   const uint32_t set = 0x5f80, usual = 0x1f80; /* all masked; round up, round to nearest */
@@ -144,6 +153,7 @@ sse_check (Cell *cell, uint64_t seq)
 const CellType cell_sse = { .name = "sse",
                             .about = "SSE registers and MXCSR",
                             .state_size = sizeof (Registers),
+                            .rests_itself = true,
                             .start = registers_start,
                             .check = sse_check,
                             .damage = registers_harm };
@@ -160,7 +170,7 @@ static void
 avx_check (Cell *cell, uint64_t seq)
 {
   Registers *registers = cell->state;
-  struct timespec nap = { 0, SLEEP_NS };
+  struct timespec nap = registers_nap (cell);
   uint64_t spin = SPIN;
   long call = SYS_nanosleep;
 
@@ -178,6 +188,7 @@ avx_check (Cell *cell, uint64_t seq)
 const CellType cell_avx = { .name = "avx",
                             .about = "AVX registers",
                             .state_size = sizeof (Registers),
+                            .rests_itself = true,
                             .absent = avx_absent,
                             .start = registers_start,
                             .check = avx_check,
