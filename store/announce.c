@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "announce.h"
 
-#include "format.h"
+#include "text-object.h"
 
 #include <vmckpt/util/bytes.h>
 #include <vmckpt/util/error.h>
@@ -11,7 +11,6 @@
 
 #define WRITER_MAGIC "vmckpt-writer"
 #define CONDEMNED_MAGIC "vmckpt-condemned"
-#define ANNOUNCE_VERSION 1
 
 void
 announcement_free (Announcement *announcement)
@@ -21,16 +20,14 @@ announcement_free (Announcement *announcement)
   g_free (announcement);
 }
 
-/* Puts "MAGIC 1 1\nJSON\n" under @directory with a random name, and syncs. */
+/* Puts a text object under @directory with a random name, and syncs. */
 static char *
 put_text (Store *store, const char *directory, const char *magic, JsonObject *object,
           GError **error)
 {
   g_autofree char *uuid = g_uuid_string_random();
-  g_autofree char *json = json_to_line (object);
   g_autofree char *name = g_strdup_printf ("%s/%s", directory, uuid);
-  char *text = g_strdup_printf ("%s %d %d\n%s\n", magic, ANNOUNCE_VERSION, ANNOUNCE_VERSION, json);
-  g_autoptr (GBytes) bytes = g_bytes_new_take (text, strlen (text));
+  g_autoptr (GBytes) bytes = text_object_write (magic, object, &store->key);
 
   if (!store_put (store, name, bytes, NULL, error))
     return NULL;
@@ -45,12 +42,8 @@ static JsonObject *
 get_text (Store *store, const char *name, const char *magic, GError **error)
 {
   g_autoptr (GBytes) bytes = store_get (store, name, 0, G_MAXSIZE, error);
-  const char *body;
-  gsize len;
 
-  if (bytes == NULL || !format_line_check (bytes, magic, ANNOUNCE_VERSION, &body, &len, error))
-    return NULL;
-  return json_parse_bounded (body, len, STORE_JSON_MAX_BYTES, STORE_JSON_MAX_DEPTH, error);
+  return bytes != NULL ? text_object_read (bytes, magic, &store->key, error) : NULL;
 }
 
 char *
@@ -101,12 +94,13 @@ read_announcement (Store *store, const Listed *listed, GError **error)
   }
   if (g_error_matches (cause, G_IO_ERROR, G_IO_ERROR_NOT_FOUND))
     return NULL;
-  if (cause != NULL && cause->domain == G_IO_ERROR && cause->code != G_IO_ERROR_INVALID_DATA) {
+  if (cause != NULL && !g_error_matches (cause, STORE_ERROR, STORE_ERROR_DAMAGED)) {
     g_propagate_error (error, g_steal_pointer (&cause));
     return NULL;
   }
   owner_clear (&announcement->owner);
   announcement->owner = (Owner){ .since_us = listed->mtime_us };
+  announcement->damaged = TRUE;
   return g_steal_pointer (&announcement);
 }
 
@@ -131,6 +125,19 @@ announcements_list (Store *store, GError **error)
     }
   }
   return g_steal_pointer (&found);
+}
+
+gboolean
+announcements_check (Store *store, GPtrArray *damaged, GError **error)
+{
+  g_autoptr (GPtrArray) all = announcements_list (store, error);
+
+  for (guint i = 0; all != NULL && i < all->len; i++) {
+    const Announcement *announcement = all->pdata[i];
+    if (announcement->damaged)
+      g_ptr_array_add (damaged, g_strdup (announcement->object));
+  }
+  return all != NULL;
 }
 
 void
@@ -207,13 +214,6 @@ read_condemned (Store *store, const char *name, GError **error)
   return g_steal_pointer (&condemned);
 }
 
-static gboolean
-is_damage (const GError *error)
-{
-  return g_error_matches (error, STORE_ERROR, STORE_ERROR_DAMAGED) ||
-         g_error_matches (error, G_IO_ERROR, G_IO_ERROR_INVALID_DATA);
-}
-
 GPtrArray *
 condemned_list (Store *store, GPtrArray **damaged, GError **error)
 {
@@ -230,12 +230,10 @@ condemned_list (Store *store, GPtrArray **damaged, GError **error)
     Condemned *condemned = read_condemned (store, name, &cause);
     if (condemned != NULL) {
       g_ptr_array_add (found, condemned);
-    } else if (damaged != NULL && is_damage (cause)) {
+    } else if (damaged != NULL && g_error_matches (cause, STORE_ERROR, STORE_ERROR_DAMAGED)) {
       g_ptr_array_add (bad, g_strdup (name));
     } else if (!g_error_matches (cause, G_IO_ERROR, G_IO_ERROR_NOT_FOUND)) {
-      g_set_error (error, STORE_ERROR,
-                   is_damage (cause) ? STORE_ERROR_DAMAGED : STORE_ERROR_UNREACHABLE,
-                   "%s cannot be read (gc repairs that): %s", name, cause->message);
+      g_propagate_prefixed_error (error, g_steal_pointer (&cause), "%s: ", name);
       return NULL;
     }
   }

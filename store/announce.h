@@ -15,6 +15,7 @@ typedef struct {
   char *object; /* writers/UUID */
   AnnounceKind kind;
   Owner owner;
+  gboolean damaged; /* it cannot be read: a writer on an unknown host, which its age ends */
 } Announcement;
 
 void announcement_free (Announcement *announcement);
@@ -25,6 +26,9 @@ char *announcement_put (Store *store, AnnounceKind kind, GError **error);
 
 /* All there are, also of dead processes. (transfer full) (element-type Announcement) */
 GPtrArray *announcements_list (Store *store, GError **error);
+
+/* Adds the names of announcements that do not hold what they should to @damaged. */
+gboolean announcements_check (Store *store, GPtrArray *damaged, GError **error);
 
 /* Packs of one condemned object at most: bounds its size. */
 #define CONDEMNED_PACKS_MAX 16384

@@ -2,6 +2,7 @@
 #include "format.h"
 
 #include "store-private.h"
+#include "text-object.h"
 
 #include <vmckpt/util/bytes.h>
 #include <vmckpt/util/json.h>
@@ -10,9 +11,10 @@
 #include <string.h>
 
 #define FORMAT_MAGIC "vmckpt-store"
-#define FORMAT_VERSION 1
-#define FORMAT_MAX_BYTES 65536
 #define ID_BYTES 16
+
+/* The key is in the object itself, so its own hash is made with one that everybody knows. */
+static const HashKey no_key;
 
 void
 store_format_clear (StoreFormat *format)
@@ -36,40 +38,7 @@ store_format_create (void)
   json_object_set_string_member (object, "hash_key", key_hex);
   json_object_set_int_member (object, "page_size", PAGE_SIZE_BYTES);
   json_object_set_int_member (object, "created_us", g_get_real_time());
-  g_autofree char *json = json_to_line (object);
-  char *text =
-      g_strdup_printf ("%s %d %d\n%s\n", FORMAT_MAGIC, FORMAT_VERSION, FORMAT_VERSION, json);
-  return g_bytes_new_take (text, strlen (text));
-}
-
-gboolean
-format_line_check (GBytes *text, const char *magic, guint newest, const char **body,
-                   gsize *body_len, GError **error)
-{
-  gsize len;
-  const char *data = g_bytes_get_data (text, &len);
-  const char *end = len > 0 ? memchr (data, '\n', MIN (len, 64)) : NULL;
-  g_autofree char *line = end != NULL ? g_strndup (data, end - data) : g_strdup ("");
-  g_auto (GStrv) word = g_strsplit (line, " ", 4);
-  guint64 version, compatible;
-
-  if (g_strv_length (word) != 3 || !g_str_equal (word[0], magic) ||
-      !g_ascii_string_to_unsigned (word[1], 10, 1, G_MAXUINT16, &version, NULL) ||
-      !g_ascii_string_to_unsigned (word[2], 10, 1, version, &compatible, NULL)) {
-    g_set_error (error, STORE_ERROR, STORE_ERROR_DAMAGED, "its first line is not '%s …'", magic);
-    return FALSE;
-  }
-  if (compatible > newest) {
-    g_set_error (error, STORE_ERROR, STORE_ERROR_VERSION,
-                 "it has version %" G_GUINT64_FORMAT
-                 ", which needs a program that knows version %" G_GUINT64_FORMAT
-                 "; this one knows %u",
-                 version, compatible, newest);
-    return FALSE;
-  }
-  *body = end + 1;
-  *body_len = len - (end + 1 - data);
-  return TRUE;
+  return text_object_write (FORMAT_MAGIC, object, &no_key);
 }
 
 /* A member "requires" lists what a program must know to touch the store; this one knows none. */
@@ -99,23 +68,20 @@ check_requirements (JsonObject *object, GError **error)
 gboolean
 store_format_parse (GBytes *bytes, StoreFormat *format, GError **error)
 {
-  const char *body;
   gsize len;
+  const char *text = g_bytes_get_data (bytes, &len);
   guint64 page_size;
   guint8 id[ID_BYTES];
   g_autoptr (GError) cause = NULL;
 
-  if (!format_line_check (bytes, FORMAT_MAGIC, FORMAT_VERSION, &body, &len, &cause)) {
-    if (g_error_matches (cause, STORE_ERROR, STORE_ERROR_DAMAGED))
-      cause->code = STORE_ERROR_NOT_A_STORE;
-    g_propagate_error (error, g_steal_pointer (&cause));
+  if (len < strlen (FORMAT_MAGIC) || memcmp (text, FORMAT_MAGIC, strlen (FORMAT_MAGIC)) != 0) {
+    g_set_error_literal (error, STORE_ERROR, STORE_ERROR_NOT_A_STORE, "it is not a store's");
     return FALSE;
   }
-  g_autoptr (JsonObject) object =
-      json_parse_bounded (body, len, FORMAT_MAX_BYTES, STORE_JSON_MAX_DEPTH, &cause);
-  if (object != NULL && !check_requirements (object, error))
+  g_autoptr (JsonObject) object = text_object_read (bytes, FORMAT_MAGIC, &no_key, error);
+  if (object == NULL || !check_requirements (object, error))
     return FALSE;
-  const char *id_hex = object != NULL ? json_get_string (object, "id", &cause) : NULL;
+  const char *id_hex = json_get_string (object, "id", &cause);
   const char *key_hex = id_hex != NULL ? json_get_string (object, "hash_key", &cause) : NULL;
   if (key_hex == NULL || !json_get_uint64 (object, "page_size", &page_size, &cause) ||
       page_size != PAGE_SIZE_BYTES || !bytes_from_hex (id_hex, id, sizeof id) ||

@@ -22,14 +22,3 @@ GBytes *store_format_create (void);
 /* STORE_ERROR_VERSION if the store needs what this program does not have, STORE_ERROR_NOT_A_STORE
  * if the first line is not a store's, STORE_ERROR_DAMAGED otherwise. */
 gboolean store_format_parse (GBytes *bytes, StoreFormat *format, GError **error);
-
-/**
- * format_line_check:
- * @text: begins with "@magic VERSION COMPATIBLE-SINCE\n"
- * @newest: the version that this program knows
- * @body: (out): what follows the line
- *
- * The first line of an object that is text. STORE_ERROR_VERSION, STORE_ERROR_DAMAGED.
- */
-gboolean format_line_check (GBytes *text, const char *magic, guint newest, const char **body,
-                            gsize *body_len, GError **error);

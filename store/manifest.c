@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* A manifest as a structure and as bytes: "vmckpt-manifest 1 1", then one JSON object. */
 #include <vmckpt/store/manifest.h>
+#include <vmckpt/store/store.h>
 
-#include "format.h"
 #include "page-node.h"
-#include "store-private.h"
+#include "text-object.h"
 
 #include <vmckpt/util/bytes.h>
 #include <vmckpt/util/error.h>
@@ -14,7 +14,6 @@
 #include <string.h>
 
 #define MANIFEST_MAGIC "vmckpt-manifest"
-#define MANIFEST_VERSION 1
 #define PARTS_MAX 4096
 #define STRING_MAX 4096
 
@@ -128,10 +127,7 @@ manifest_to_bytes (const Manifest *manifest)
     json_object_set_object_member (object, "machine", json_object_ref (manifest->machine));
   if (manifest->report != NULL)
     json_object_set_object_member (object, "report", json_object_ref (manifest->report));
-  g_autofree char *json = json_to_line (object);
-  char *text =
-      g_strdup_printf ("%s %d %d\n%s\n", MANIFEST_MAGIC, MANIFEST_VERSION, MANIFEST_VERSION, json);
-  return g_bytes_new_take (text, strlen (text));
+  return text_object_write (MANIFEST_MAGIC, object, NULL);
 }
 
 static gboolean
@@ -221,14 +217,11 @@ manifest_from_bytes (GBytes *bytes, GError **error)
   ERROR_PREFIX (error, "the manifest cannot be understood");
   g_autoptr (Manifest) manifest = manifest_new();
   g_autoptr (GError) cause = NULL;
-  const char *body;
-  gsize len;
+  g_autoptr (JsonObject) object = text_object_read (bytes, MANIFEST_MAGIC, NULL, error);
 
-  if (!format_line_check (bytes, MANIFEST_MAGIC, MANIFEST_VERSION, &body, &len, error))
+  if (object == NULL)
     return NULL;
-  g_autoptr (JsonObject) object =
-      json_parse_bounded (body, len, STORE_JSON_MAX_BYTES, STORE_JSON_MAX_DEPTH, &cause);
-  if (object != NULL && parse_manifest (object, manifest, &cause))
+  if (parse_manifest (object, manifest, &cause))
     return g_steal_pointer (&manifest);
   g_set_error_literal (error, STORE_ERROR, STORE_ERROR_DAMAGED, cause->message);
   return NULL;

@@ -76,8 +76,11 @@ owner_from_json (Owner *owner, JsonObject *object, GError **error)
 char *
 owner_to_file_name (const Owner *owner)
 {
-  return g_strdup_printf ("%s.%d.%" G_GUINT64_FORMAT ".%s", owner->boot_id, owner->process.pid,
-                          owner->process.start_ticks, owner->host);
+  g_autofree char *host = g_strdup (owner->host);
+
+  g_strcanon (host, G_CSET_A_2_Z G_CSET_a_2_z G_CSET_DIGITS "-_.", '_');
+  return g_strdup_printf ("%s.%d.%" G_GUINT64_FORMAT ".%.64s", owner->boot_id, owner->process.pid,
+                          owner->process.start_ticks, host);
 }
 
 gboolean

@@ -17,10 +17,6 @@ struct _Store {
   FrameCache *frames;
 };
 
-/* Most bytes of any object that is read as a whole and is JSON. */
-#define STORE_JSON_MAX_BYTES (4 * 1024 * 1024)
-#define STORE_JSON_MAX_DEPTH 32
-
 /* As the backend's calls, with errors that say which store, and STORE_ERROR_UNREACHABLE when it is
  * the store itself that is gone. */
 gboolean store_put (Store *store, const char *name, GBytes *data, gboolean *existed,
@@ -36,6 +32,10 @@ GPtrArray *store_list_names (Store *store, const char *prefix, GError **error);
 
 /* FALSE with STORE_ERROR_UNREACHABLE if the format object is not there any more. */
 gboolean store_check_reachable (Store *store, GError **error);
+
+/* FALSE with STORE_ERROR_DAMAGED if the format object is not what it was when the store was opened.
+ */
+gboolean store_format_unchanged (Store *store, GError **error);
 
 /**
  * store_chunk_locate:

@@ -116,6 +116,20 @@ store_check_reachable (Store *store, GError **error)
   return FALSE;
 }
 
+gboolean
+store_format_unchanged (Store *store, GError **error)
+{
+  g_auto (StoreFormat) format = { 0 };
+  g_autoptr (GBytes) bytes = store_get (store, FORMAT_OBJECT, 0, G_MAXSIZE, error);
+
+  if (bytes == NULL || !store_format_parse (bytes, &format, error))
+    return FALSE;
+  if (g_str_equal (format.id, store->id))
+    return TRUE;
+  g_set_error_literal (error, STORE_ERROR, STORE_ERROR_DAMAGED, "belongs to another store");
+  return FALSE;
+}
+
 /* A failed call: if the store itself is gone, that is what is said. */
 static gboolean
 explain_failure (Store *store, GError *cause, GError **error)

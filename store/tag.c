@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "tag.h"
 
-#include "format.h"
+#include "text-object.h"
 
 #include <vmckpt/store/manifest.h>
 #include <vmckpt/util/bytes.h>
@@ -12,8 +12,6 @@
 #include <string.h>
 
 #define TAG_MAGIC "vmckpt-tag"
-#define TAG_VERSION 1
-#define TAG_MAX_BYTES 4096
 
 typedef struct {
   char *object;
@@ -38,8 +36,6 @@ read_tag (Store *store, const ChunkName *hash, Tag *tag, gboolean *gone, GError 
   g_autoptr (GError) cause = NULL;
   g_autoptr (GBytes) bytes = store_get (store, tag->object, 0, G_MAXSIZE, &cause);
   ChunkName actual;
-  const char *body;
-  gsize len;
 
   *gone = g_error_matches (cause, G_IO_ERROR, G_IO_ERROR_NOT_FOUND);
   if (bytes == NULL && !*gone)
@@ -47,10 +43,9 @@ read_tag (Store *store, const ChunkName *hash, Tag *tag, gboolean *gone, GError 
   if (bytes == NULL)
     return *gone;
   chunk_name_of (&store->key, g_bytes_get_data (bytes, NULL), g_bytes_get_size (bytes), &actual);
-  if (!chunk_name_equal (hash, &actual) ||
-      !format_line_check (bytes, TAG_MAGIC, TAG_VERSION, &body, &len, NULL))
+  if (!chunk_name_equal (hash, &actual))
     return TRUE;
-  g_autoptr (JsonObject) object = json_parse_bounded (body, len, TAG_MAX_BYTES, 4, NULL);
+  g_autoptr (JsonObject) object = text_object_read (bytes, TAG_MAGIC, NULL, NULL);
   const char *text = object != NULL ? json_get_string (object, "tag", NULL) : NULL;
   const char *checkpoint = text != NULL ? json_get_string (object, "checkpoint", NULL) : NULL;
   if (checkpoint != NULL && name_check (text, "tag", NULL)) {
@@ -130,10 +125,8 @@ store_tag_add (Store *store, const char *id, const char *tag, GError **error)
   json_object_set_string_member (object, "checkpoint", id);
   json_object_set_string_member (object, "tag", tag);
   json_object_set_int_member (object, "created_us", g_get_real_time());
-  g_autofree char *json = json_to_line (object);
-  char *text = g_strdup_printf ("%s %d %d\n%s\n", TAG_MAGIC, TAG_VERSION, TAG_VERSION, json);
-  g_autoptr (GBytes) bytes = g_bytes_new_take (text, strlen (text));
-  chunk_name_of (&store->key, text, g_bytes_get_size (bytes), &hash);
+  g_autoptr (GBytes) bytes = text_object_write (TAG_MAGIC, object, NULL);
+  chunk_name_of (&store->key, g_bytes_get_data (bytes, NULL), g_bytes_get_size (bytes), &hash);
   g_autofree char *name = object_name ("tags", &hash);
   return store_put (store, name, bytes, NULL, error) && store_sync (store, error);
 }
@@ -151,14 +144,27 @@ tags_remove (Store *store, const char *id, GError **error)
   return tags != NULL;
 }
 
+/* TRUE if there is surely no such checkpoint. */
+static gboolean
+checkpoint_gone (Store *store, const char *id)
+{
+  g_autofree char *object = g_strconcat ("manifests/", id, NULL);
+  g_autoptr (GError) cause = NULL;
+  guint64 size;
+
+  return !store->backend->ops->stat (store->backend, object, &size, &cause) &&
+         (g_error_matches (cause, G_IO_ERROR, G_IO_ERROR_NOT_FOUND) ||
+          g_error_matches (cause, G_IO_ERROR, G_IO_ERROR_INVALID_FILENAME));
+}
+
 gboolean
-tags_remove_stray (Store *store, GHashTable *ids, GError **error)
+tags_remove_stray (Store *store, GError **error)
 {
   g_autoptr (GPtrArray) tags = list_tags (store, error);
 
   for (guint i = 0; tags != NULL && i < tags->len; i++) {
     const Tag *tag = tags->pdata[i];
-    if ((tag->checkpoint == NULL || !g_hash_table_contains (ids, tag->checkpoint)) &&
+    if ((tag->checkpoint == NULL || checkpoint_gone (store, tag->checkpoint)) &&
         !store_remove (store, tag->object, error))
       return FALSE;
   }

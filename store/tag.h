@@ -7,8 +7,8 @@
 /* Removes the tags of checkpoint @id. */
 gboolean tags_remove (Store *store, const char *id, GError **error);
 
-/* Removes tags of checkpoints that are not in the set @ids, and those that cannot be read. */
-gboolean tags_remove_stray (Store *store, GHashTable *ids, GError **error);
+/* Removes tags of checkpoints that are not there, and those that cannot be read. */
+gboolean tags_remove_stray (Store *store, GError **error);
 
 /* Names of tag objects that do not hold what their name says, added to @damaged. */
 gboolean tags_check (Store *store, GPtrArray *damaged, GError **error);

@@ -218,6 +218,18 @@ put_manifest (StoreWriter *writer, GBytes *bytes, const char *object, GError **e
   return FALSE;
 }
 
+/* Keeps the number of index tables small. Only if no pack was condemned when this transaction was
+ * announced: then no gc takes packs out of the index while it lasts. */
+static void
+merge_tables (StoreWriter *writer)
+{
+  if (writer->some_condemned)
+    return;
+  g_autoptr (IndexView) view = index_view (writer->store->index, NULL);
+  if (view != NULL && view->damaged->len == 0)
+    index_merge (writer->store->index, view, NULL);
+}
+
 gboolean
 store_writer_commit (StoreWriter *writer, Manifest *manifest, GCancellable *cancellable,
                      GError **error)
@@ -244,6 +256,7 @@ store_writer_commit (StoreWriter *writer, Manifest *manifest, GCancellable *canc
   g_mutex_unlock (&writer->lock);
   writer->published = TRUE;
   /* The checkpoint exists, whatever happens to what is left to do. */
+  merge_tables (writer);
   if (fault_visit (FAULT_MANIFEST_WRITTEN, NULL))
     take_back_announcement (writer);
   else

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Walking all checkpoints. Subtrees that were found to be good are not walked again; those of a
+ * checkpoint with a problem are, so that every checkpoint that shares the problem is named.
+ */
+#include "check-private.h"
+#include "map-walk.h"
+
+#include <vmckpt/store/manifest.h>
+
+typedef struct {
+  Check *check;
+  NameSet *good;  /* nodes that are right, and all below them */
+  NameSet *seen;  /* nodes of this checkpoint */
+  GArray *nodes;  /* of ChunkName: the same */
+  const char *id; /* of this checkpoint */
+  gboolean hurt;
+} Walk;
+
+static void
+note_hurt (Walk *walk, const char *object)
+{
+  walk->hurt = TRUE;
+  check_note_hurt (walk->check, object, walk->id);
+}
+
+/* Notes a problem and that it hurts this checkpoint. */
+static void
+note_problem (Walk *walk, const char *object, const char *problem)
+{
+  check_note (walk->check, object, problem);
+  note_hurt (walk, object);
+}
+
+/* TRUE if the chunk can be read, as far as is known without reading it. */
+static gboolean
+chunk_usable (Walk *walk, const ChunkName *name, ChunkLocation *location)
+{
+  Check *check = walk->check;
+  ChunkLocation recovered;
+
+  if (!index_view_find (check->view, name, check->bad_packs, TRUE, location)) {
+    /* Perhaps there is a pack, but a bad one: then that is what hurts. */
+    gboolean listed = index_view_find (check->view, name, NULL, TRUE, location);
+    g_autofree char *hex = chunk_name_to_hex (name);
+    g_autofree char *object =
+        listed ? object_name ("packs", &location->pack) : g_strconcat ("chunk ", hex, NULL);
+    if (!listed)
+      check_note (check, object, "is in no pack");
+    note_hurt (walk, object);
+    return FALSE;
+  }
+  g_autofree char *object = object_name ("packs", &location->pack);
+  if (name_set_contains (check->bad_chunks, name)) {
+    note_hurt (walk, object);
+    return FALSE;
+  }
+  if (check->view->damaged->len == 0 &&
+      !index_view_find (check->view, name, check->bad_packs, FALSE, &recovered))
+    note_problem (walk, object, "is in no index table (one is missing; gc makes a new one)");
+  return TRUE;
+}
+
+static gboolean
+visit_node (const ChunkName *name, gboolean *descend, gpointer user_data, GError **error)
+{
+  Walk *walk = user_data;
+  ChunkLocation location;
+  g_autoptr (GError) cause = NULL;
+
+  *descend = FALSE;
+  if (name_set_contains (walk->good, name) || !name_set_add (walk->seen, name) ||
+      !chunk_usable (walk, name, &location))
+    return TRUE;
+  g_autoptr (GBytes) bytes = store_chunk_read (walk->check->store, name, &cause);
+  if (bytes == NULL) {
+    g_autofree char *object = object_name ("packs", &location.pack);
+    if (!g_error_matches (cause, STORE_ERROR, STORE_ERROR_DAMAGED)) {
+      g_propagate_error (error, g_steal_pointer (&cause));
+      return FALSE;
+    }
+    note_problem (walk, object, "holds data that is not what its footer says");
+    return TRUE;
+  }
+  g_array_append_val (walk->nodes, *name);
+  *descend = TRUE;
+  return TRUE;
+}
+
+static gboolean
+visit_page (guint64 page, const ChunkName *name, gpointer user_data, GError **error)
+{
+  ChunkLocation location;
+  chunk_usable (user_data, name, &location);
+  return TRUE;
+}
+
+/* Walks one checkpoint; its nodes become good ones if nothing is wrong. */
+static gboolean
+walk_checkpoint (Walk *walk, const Manifest *manifest, GError **error)
+{
+  const MapVisitor visitor = { visit_node, visit_page, walk };
+  g_autofree char *object = g_strconcat ("manifests/", manifest->id, NULL);
+
+  walk->id = manifest->id;
+  walk->hurt = FALSE;
+  name_set_clear (walk->seen);
+  g_array_set_size (walk->nodes, 0);
+  for (guint i = 0; i < manifest->parts->len; i++) {
+    const ManifestPart *part = manifest->parts->pdata[i];
+    g_autoptr (GError) cause = NULL;
+    if (map_walk (walk->check->store, &part->map, &visitor, walk->check->cancellable, &cause))
+      continue;
+    if (!g_error_matches (cause, STORE_ERROR, STORE_ERROR_DAMAGED)) {
+      g_propagate_error (error, g_steal_pointer (&cause));
+      return FALSE;
+    }
+    note_problem (walk, object, cause->message);
+  }
+  for (guint i = 0; i < walk->nodes->len && !walk->hurt; i++)
+    name_set_add (walk->good, &g_array_index (walk->nodes, ChunkName, i));
+  return TRUE;
+}
+
+gboolean
+check_checkpoints (Check *check, GError **error)
+{
+  g_autoptr (GPtrArray) damaged = NULL;
+  g_autoptr (GPtrArray) manifests = store_manifest_list (check->store, NULL, &damaged, error);
+  g_autoptr (NameSet) good = name_set_new();
+  g_autoptr (NameSet) seen = name_set_new();
+  g_autoptr (GArray) nodes = g_array_new (FALSE, FALSE, sizeof (ChunkName));
+  Walk walk = { .check = check, .good = good, .seen = seen, .nodes = nodes };
+
+  if (manifests == NULL)
+    return FALSE;
+  for (guint i = 0; i < damaged->len; i++) {
+    const char *id = damaged->pdata[i];
+    g_autofree char *object = g_strconcat ("manifests/", id, NULL);
+    check_note (check, object, "does not hold what its name says, or cannot be understood");
+    check_note_hurt (check, object, id);
+  }
+  for (guint i = 0; i < manifests->len; i++)
+    if (!walk_checkpoint (&walk, manifests->pdata[i], error))
+      return FALSE;
+  return TRUE;
+}

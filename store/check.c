@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Examining a store, from the bottom up: packs and their footers, the index against the footers,
+ * (with read_data) every chunk, then every checkpoint from its manifest down, which meets what was
+ * found wrong below it. Nodes of page maps are read and verified in any case.
+ */
+#include "announce.h"
+#include "check-private.h"
+#include "claim-check.h"
+#include "gc-private.h"
+#include "tag.h"
+
+#include <vmckpt/util/error.h>
+
+#include <string.h>
+
+typedef struct {
+  char *object;
+  char *problem;
+  GHashTable *checkpoints; /* set of char* */
+} StoreProblem;
+
+static void
+problem_free (gpointer data)
+{
+  StoreProblem *problem = data;
+  g_free (problem->object);
+  g_free (problem->problem);
+  g_hash_table_unref (problem->checkpoints);
+  g_free (problem);
+}
+
+void
+store_finding_free (StoreFinding *finding)
+{
+  if (finding == NULL)
+    return;
+  g_free (finding->object);
+  g_free (finding->problem);
+  g_strfreev (finding->checkpoints);
+  g_free (finding);
+}
+
+/* With the lock. */
+static StoreProblem *
+problem_of (Check *check, const char *object, const char *text)
+{
+  StoreProblem *problem = g_hash_table_lookup (check->problems, object);
+
+  if (problem == NULL) {
+    problem = g_new0 (StoreProblem, 1);
+    problem->object = g_strdup (object);
+    problem->problem = g_strdup (text);
+    problem->checkpoints = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
+    g_hash_table_insert (check->problems, problem->object, problem);
+  }
+  return problem;
+}
+
+void
+check_note (Check *check, const char *object, const char *text)
+{
+  g_autoptr (GMutexLocker) locker = g_mutex_locker_new (&check->lock);
+  problem_of (check, object, text);
+}
+
+void
+check_note_pack (Check *check, const ChunkName *pack, const char *text)
+{
+  g_autofree char *object = object_name ("packs", pack);
+  g_autoptr (GMutexLocker) locker = g_mutex_locker_new (&check->lock);
+
+  problem_of (check, object, text);
+  pack_set_add (check->bad_packs, pack);
+}
+
+void
+check_note_hurt (Check *check, const char *object, const char *checkpoint)
+{
+  g_autoptr (GMutexLocker) locker = g_mutex_locker_new (&check->lock);
+  StoreProblem *problem = problem_of (check, object, "is damaged");
+
+  g_hash_table_add (problem->checkpoints, g_strdup (checkpoint));
+}
+
+/* Tags, announcements, condemned lists and claims. */
+static gboolean
+check_small_objects (Check *check, GError **error)
+{
+  g_autoptr (GPtrArray) damaged = g_ptr_array_new_with_free_func (g_free);
+  g_autoptr (GPtrArray) bad_lists = NULL;
+
+  if (!tags_check (check->store, damaged, error) ||
+      !announcements_check (check->store, damaged, error) ||
+      !claims_check (check->store, damaged, error))
+    return FALSE;
+  g_autoptr (GPtrArray) lists = condemned_list (check->store, &bad_lists, error);
+  if (lists == NULL)
+    return FALSE;
+  for (guint i = 0; i < damaged->len; i++)
+    check_note (check, damaged->pdata[i], "does not hold what it should");
+  for (guint i = 0; i < bad_lists->len; i++)
+    check_note (check, bad_lists->pdata[i], "does not hold what it should (gc repairs that)");
+  return TRUE;
+}
+
+static int
+compare_strings (gconstpointer a, gconstpointer b)
+{
+  return strcmp (*(const char **)a, *(const char **)b);
+}
+
+static StoreFinding *
+to_finding (StoreProblem *problem)
+{
+  StoreFinding *finding = g_new0 (StoreFinding, 1);
+  g_autoptr (GPtrArray) ids = g_ptr_array_new();
+  GHashTableIter iter;
+  gpointer id;
+
+  finding->object = g_strdup (problem->object);
+  finding->problem = g_strdup (problem->problem);
+  g_hash_table_iter_init (&iter, problem->checkpoints);
+  while (g_hash_table_iter_next (&iter, &id, NULL))
+    g_ptr_array_add (ids, id);
+  g_ptr_array_sort (ids, compare_strings);
+  finding->checkpoints = g_new0 (char *, ids->len + 1);
+  for (guint i = 0; i < ids->len; i++)
+    finding->checkpoints[i] = g_strdup (ids->pdata[i]);
+  return finding;
+}
+
+static int
+compare_findings (gconstpointer a, gconstpointer b)
+{
+  return strcmp ((*(StoreFinding **)a)->object, (*(StoreFinding **)b)->object);
+}
+
+static GPtrArray *
+to_findings (Check *check)
+{
+  GPtrArray *findings = g_ptr_array_new_with_free_func ((GDestroyNotify)store_finding_free);
+  GHashTableIter iter;
+  gpointer problem;
+
+  g_hash_table_iter_init (&iter, check->problems);
+  while (g_hash_table_iter_next (&iter, NULL, &problem))
+    g_ptr_array_add (findings, to_finding (problem));
+  g_ptr_array_sort (findings, compare_findings);
+  return findings;
+}
+
+static void
+check_clear (Check *check)
+{
+  g_mutex_clear (&check->lock);
+  g_clear_pointer (&check->problems, g_hash_table_unref);
+  g_clear_pointer (&check->listed, g_hash_table_unref);
+  g_clear_pointer (&check->bad_packs, g_hash_table_unref);
+  g_clear_pointer (&check->bad_chunks, name_set_free);
+  index_view_unref (check->view);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Check, check_clear)
+
+/* The format object was read when the store was opened; it may have changed since. */
+static gboolean
+check_format (Check *check, GError **error)
+{
+  g_autoptr (GError) cause = NULL;
+
+  if (!store_check_reachable (check->store, error))
+    return FALSE;
+  if (!store_format_unchanged (check->store, &cause))
+    check_note (check, "format", cause->message);
+  return TRUE;
+}
+
+gboolean
+store_check (Store *store, gboolean read_data, GPtrArray **findings, const Progress *progress,
+             GCancellable *cancellable, GError **error)
+{
+  ERROR_PREFIX (error, "checking the store %s", store_location (store));
+  g_auto (Check) check = { .store = store, .progress = progress, .cancellable = cancellable };
+
+  g_mutex_init (&check.lock);
+  check.problems = g_hash_table_new_full (g_str_hash, g_str_equal, NULL, problem_free);
+  check.bad_packs = pack_set_new();
+  check.bad_chunks = name_set_new();
+  if (!check_format (&check, error) || !check_small_objects (&check, error) ||
+      !check_packs (&check, read_data, error) || !check_checkpoints (&check, error))
+    return FALSE;
+  *findings = to_findings (&check);
+  return TRUE;
+}

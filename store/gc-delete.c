@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Deleting packs that nothing needs: first the index stops naming them (new tables are durable
+ * before the old ones go), then they go. In between, and after a kill at any point, readers find
+ * all that is needed.
+ */
+#include "gc-private.h"
+
+#include <vmckpt/util/fault.h>
+
+#include <string.h>
+
+static gboolean
+table_has_any (const IndexTable *table, GHashTable *packs)
+{
+  for (guint i = 0; i < index_table_packs (table); i++) {
+    IndexPack pack;
+    index_table_pack (table, i, &pack);
+    if (g_hash_table_contains (packs, &pack.name))
+      return TRUE;
+  }
+  return FALSE;
+}
+
+/* Publishes what is in @table and not in @packs. */
+static gboolean
+publish_rest (Store *store, const IndexTable *table, GHashTable *packs, GError **error)
+{
+  g_autoptr (IndexContents) contents = index_contents_new();
+
+  if (!index_table_append_to (table, contents, packs)) {
+    g_set_error (error, STORE_ERROR, STORE_ERROR_DAMAGED, "%s is damaged",
+                 index_table_object (table));
+    return FALSE;
+  }
+  return contents->packs->len == 0 || index_publish (store->index, contents, NULL, NULL, error);
+}
+
+/* Publishes a table of the packs that checkpoints need and no table names: one was lost. Others may
+ * belong to writers at work and must not be found by anybody yet. */
+static gboolean
+publish_lost (Store *store, const IndexTable *recovered, GHashTable *needed, GError **error)
+{
+  g_autoptr (GHashTable) others = pack_set_new();
+
+  for (guint i = 0; i < index_table_packs (recovered); i++) {
+    IndexPack pack;
+    index_table_pack (recovered, i, &pack);
+    if (!g_hash_table_contains (needed, &pack.name))
+      pack_set_add (others, &pack.name);
+  }
+  return publish_rest (store, recovered, others, error);
+}
+
+/* Replaces the tables that name @packs, and those that are damaged. */
+static gboolean
+unindex (Store *store, GHashTable *packs, GHashTable *needed, GError **error)
+{
+  g_autoptr (IndexView) view = index_recover (store->index, error);
+  g_autoptr (GPtrArray) old = g_ptr_array_new();
+
+  if (view == NULL)
+    return FALSE;
+  for (guint i = 0; i < view->tables->len; i++) {
+    IndexTable *table = view->tables->pdata[i];
+    if (!table_has_any (table, packs))
+      continue;
+    if (!publish_rest (store, table, packs, error))
+      return FALSE;
+    g_ptr_array_add (old, (char *)index_table_object (table));
+  }
+  for (guint i = 0; i < view->damaged->len; i++)
+    g_ptr_array_add (old, view->damaged->pdata[i]);
+  if (view->recovered != NULL && !publish_lost (store, view->recovered, needed, error))
+    return FALSE;
+  if (!store_sync (store, error))
+    return FALSE;
+  for (guint i = 0; i < old->len; i++)
+    if (!store_remove (store, old->pdata[i], error))
+      return FALSE;
+  if (!store_sync (store, error))
+    return FALSE;
+  g_autoptr (IndexView) now = index_reload (store->index, error);
+  return now != NULL;
+}
+
+gboolean
+gc_delete (Store *store, GHashTable *packs, GHashTable *needed, GHashTable *sizes,
+           StoreGcReport *report, GError **error)
+{
+  GHashTableIter iter;
+  gpointer pack;
+
+  if (!unindex (store, packs, needed, error) || !fault_visit (FAULT_GC_UNINDEXED, error))
+    return FALSE;
+  g_hash_table_iter_init (&iter, packs);
+  while (g_hash_table_iter_next (&iter, &pack, NULL)) {
+    g_autofree char *object = object_name ("packs", pack);
+    const guint64 *size = g_hash_table_lookup (sizes, pack);
+    if (!store_remove (store, object, error) || !fault_visit (FAULT_GC_DELETING, error))
+      return FALSE;
+    if (size != NULL) {
+      report->deleted_packs++;
+      report->freed_bytes += *size;
+    }
+  }
+  return store_sync (store, error);
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The steps of gc. Sets of packs are GHashTables of ChunkName, owned. */
+#pragma once
+
+#include <vmckpt/store/maintain.h>
+
+#include "mark.h"
+
+/* A pack less used than this is emptied: what is needed of it moves into another. */
+#define GC_REPACK_SHARE 0.5
+
+GHashTable *pack_set_new (void);
+void pack_set_add (GHashTable *set, const ChunkName *pack);
+/* Moves all of @from that is in @only (nullable: all) to @to. */
+void pack_set_move (GHashTable *to, GHashTable *from, GHashTable *only);
+
+/* Names and sizes of the packs on the medium: ChunkName → guint64*. (transfer full) */
+GHashTable *gc_list_packs (Store *store, GError **error);
+
+/* gc-clean.c: removes announcements and temporary files of processes that are gone. */
+gboolean gc_clean (Store *store, GError **error);
+
+/* Announcements of writers that may still be at work, as a set of char*; @other_gc: (out): how many
+ * gcs but the one announced as @own. (transfer full) */
+GHashTable *gc_live_writers (Store *store, const char *own, guint *other_gc, GError **error);
+
+/**
+ * gc_repack:
+ * @victims: packs to be emptied
+ * @chunks: (out): how many were moved
+ * @bytes: (out): what was written
+ *
+ * Copies what is needed of the @victims into new packs and publishes these.
+ */
+gboolean gc_repack (Store *store, Mark *mark, GHashTable *victims, guint64 *chunks, guint64 *bytes,
+                    GCancellable *cancellable, GError **error);
+
+/**
+ * gc_delete:
+ * @packs: what is to go
+ * @needed: packs that checkpoints need; those that no table names get one
+ * @sizes: ChunkName → guint64*
+ *
+ * Takes packs out of the index, replaces damaged tables, then deletes the packs.
+ */
+gboolean gc_delete (Store *store, GHashTable *packs, GHashTable *needed, GHashTable *sizes,
+                    StoreGcReport *report, GError **error);

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Emptying packs that are mostly unused, by way of an ordinary transaction. */
+#include "gc-private.h"
+#include "writer-private.h"
+
+typedef struct {
+  ChunkName name;
+  ChunkLocation location;
+} Kept;
+
+static void
+collect_kept (const ChunkName *name, const ChunkLocation *location, gpointer user_data)
+{
+  Kept kept = { *name, *location };
+  g_array_append_val ((GArray *)user_data, kept);
+}
+
+/* In the order of packs and frames, so that each frame is read once. */
+static int
+compare_kept (gconstpointer a, gconstpointer b)
+{
+  const Kept *one = a, *other = b;
+  int order = chunk_name_compare (&one->location.pack, &other->location.pack);
+
+  if (order != 0)
+    return order;
+  if (one->location.frame.offset != other->location.frame.offset)
+    return one->location.frame.offset < other->location.frame.offset ? -1 : 1;
+  return one->location.offset < other->location.offset
+             ? -1
+             : one->location.offset > other->location.offset;
+}
+
+static gboolean
+copy_chunk (Store *store, Pipeline *pipeline, const Kept *kept, GError **error)
+{
+  g_autoptr (GBytes) frame = store_frame_read (store, &kept->location, TRUE, error);
+  ChunkName name;
+
+  if (frame == NULL)
+    return FALSE;
+  if (store_chunk_in_frame (store, &kept->name, &kept->location, frame, error) == NULL)
+    return FALSE;
+  g_autoptr (GBytes) chunk =
+      g_bytes_new_from_bytes (frame, kept->location.offset, kept->location.len);
+  /* Only pages have a page's length. */
+  PackKind kind = kept->location.len == PAGE_SIZE_BYTES ? PACK_DATA : PACK_METADATA;
+  return pipeline_add (pipeline, kind, chunk, &name, error);
+}
+
+gboolean
+gc_repack (Store *store, Mark *mark, GHashTable *victims, guint64 *chunks, guint64 *bytes,
+           GCancellable *cancellable, GError **error)
+{
+  g_autoptr (GArray) kept = g_array_new (FALSE, FALSE, sizeof (Kept));
+  StoreWriterStats stats;
+
+  mark_foreach_kept (mark, victims, collect_kept, kept);
+  g_array_sort (kept, compare_kept);
+  g_autoptr (StoreWriter) writer = store_writer_begin_avoiding (store, victims, error);
+  if (writer == NULL)
+    return FALSE;
+  for (guint i = 0; i < kept->len; i++)
+    if (g_cancellable_set_error_if_cancelled (cancellable, error) ||
+        !copy_chunk (store, store_writer_pipeline (writer), &g_array_index (kept, Kept, i), error))
+      return FALSE;
+  if (!store_writer_flush (writer, cancellable, error))
+    return FALSE;
+  store_writer_stats (writer, &stats);
+  *chunks = kept->len;
+  *bytes = stats.stored_bytes;
+  return TRUE;
+}

@@ -1,0 +1,400 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The order of gc, which docs/store-format.md, "Deleting", explains:
+ *
+ *   announce gc → read condemned lists → list writers → list packs → walk all checkpoints
+ *   → empty packs that are mostly unused → condemn what nothing needs → list writers
+ *   → none: look for new checkpoints, delete; some: note for whom it waits, leave it to the next gc
+ */
+#include "announce.h"
+#include "gc-private.h"
+#include "tag.h"
+
+#include <vmckpt/util/error.h>
+#include <vmckpt/util/fault.h>
+
+#include <string.h>
+
+typedef struct {
+  Store *store;
+  const Progress *progress;
+  GCancellable *cancellable;
+  char *announcement;
+  GPtrArray *condemned;  /* of Condemned: lists of earlier gcs */
+  GPtrArray *done_lists; /* of char*: condemned objects that this gc makes superfluous */
+  GHashTable *listed;    /* packs on the medium → size */
+  GHashTable *all_condemned, *waiting, *ripe, *fresh, *needed; /* sets of packs */
+  Mark *mark;
+  StoreGcReport *report;
+} Gc;
+
+static void
+gc_clear (Gc *gc)
+{
+  const BackendOps *ops = gc->store->backend->ops;
+
+  if (gc->announcement != NULL) {
+    ops->remove (gc->store->backend, gc->announcement, NULL);
+    ops->sync (gc->store->backend, NULL);
+  }
+  g_free (gc->announcement);
+  g_clear_pointer (&gc->condemned, g_ptr_array_unref);
+  g_clear_pointer (&gc->done_lists, g_ptr_array_unref);
+  g_clear_pointer (&gc->listed, g_hash_table_unref);
+  g_clear_pointer (&gc->all_condemned, g_hash_table_unref);
+  g_clear_pointer (&gc->waiting, g_hash_table_unref);
+  g_clear_pointer (&gc->ripe, g_hash_table_unref);
+  g_clear_pointer (&gc->fresh, g_hash_table_unref);
+  g_clear_pointer (&gc->needed, g_hash_table_unref);
+  g_clear_pointer (&gc->mark, mark_free);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Gc, gc_clear)
+
+GHashTable *
+pack_set_new (void)
+{
+  return g_hash_table_new_full (chunk_name_hash, chunk_name_equal, g_free, NULL);
+}
+
+void
+pack_set_add (GHashTable *set, const ChunkName *pack)
+{
+  g_hash_table_add (set, g_memdup2 (pack, sizeof *pack));
+}
+
+void
+pack_set_move (GHashTable *to, GHashTable *from, GHashTable *only)
+{
+  GHashTableIter iter;
+  gpointer pack;
+
+  g_hash_table_iter_init (&iter, from);
+  while (g_hash_table_iter_next (&iter, &pack, NULL)) {
+    if (only != NULL && !g_hash_table_contains (only, pack))
+      continue;
+    pack_set_add (to, pack);
+    g_hash_table_iter_remove (&iter);
+  }
+}
+
+static gboolean
+collect_pack (const char *name, guint64 size, gint64 mtime_us, gpointer user_data)
+{
+  ChunkName hash;
+
+  if (object_name_parse (name, "packs", &hash))
+    g_hash_table_insert (user_data, g_memdup2 (&hash, sizeof hash), g_memdup2 (&size, sizeof size));
+  return TRUE;
+}
+
+GHashTable *
+gc_list_packs (Store *store, GError **error)
+{
+  g_autoptr (GHashTable) packs =
+      g_hash_table_new_full (chunk_name_hash, chunk_name_equal, g_free, g_free);
+
+  if (!store_list (store, "packs/", collect_pack, packs, error))
+    return NULL;
+  return g_steal_pointer (&packs);
+}
+
+/* Announces this gc, unless another one is at work. Both may see each other and both give way. */
+static gboolean
+announce (Gc *gc, GError **error)
+{
+  guint other_gc;
+
+  gc->announcement = announcement_put (gc->store, ANNOUNCE_GC, error);
+  if (gc->announcement == NULL)
+    return FALSE;
+  g_autoptr (GHashTable) writers = gc_live_writers (gc->store, gc->announcement, &other_gc, error);
+  if (writers == NULL)
+    return FALSE;
+  if (other_gc == 0)
+    return TRUE;
+  g_set_error_literal (error, STORE_ERROR, STORE_ERROR_IN_USE,
+                       "another gc is at work on this store; try again when it is done");
+  return FALSE;
+}
+
+static gboolean
+intersect (GHashTable *a, GHashTable *b)
+{
+  GHashTableIter iter;
+  gpointer key;
+
+  g_hash_table_iter_init (&iter, a);
+  while (g_hash_table_iter_next (&iter, &key, NULL))
+    if (g_hash_table_contains (b, key))
+      return TRUE;
+  return FALSE;
+}
+
+static GPtrArray *
+set_to_array (GHashTable *set)
+{
+  GPtrArray *array = g_ptr_array_new();
+  GHashTableIter iter;
+  gpointer key;
+
+  g_hash_table_iter_init (&iter, set);
+  while (g_hash_table_iter_next (&iter, &key, NULL))
+    g_ptr_array_add (array, key);
+  return array;
+}
+
+/* Puts @packs as condemned, in several objects if there are many; their names go to @objects. */
+static gboolean
+condemn (Gc *gc, GHashTable *packs, GHashTable *waits_for, GPtrArray *objects, GError **error)
+{
+  g_autoptr (GPtrArray) all = set_to_array (packs);
+
+  for (guint at = 0; at < all->len; at += CONDEMNED_PACKS_MAX) {
+    g_autoptr (GPtrArray) some = g_ptr_array_new();
+    for (guint i = at; i < MIN (all->len, at + CONDEMNED_PACKS_MAX); i++)
+      g_ptr_array_add (some, all->pdata[i]);
+    char *object = condemned_put (gc->store, some, waits_for, error);
+    if (object == NULL)
+      return FALSE;
+    g_ptr_array_add (objects, object);
+  }
+  return TRUE;
+}
+
+/* Sorts earlier lists: those whose writers are all gone are ripe, the others wait on. */
+static gboolean
+sort_condemned (Gc *gc, gboolean dry_run, GError **error)
+{
+  g_autoptr (GPtrArray) damaged = NULL;
+  guint other_gc;
+
+  gc->condemned = condemned_list (gc->store, &damaged, error);
+  if (gc->condemned == NULL)
+    return FALSE;
+  g_autoptr (GHashTable) live = gc_live_writers (gc->store, gc->announcement, &other_gc, error);
+  if (live == NULL)
+    return FALSE;
+  for (guint i = 0; i < damaged->len; i++)
+    g_ptr_array_add (gc->done_lists, g_strdup (damaged->pdata[i]));
+  for (guint i = 0; i < gc->condemned->len; i++) {
+    Condemned *list = gc->condemned->pdata[i];
+    g_autoptr (GHashTable) copy = pack_set_new();
+    gboolean waits =
+        list->knows_writers ? intersect (list->waits_for, live) : g_hash_table_size (live) > 0;
+    pack_set_move (copy, list->packs, NULL);
+    g_autoptr (GPtrArray) packs = set_to_array (copy);
+    for (guint j = 0; j < packs->len; j++) {
+      pack_set_add (gc->all_condemned, packs->pdata[j]);
+      pack_set_add (waits ? gc->waiting : gc->ripe, packs->pdata[j]);
+    }
+    /* From now on it waits only for the writers that are there now. */
+    if (waits && !list->knows_writers && !dry_run) {
+      g_autoptr (GPtrArray) replaced = g_ptr_array_new_with_free_func (g_free);
+      if (!condemn (gc, copy, live, replaced, error))
+        return FALSE;
+    }
+    if (!waits || !list->knows_writers)
+      g_ptr_array_add (gc->done_lists, g_strdup (list->object));
+  }
+  return TRUE;
+}
+
+/* Sorts the packs by their use: nothing needed → @dead, little → @victims. */
+static void
+judge_packs (Gc *gc, GHashTable *dead, GHashTable *victims, guint64 *unused)
+{
+  g_autoptr (GHashTable) uses = mark_pack_use (gc->mark, gc->all_condemned);
+  GHashTableIter iter;
+  gpointer pack, size;
+
+  g_hash_table_iter_init (&iter, gc->listed);
+  while (g_hash_table_iter_next (&iter, &pack, &size)) {
+    const PackUse *use = g_hash_table_lookup (uses, pack);
+    guint64 bytes = *(guint64 *)size;
+    if (use == NULL || use->needed == 0) {
+      pack_set_add (dead, pack);
+      *unused += bytes;
+      continue;
+    }
+    pack_set_add (gc->needed, pack);
+    double share = (double)use->needed_bytes / MAX (use->chunk_bytes, 1);
+    if (share < GC_REPACK_SHARE && !g_hash_table_contains (gc->all_condemned, pack)) {
+      pack_set_add (victims, pack);
+      *unused += bytes * (1 - share);
+    }
+  }
+}
+
+/* Empties the @victims, which are then as dead as the others. Damaged ones are left alone: what is
+ * wrong with them is for check to say. */
+static gboolean
+repack (Gc *gc, GHashTable *victims, GHashTable *dead, guint64 *written, GError **error)
+{
+  g_autoptr (GError) cause = NULL;
+
+  if (g_hash_table_size (victims) == 0)
+    return TRUE;
+  if (gc_repack (gc->store, gc->mark, victims, &gc->report->rewritten_chunks, written,
+                 gc->cancellable, &cause)) {
+    pack_set_move (dead, victims, NULL);
+    return TRUE;
+  }
+  if (g_error_matches (cause, STORE_ERROR, STORE_ERROR_DAMAGED) ||
+      g_error_matches (cause, G_IO_ERROR, G_IO_ERROR_NO_SPACE))
+    return TRUE;
+  g_propagate_error (error, g_steal_pointer (&cause));
+  return FALSE;
+}
+
+/* Takes off gc->fresh what checkpoints need that came since the walk. */
+static gboolean
+spare_needed (Gc *gc, GError **error)
+{
+  g_autoptr (GPtrArray) names = store_list_names (gc->store, "manifests/", error);
+  GHashTable *known = mark_checkpoints (gc->mark);
+  gboolean changed = FALSE;
+  GHashTableIter iter;
+  gpointer pack;
+
+  if (names == NULL)
+    return FALSE;
+  for (guint i = 0; i < names->len; i++)
+    changed = changed || !g_hash_table_contains (known, strrchr (names->pdata[i], '/') + 1);
+  if (!changed)
+    return TRUE;
+  g_autoptr (Mark) mark = mark_new (gc->store, error);
+  if (mark == NULL || !mark_all (mark, gc->progress, gc->cancellable, error))
+    return FALSE;
+  g_autoptr (GHashTable) uses = mark_pack_use (mark, gc->fresh);
+  g_hash_table_iter_init (&iter, gc->fresh);
+  while (g_hash_table_iter_next (&iter, &pack, NULL)) {
+    const PackUse *use = g_hash_table_lookup (uses, pack);
+    if (use != NULL && use->needed > 0)
+      g_hash_table_iter_remove (&iter);
+  }
+  return TRUE;
+}
+
+/* Condemns gc->fresh; afterwards it is ripe, or waits. */
+static gboolean
+condemn_fresh (Gc *gc, GError **error)
+{
+  g_autoptr (GPtrArray) objects = g_ptr_array_new_with_free_func (g_free);
+  guint other_gc;
+
+  if (g_hash_table_size (gc->fresh) == 0)
+    return TRUE;
+  if (!condemn (gc, gc->fresh, NULL, objects, error) || !fault_visit (FAULT_GC_CONDEMNED, error))
+    return FALSE;
+  g_autoptr (GHashTable) live = gc_live_writers (gc->store, gc->announcement, &other_gc, error);
+  if (live == NULL)
+    return FALSE;
+  if (g_hash_table_size (live) == 0) {
+    if (!spare_needed (gc, error))
+      return FALSE;
+    pack_set_move (gc->ripe, gc->fresh, NULL);
+  } else {
+    g_autoptr (GPtrArray) waiting = g_ptr_array_new_with_free_func (g_free);
+    if (!condemn (gc, gc->fresh, live, waiting, error))
+      return FALSE;
+    pack_set_move (gc->waiting, gc->fresh, NULL);
+  }
+  for (guint i = 0; i < objects->len; i++)
+    g_ptr_array_add (gc->done_lists, g_strdup (objects->pdata[i]));
+  return TRUE;
+}
+
+/* Lists whose packs are dealt with. */
+static gboolean
+remove_done_lists (Gc *gc, GError **error)
+{
+  for (guint i = 0; i < gc->done_lists->len; i++)
+    if (!store_remove (gc->store, gc->done_lists->pdata[i], error))
+      return FALSE;
+  return store_sync (gc->store, error);
+}
+
+/* Finds out what is dead; ripe and waiting are cut down to that, the rest of it becomes fresh. */
+static gboolean
+examine (Gc *gc, GHashTable *dead, GHashTable *victims, guint64 *unused, GError **error)
+{
+  gc->listed = gc_list_packs (gc->store, error);
+  gc->mark = gc->listed != NULL ? mark_new (gc->store, error) : NULL;
+  if (gc->mark == NULL || !mark_all (gc->mark, gc->progress, gc->cancellable, error))
+    return FALSE;
+  judge_packs (gc, dead, victims, unused);
+  return TRUE;
+}
+
+static void
+sort_dead (Gc *gc, GHashTable *dead)
+{
+  g_autoptr (GHashTable) ripe = pack_set_new();
+  g_autoptr (GHashTable) waiting = pack_set_new();
+
+  pack_set_move (waiting, dead, gc->waiting);
+  pack_set_move (ripe, dead, gc->ripe);
+  pack_set_move (gc->fresh, dead, NULL);
+  g_hash_table_remove_all (gc->waiting);
+  g_hash_table_remove_all (gc->ripe);
+  pack_set_move (gc->waiting, waiting, NULL);
+  pack_set_move (gc->ripe, ripe, NULL);
+}
+
+static gboolean
+run (Gc *gc, GError **error)
+{
+  g_autoptr (GHashTable) dead = pack_set_new();
+  g_autoptr (GHashTable) victims = pack_set_new();
+  guint64 unused = 0, written = 0;
+
+  if (!announce (gc, error) || !gc_clean (gc->store, error) || !sort_condemned (gc, FALSE, error) ||
+      !examine (gc, dead, victims, &unused, error) || !repack (gc, victims, dead, &written, error))
+    return FALSE;
+  sort_dead (gc, dead);
+  if (!condemn_fresh (gc, error) || g_cancellable_set_error_if_cancelled (gc->cancellable, error))
+    return FALSE;
+  gc->report->waiting_packs = g_hash_table_size (gc->waiting);
+  if (!gc_delete (gc->store, gc->ripe, gc->needed, gc->listed, gc->report, error) ||
+      !remove_done_lists (gc, error) || !tags_remove_stray (gc->store, error))
+    return FALSE;
+  gc->report->freed_bytes -= MIN (written, gc->report->freed_bytes);
+  return TRUE;
+}
+
+static gboolean
+run_dry (Gc *gc, GError **error)
+{
+  g_autoptr (GHashTable) dead = pack_set_new();
+  g_autoptr (GHashTable) victims = pack_set_new();
+
+  if (!sort_condemned (gc, TRUE, error) ||
+      !examine (gc, dead, victims, &gc->report->freed_bytes, error))
+    return FALSE;
+  sort_dead (gc, dead);
+  gc->report->waiting_packs = g_hash_table_size (gc->waiting);
+  gc->report->deleted_packs =
+      g_hash_table_size (gc->ripe) + g_hash_table_size (gc->fresh) + g_hash_table_size (victims);
+  return TRUE;
+}
+
+gboolean
+store_gc (Store *store, gboolean dry_run, StoreGcReport *report, const Progress *progress,
+          GCancellable *cancellable, GError **error)
+{
+  ERROR_PREFIX (error, "gc of the store %s", store_location (store));
+  StoreGcReport ignored;
+  g_auto (Gc) gc = { .store = store,
+                     .progress = progress,
+                     .cancellable = cancellable,
+                     .done_lists = g_ptr_array_new_with_free_func (g_free),
+                     .all_condemned = pack_set_new(),
+                     .waiting = pack_set_new(),
+                     .ripe = pack_set_new(),
+                     .fresh = pack_set_new(),
+                     .needed = pack_set_new(),
+                     .report = report != NULL ? report : &ignored };
+
+  memset (gc.report, 0, sizeof *gc.report);
+  return dry_run ? run_dry (&gc, error) : run (&gc, error);
+}

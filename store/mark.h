@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What is needed: one bit per index entry, set for every chunk that some checkpoint refers to. A
+ * node whose bit is set already was walked already, so shared subtrees are walked once.
+ */
+#pragma once
+
+#include <vmckpt/store/manifest.h>
+
+#include "index.h"
+#include "store-private.h"
+
+/* A pack as far as the index knows it. */
+typedef struct {
+  ChunkName name;
+  guint64 size;
+  guint64 chunks;       /* entries in the tables */
+  guint64 needed;       /* of these: needed, and in no pack that was settled before */
+  guint64 needed_bytes; /* their uncompressed bytes */
+  guint64 chunk_bytes;  /* of all its entries */
+} PackUse;
+
+typedef struct _Mark Mark;
+
+/* Works on the index as it is now, recovered if a table is damaged. */
+Mark *mark_new (Store *store, GError **error);
+void mark_free (Mark *mark);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (Mark, mark_free)
+
+const IndexView *mark_view (const Mark *mark);
+
+/**
+ * mark_all:
+ *
+ * Walks all checkpoints there are, but those walked before by this Mark.
+ *
+ * Returns: FALSE with STORE_ERROR_DAMAGED if one cannot be walked: what it needs is not known then.
+ */
+gboolean mark_all (Mark *mark, const Progress *progress, GCancellable *cancellable, GError **error);
+
+/* Ids of the checkpoints walked, as a set of char*; borrowed. */
+GHashTable *mark_checkpoints (const Mark *mark);
+
+/**
+ * mark_pack_use:
+ * @last: (nullable): set of ChunkName: packs that are to keep a chunk only if no other pack has it
+ *
+ * Settles which pack keeps each needed chunk: of several that have it, the one that is most used.
+ *
+ * Returns: (transfer full): ChunkName → PackUse, for every pack in the index
+ */
+GHashTable *mark_pack_use (Mark *mark, GHashTable *last);
+
+typedef void (*MarkFunc) (const ChunkName *name, const ChunkLocation *location, gpointer user_data);
+
+/* Calls @func for the needed chunks that mark_pack_use() left to a pack in the set @packs. */
+void mark_foreach_kept (Mark *mark, GHashTable *packs, MarkFunc func, gpointer user_data);
