@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* gc: what no checkpoint and no writer in progress needs goes, all else stays. */
+#include "store-fixture.h"
+
+#include "announce.h"
+#include "store-private.h"
+
+#define PAGES 3000
+
+static guint64 *
+seeds_new (guint64 first)
+{
+  guint64 *seeds = g_new (guint64, PAGES);
+
+  for (guint i = 0; i < PAGES; i++)
+    seeds[i] = first + i;
+  return seeds;
+}
+
+static StoreGcReport
+run_gc (Store *store)
+{
+  g_autoptr (GError) error = NULL;
+  StoreGcReport report;
+
+  store_gc (store, FALSE, &report, NULL, NULL, &error);
+  g_assert_no_error (error);
+  return report;
+}
+
+static void
+remove_checkpoint (Store *store, const Manifest *manifest)
+{
+  g_autoptr (GError) error = NULL;
+
+  store_manifest_remove (store, manifest->id, &error);
+  g_assert_no_error (error);
+}
+
+static void
+assert_all_well (Store *store)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (GPtrArray) findings = NULL;
+
+  store_check (store, TRUE, &findings, NULL, NULL, &error);
+  g_assert_no_error (error);
+  for (guint i = 0; i < findings->len; i++) {
+    const StoreFinding *finding = findings->pdata[i];
+    g_test_message ("%s %s", finding->object, finding->problem);
+  }
+  g_assert_cmpuint (findings->len, ==, 0);
+}
+
+/* With nothing to do, nothing is done. */
+static void
+test_idle (void)
+{
+  g_autoptr (Store) store = fixture_store_new (backend_memory_new());
+  g_autofree guint64 *seeds = seeds_new (1);
+  g_autoptr (Manifest) one = fixture_checkpoint (store, 1, seeds, PAGES, NULL, NULL);
+  StoreGcReport report = run_gc (store);
+
+  g_assert_cmpuint (report.deleted_packs, ==, 0);
+  g_assert_cmpuint (report.waiting_packs, ==, 0);
+  g_assert_cmpuint (report.rewritten_chunks, ==, 0);
+  fixture_assert_checkpoint (store, one->id, seeds, PAGES);
+}
+
+/* The last checkpoint removed, nothing but the format object is left. */
+static void
+test_all_goes (void)
+{
+  g_autoptr (Store) store = fixture_store_new (backend_memory_new());
+  g_autofree guint64 *seeds = seeds_new (1);
+  g_autoptr (Manifest) one = fixture_checkpoint (store, 1, seeds, PAGES, NULL, NULL);
+  g_autoptr (GError) error = NULL;
+  StoreGcReport dry;
+
+  g_assert_true (store_tag_add (store, one->id, "t", &error));
+  remove_checkpoint (store, one);
+  g_assert_true (store_gc (store, TRUE, &dry, NULL, NULL, &error));
+  g_assert_cmpuint (fixture_count_objects (store->backend, "packs/"), >, 0);
+  StoreGcReport report = run_gc (store);
+  g_assert_cmpuint (report.deleted_packs, ==, dry.deleted_packs);
+  g_assert_cmpuint (report.freed_bytes, ==, dry.freed_bytes);
+  g_assert_cmpuint (fixture_count_objects (store->backend, ""), ==, 1);
+}
+
+/* Of two checkpoints that share most pages one goes: the other stays whole, its packs are repacked. */
+static void
+test_repack (void)
+{
+  g_autoptr (Store) store = fixture_store_new (backend_memory_new());
+  g_autofree guint64 *first = seeds_new (1);
+  g_autofree guint64 *second = seeds_new (100000);
+  memcpy (second, first, 300 * sizeof *first);
+  g_autoptr (Manifest) one = fixture_checkpoint (store, 1, first, PAGES, NULL, NULL);
+  g_autoptr (Manifest) two = fixture_checkpoint (store, 2, second, PAGES, NULL, NULL);
+  StoreStats before, after;
+  g_autoptr (GError) error = NULL;
+
+  remove_checkpoint (store, one);
+  g_assert_true (store_stats (store, TRUE, &before, &error));
+  g_assert_cmpuint (before.unused_bytes, >, before.pack_bytes / 4);
+  StoreGcReport report = run_gc (store);
+  /* The shared pages, and the one leaf of the page map that is the same in both. */
+  g_assert_cmpuint (report.rewritten_chunks, ==, 301);
+  g_assert_cmpuint (report.deleted_packs, >=, 2);
+  g_assert_true (store_stats (store, TRUE, &after, &error));
+  g_assert_cmpuint (after.pack_bytes, <, before.pack_bytes);
+  g_assert_cmpuint (after.unused_bytes, ==, 0);
+  fixture_assert_checkpoint (store, two->id, second, PAGES);
+  assert_all_well (store);
+  g_assert_cmpuint (fixture_count_objects (store->backend, "condemned/"), ==, 0);
+  g_assert_cmpuint (fixture_count_objects (store->backend, "writers/"), ==, 0);
+}
+
+/* A writer in progress that found pages in the store keeps them there. */
+static void
+test_writer_in_progress (void)
+{
+  g_autoptr (Store) store = fixture_store_new (backend_memory_new());
+  g_autofree guint64 *seeds = seeds_new (1);
+  g_autoptr (Manifest) one = fixture_checkpoint (store, 1, seeds, PAGES, NULL, NULL);
+  g_autoptr (GError) error = NULL;
+  PageMapStats stats;
+  StoreWriter *writer = store_writer_begin (store, &error);
+
+  g_assert_no_error (error);
+  PageMap map = fixture_write_map (writer, seeds, PAGES, NULL, NULL, &stats);
+  g_assert_cmpuint (stats.known, ==, PAGES);
+  remove_checkpoint (store, one);
+  StoreGcReport report = run_gc (store);
+  g_assert_cmpuint (report.deleted_packs, ==, 0);
+  g_assert_cmpuint (report.waiting_packs, ==, 2);
+  g_autoptr (Manifest) two = fixture_commit (writer, "g1", 2, &map);
+  store_writer_free (writer);
+  fixture_assert_checkpoint (store, two->id, seeds, PAGES);
+  report = run_gc (store);
+  g_assert_cmpuint (report.deleted_packs, ==, 0);
+  g_assert_cmpuint (report.waiting_packs, ==, 0);
+  g_assert_cmpuint (fixture_count_objects (store->backend, "condemned/"), ==, 0);
+  fixture_assert_checkpoint (store, two->id, seeds, PAGES);
+  assert_all_well (store);
+}
+
+/* A writer that begins after packs were condemned does not rely on them, and does not keep them. */
+static void
+test_younger_writer (void)
+{
+  g_autoptr (Store) store = fixture_store_new (backend_memory_new());
+  g_autofree guint64 *seeds = seeds_new (1);
+  g_autoptr (Manifest) one = fixture_checkpoint (store, 1, seeds, PAGES, NULL, NULL);
+  const PageMap *base = &manifest_find_part (one, "ram", NULL)->map;
+  g_autoptr (GError) error = NULL;
+  PageMapStats stats;
+  StoreWriter *older = store_writer_begin (store, &error);
+
+  remove_checkpoint (store, one);
+  StoreGcReport report = run_gc (store);
+  g_assert_cmpuint (report.waiting_packs, ==, 2);
+  StoreWriter *younger = store_writer_begin (store, &error);
+  g_assert_no_error (error);
+  store_writer_free (older);
+  PageMap map = fixture_write_map (younger, seeds, PAGES, NULL, NULL, &stats);
+  g_assert_cmpuint (stats.fresh, ==, PAGES);
+  /* Nor can it build on what is going away. */
+  g_assert_null (page_map_writer_new (younger, base->length, base, &error));
+  g_assert_error (error, STORE_ERROR, STORE_ERROR_NOT_FOUND);
+  report = run_gc (store);
+  g_assert_cmpuint (report.deleted_packs, ==, 2);
+  g_autoptr (Manifest) two = fixture_commit (younger, "g1", 2, &map);
+  store_writer_free (younger);
+  fixture_assert_checkpoint (store, two->id, seeds, PAGES);
+  assert_all_well (store);
+}
+
+/* An announcement of a process that is gone keeps nothing; one of an unknown host does. */
+static void
+test_dead_writers (void)
+{
+  g_autoptr (Store) store = fixture_store_new (backend_memory_new());
+  g_autofree guint64 *seeds = seeds_new (1);
+  g_autoptr (Manifest) one = fixture_checkpoint (store, 1, seeds, PAGES, NULL, NULL);
+  g_auto (Owner) self = { 0 };
+  g_autoptr (GBytes) junk = g_bytes_new_static ("junk", 4);
+  gboolean existed;
+
+  owner_init_self (&self);
+  g_assert_false (owner_is_dead (&self));
+  self.process.start_ticks++;
+  g_assert_true (owner_is_dead (&self));
+  self.process.start_ticks--;
+  g_free (self.boot_id);
+  self.boot_id = g_strdup ("another boot");
+  g_assert_true (owner_is_dead (&self));
+  g_free (self.host);
+  self.host = g_strdup ("another host");
+  g_assert_false (owner_is_stale (&self));
+  self.since_us -= 25 * G_TIME_SPAN_HOUR;
+  g_assert_true (owner_is_stale (&self));
+
+  remove_checkpoint (store, one);
+  store->backend->ops->put_if_absent (store->backend, "writers/unknown", junk, &existed, NULL);
+  StoreGcReport report = run_gc (store);
+  g_assert_cmpuint (report.waiting_packs, ==, 2);
+  store->backend->ops->remove (store->backend, "writers/unknown", NULL);
+  report = run_gc (store);
+  g_assert_cmpuint (report.deleted_packs, ==, 2);
+}
+
+/* Two gcs never work at once. */
+static void
+test_one_at_a_time (void)
+{
+  g_autoptr (Store) store = fixture_store_new (backend_memory_new());
+  g_autoptr (GError) error = NULL;
+  g_autofree char *other = announcement_put (store, ANNOUNCE_GC, &error);
+
+  g_assert_no_error (error);
+  g_assert_false (store_gc (store, FALSE, NULL, NULL, NULL, &error));
+  g_assert_error (error, STORE_ERROR, STORE_ERROR_IN_USE);
+  g_assert_cmpuint (fixture_count_objects (store->backend, "writers/"), ==, 1);
+}
+
+/* A reader that opened the store before a repack still finds everything. */
+static void
+test_reader_beside (void)
+{
+  g_autoptr (FixtureDirectory) path = fixture_directory_new();
+  g_autoptr (Store) store = fixture_store_new (fixture_directory_backend (path));
+  g_autofree guint64 *first = seeds_new (1);
+  g_autofree guint64 *second = seeds_new (100000);
+  g_autoptr (GError) error = NULL;
+
+  memcpy (second, first, 300 * sizeof *first);
+  g_autoptr (Manifest) one = fixture_checkpoint (store, 1, first, PAGES, NULL, NULL);
+  g_autoptr (Manifest) two = fixture_checkpoint (store, 2, second, PAGES, NULL, NULL);
+  g_autoptr (Store) reader = store_open (fixture_directory_backend (path), &error);
+  g_assert_no_error (error);
+  g_autoptr (IndexView) view = index_view (reader->index, &error);
+  g_assert_no_error (error);
+  remove_checkpoint (store, one);
+  StoreGcReport report = run_gc (store);
+  g_assert_cmpuint (report.rewritten_chunks, >, 0);
+  fixture_assert_checkpoint (reader, two->id, second, PAGES);
+}
+
+/* Many checkpoints, many index tables: they are merged, and nothing is lost. */
+static void
+test_merge (void)
+{
+  g_autoptr (Store) store = fixture_store_new (backend_memory_new());
+  g_autofree guint64 *seeds = seeds_new (1);
+  g_autoptr (Manifest) parent = NULL;
+
+  for (guint i = 0; i < 40; i++) {
+    g_autofree guint64 *former = g_memdup2 (seeds, PAGES * sizeof *seeds);
+    for (guint j = 0; j < 5; j++)
+      seeds[(i * 71 + j * 13) % PAGES] = 50000 + i * 10 + j;
+    Manifest *next =
+        fixture_checkpoint (store, i, seeds, PAGES, parent, parent != NULL ? former : NULL);
+    g_clear_pointer (&parent, manifest_free);
+    parent = next;
+  }
+  g_assert_cmpuint (fixture_count_objects (store->backend, "index/"), <=, INDEX_TABLES_MAX + 1);
+  fixture_assert_checkpoint (store, parent->id, seeds, PAGES);
+  assert_all_well (store);
+}
+
+int
+main (int argc, char **argv)
+{
+  g_test_init (&argc, &argv, NULL);
+  g_test_add_func ("/store/gc/idle", test_idle);
+  g_test_add_func ("/store/gc/all-goes", test_all_goes);
+  g_test_add_func ("/store/gc/repack", test_repack);
+  g_test_add_func ("/store/gc/writer-in-progress", test_writer_in_progress);
+  g_test_add_func ("/store/gc/younger-writer", test_younger_writer);
+  g_test_add_func ("/store/gc/dead-writers", test_dead_writers);
+  g_test_add_func ("/store/gc/one-at-a-time", test_one_at_a_time);
+  g_test_add_func ("/store/gc/reader-beside", test_reader_beside);
+  g_test_add_func ("/store/gc/merge", test_merge);
+  return g_test_run();
+}
