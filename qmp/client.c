@@ -56,6 +56,7 @@ struct _QmpClient {
   gpointer event_data;
   QmpTransport *transport; /* used at home only, set to NULL under the lock */
   gpointer fd_tag;         /* home only */
+  GIOCondition wanted;     /* home only: what fd_tag waits for */
 };
 
 static void
@@ -186,8 +187,7 @@ do_output (QmpClient *client)
 
   for (;;) {
     LOCKED (client);
-    g_autoptr (QmpCall) call =
-        client->session.lost == NULL ? qmp_session_next_to_send (&client->session) : NULL;
+    g_autoptr (QmpCall) call = qmp_session_next_to_send (&client->session);
     if (call == NULL)
       break;
     qmp_transport_queue (client->transport, g_steal_pointer (&call->line),
@@ -248,16 +248,22 @@ deliver_one (QmpClient *client)
                 event_data);
 }
 
-/* Says when the source is to run next. */
+/* Says what the source is to wait for: at once, the socket, the next deadline. */
 static void
 rearm (QmpClient *client)
 {
   LOCKED (client);
-  if (client->transport != NULL)
-    g_source_modify_unix_fd (client->source, client->fd_tag,
-                             qmp_transport_pending (client->transport) ? G_IO_IN | G_IO_OUT
-                                                                       : G_IO_IN);
+  GIOCondition wanted = G_IO_IN;
+
+  if (client->transport != NULL && qmp_transport_pending (client->transport))
+    wanted |= G_IO_OUT;
+  /* Each change wakes the main loop up, so only when it is one. */
+  if (client->transport != NULL && wanted != client->wanted)
+    g_source_modify_unix_fd (client->source, client->fd_tag, wanted);
+  client->wanted = wanted;
+  /* Others may have submitted while this dispatch was past sending. */
   gboolean busy = !g_queue_is_empty (&client->session.deliveries) ||
+                  qmp_session_may_send (&client->session) ||
                   (client->transport != NULL && client->session.lost != NULL);
   g_source_set_ready_time (client->source, busy ? 0 : qmp_session_next_deadline (&client->session));
 }
@@ -267,6 +273,8 @@ run_home (gpointer data)
 {
   QmpClient *client = data;
 
+  /* What is delivered may give up the last handle, and with it the source. */
+  g_atomic_int_inc (&client->refs);
   if (client->transport != NULL) {
     do_input (client);
     do_output (client);
@@ -279,6 +287,7 @@ run_home (gpointer data)
   rearm (client);
   deliver_one (client);
   rearm (client);
+  client_drop (client);
   return G_SOURCE_CONTINUE;
 }
 
@@ -323,6 +332,7 @@ start_home (QmpClient *client)
   g_source_set_callback (client->source, run_home, client, (GDestroyNotify)client_drop);
   client->fd_tag =
       g_source_add_unix_fd (client->source, qmp_transport_fd (client->transport), G_IO_IN);
+  client->wanted = G_IO_IN;
   /* Lines may have come with the last answer of the handshake already. */
   g_source_set_ready_time (client->source, 0);
   g_source_attach (client->source, client->home);

@@ -6,7 +6,11 @@
 #include <string.h>
 #include <vmckpt/util/json.h>
 
-G_DEFINE_QUARK (qmp - error - quark, qmp_error)
+GQuark
+qmp_error_quark (void)
+{
+  return g_quark_from_static_string ("qmp-error-quark");
+}
 
 gboolean
 qmp_error_is_class (const GError *error, const char *class_name)

@@ -100,20 +100,35 @@ qmp_session_submit (QmpSession *session, QmpCall *call, JsonObject *arguments)
   g_queue_push_tail (&session->queued, qmp_call_ref (call));
 }
 
+/* The place in `queued` of the next call that may be sent, or NULL. */
+static GList *
+find_sendable (QmpSession *session)
+{
+  for (GList *link = session->queued.head; link != NULL; link = link->next)
+    if (((QmpCall *)link->data)->oob || session->in_flight < QMP_MAX_IN_FLIGHT)
+      return link;
+  return NULL;
+}
+
+gboolean
+qmp_session_may_send (QmpSession *session)
+{
+  return session->lost == NULL && find_sendable (session) != NULL;
+}
+
 QmpCall *
 qmp_session_next_to_send (QmpSession *session)
 {
-  for (GList *link = session->queued.head; link != NULL; link = link->next) {
-    QmpCall *call = link->data;
-    if (!call->oob && session->in_flight >= QMP_MAX_IN_FLIGHT)
-      continue;
-    g_queue_delete_link (&session->queued, link);
-    call->state = QMP_CALL_SENT;
-    session->in_flight += call->oob ? 0 : 1;
-    g_hash_table_insert (session->sent, &call->id, call);
-    return qmp_call_ref (call);
-  }
-  return NULL;
+  GList *link = session->lost == NULL ? find_sendable (session) : NULL;
+
+  if (link == NULL)
+    return NULL;
+  QmpCall *call = link->data;
+  g_queue_delete_link (&session->queued, link);
+  call->state = QMP_CALL_SENT;
+  session->in_flight += call->oob ? 0 : 1;
+  g_hash_table_insert (session->sent, &call->id, call);
+  return qmp_call_ref (call);
 }
 
 /* An answer came: the server's queue has a place again, whoever still waits or not. */
@@ -126,7 +141,7 @@ receive_answer (QmpSession *session, QmpMessage *message)
     g_debug ("an answer without a command was dropped");
     return;
   }
-  g_autoptr (QmpCall) held = qmp_call_ref (call);
+  g_autoptr (QmpCall) held G_GNUC_UNUSED = qmp_call_ref (call);
   g_hash_table_remove (session->sent, &message->id);
   session->in_flight -= call->oob ? 0 : 1;
   if (call->state != QMP_CALL_SENT) {

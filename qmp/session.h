@@ -81,6 +81,9 @@ void qmp_session_clear (QmpSession *session);
  */
 void qmp_session_submit (QmpSession *session, QmpCall *call, JsonObject *arguments);
 
+/* TRUE if qmp_session_next_to_send() has one. */
+gboolean qmp_session_may_send (QmpSession *session);
+
 /* The next call that may be sent now: (transfer full), `line` and `pass_fd` are for the taker. Or
  * NULL. */
 QmpCall *qmp_session_next_to_send (QmpSession *session);

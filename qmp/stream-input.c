@@ -81,6 +81,8 @@ read_some (StreamInput *input, guint8 *to, gsize size, GError **error)
 static gboolean
 extend (StreamInput *input, gsize need, GError **error)
 {
+  /* What reads from memory has ended from the start. */
+  g_assert (input->buffer != NULL);
   gsize start = input->at - input->buffer;
 
   if (start > 0 && start + need > BUFFER_SIZE) {

@@ -40,7 +40,11 @@
 
 #include <string.h>
 
-G_DEFINE_QUARK (stream - error - quark, stream_error)
+GQuark
+stream_error_quark (void)
+{
+  return g_quark_from_static_string ("stream-error-quark");
+}
 
 typedef enum {
   AT_HEADER,

@@ -29,7 +29,7 @@ typedef enum {
 typedef struct {
   char name[256];
   guint64 length;    /* bytes, a multiple of STREAM_PAGE_SIZE */
-  guint64 page_size; /* 0 if the stream does not say */
+  guint64 page_size; /* 0: the streams that are taken do not say */
   guint64 gpa;       /* guest physical address, with x-ignore-shared; else 0 */
 } StreamBlock;
 
@@ -90,7 +90,7 @@ void stream_reader_drain (StreamReader *reader);
  * @idle_ms: how long the input may stay silent, milliseconds; -1: for ever (the default)
  * @cancellable: (nullable): borrowed; interrupts waiting
  *
- * From then on stream_reader_next() fails with G_IO_ERROR_TIMED_OUT or G_IO_ERROR_CANCELLED instead of
- * waiting longer. Draining ends after the same silence.
+ * From then on stream_reader_next() fails with G_IO_ERROR_TIMED_OUT or G_IO_ERROR_CANCELLED instead
+ * of waiting longer. Draining is not cancelled, but ends after the same silence.
  */
 void stream_reader_set_patience (StreamReader *reader, int idle_ms, GCancellable *cancellable);
