@@ -3,9 +3,7 @@
  */
 #pragma once
 
-#include <gio/gio.h>
-
-#define GUEST_FILE_DAEMON "daemon.json"
+#include <vmckpt/keeper/keeper.h>
 
 typedef struct {
   char *checkpoint;  /* (nullable): id that the guest descends from */

@@ -27,7 +27,7 @@ static const char *const guest_files[] = {
   GUEST_FILE_SPEC,   GUEST_FILE_MONITOR, GUEST_FILE_KEEPER_MONITOR,
   GUEST_FILE_SERIAL, GUEST_FILE_KEEPER,  GUEST_FILE_CONSOLE,
   GUEST_FILE_LOG,    GUEST_FILE_LOG_OLD, GUEST_FILE_STDERR,
-  GUEST_FILE_STATE,
+  GUEST_FILE_STATE,  GUEST_FILE_DAEMON,
 };
 
 void
@@ -37,12 +37,28 @@ qemu_guest_clear (QemuGuest *guest)
   g_clear_pointer (&guest->keeper, keeper_free);
 }
 
+/* One of ours, or what a killed process left of one that it was replacing (NAME.XXXXXX). */
+static gboolean
+is_guest_file (const char *name)
+{
+  for (guint i = 0; i < G_N_ELEMENTS (guest_files); i++) {
+    gsize len = strlen (guest_files[i]);
+    if (strncmp (name, guest_files[i], len) == 0 && (name[len] == 0 || name[len] == '.'))
+      return TRUE;
+  }
+  return FALSE;
+}
+
 void
 qemu_remove_directory (const char *directory)
 {
-  for (guint i = 0; i < G_N_ELEMENTS (guest_files); i++) {
-    g_autofree char *path = g_build_filename (directory, guest_files[i], NULL);
-    unlink (path);
+  g_autoptr (GDir) files = g_dir_open (directory, 0, NULL);
+  const char *name;
+
+  while (files != NULL && (name = g_dir_read_name (files)) != NULL) {
+    g_autofree char *path = g_build_filename (directory, name, NULL);
+    if (is_guest_file (name))
+      unlink (path);
   }
   rmdir (directory);
 }
