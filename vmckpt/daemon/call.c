@@ -18,7 +18,8 @@ typedef struct {
   gboolean streamed;
   GSource *hangup; /* the client's end of the socket */
   guint heartbeat;
-  gboolean gone; /* main thread: the exchange is over */
+  gulong finished; /* signal handler on the message; holds a reference of its own */
+  gboolean gone;   /* main thread: the exchange is over */
   /* Guarded by the lock: what the worker has to say. */
   GMutex lock;
   GQueue lines; /* of char * */
@@ -86,8 +87,8 @@ add_line (Call *call, JsonObject *object)
   g_queue_push_tail (&call->lines, g_strconcat (text, "\n", NULL));
   if (!call->flush_queued) {
     call->flush_queued = TRUE;
-    g_main_context_invoke_full (NULL, G_PRIORITY_DEFAULT, flush_lines, call_ref (call),
-                                (GDestroyNotify)call_unref);
+    /* Never at once, even on the main thread: flushing takes the lock. */
+    g_idle_add_full (G_PRIORITY_DEFAULT, flush_lines, call_ref (call), (GDestroyNotify)call_unref);
   }
 }
 
@@ -241,7 +242,7 @@ work (gpointer data)
   call->result = call->handler (call->request, &call->error);
   if (call->result == NULL && call->error == NULL)
     g_set_error (&call->error, API_ERROR, API_FAILED, "the handler gave no answer");
-  g_main_context_invoke_full (NULL, G_PRIORITY_DEFAULT, finish, call, (GDestroyNotify)call_unref);
+  g_idle_add_full (G_PRIORITY_DEFAULT, finish, call, (GDestroyNotify)call_unref);
   return NULL;
 }
 
@@ -253,6 +254,8 @@ on_finished (SoupServerMessage *message, gpointer user_data)
 
   call->gone = TRUE;
   g_cancellable_cancel (call->request->cancellable);
+  /* The handler holds the call, the call holds the message, the message its handlers. */
+  g_signal_handler_disconnect (message, call->finished);
 }
 
 static gboolean
@@ -269,8 +272,9 @@ watch_client (Call *call)
 {
   GSocket *socket = soup_server_message_get_socket (call->message);
 
-  g_signal_connect_data (call->message, "finished", G_CALLBACK (on_finished), call_ref (call),
-                         (GClosureNotify)(GCallback)call_unref, 0);
+  call->finished =
+      g_signal_connect_data (call->message, "finished", G_CALLBACK (on_finished), call_ref (call),
+                             (GClosureNotify)(GCallback)call_unref, 0);
   if (socket == NULL)
     return;
   call->hangup = g_socket_create_source (socket, G_IO_HUP | G_IO_ERR, NULL);

@@ -2,11 +2,11 @@
 #include "console.h"
 
 #include "api-error.h"
-#include "call.h"
 
 #include <gio/gunixsocketaddress.h>
 #include <string.h>
 
+#define CONSOLES "/v1/consoles"
 #define PIECE 4096
 /* A guest that does not read its serial port must not make us keep what is typed for ever. */
 #define MAX_TYPED (1u << 20)
@@ -143,7 +143,7 @@ connect_serial (Daemon *daemon, const char *path, GError **error)
   g_auto (GStrv) part = g_strsplit (path, "/", 8);
   g_autoptr (GSocketClient) client = g_socket_client_new();
 
-  if (g_strv_length (part) != 5) {
+  if (g_strv_length (part) != 4) {
     g_set_error (error, API_ERROR, API_NOT_FOUND, "no console at this path");
     return NULL;
   }
@@ -183,13 +183,7 @@ void
 console_attach (SoupServer *server, Daemon *daemon)
 {
   char *protocols[] = { (char *)"vmckpt-console", NULL }; /* copied; the API merely lacks const */
-  soup_server_add_websocket_handler (server, NULL, NULL, protocols, on_websocket, daemon, NULL);
-}
-
-void
-console_refuse (Daemon *daemon, SoupServerMessage *message, Request *request)
-{
-  g_autoptr (GError) error =
-      g_error_new (API_ERROR, API_USAGE, "a console needs a WebSocket connection");
-  call_refuse (message, error);
+  /* libsoup tries to make a WebSocket of every request below the path that is not answered at once,
+   * so the path is one of its own. */
+  soup_server_add_websocket_handler (server, CONSOLES, NULL, protocols, on_websocket, daemon, NULL);
 }

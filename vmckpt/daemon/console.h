@@ -4,8 +4,5 @@
 
 #include "router.h"
 
-/* Serves /v1/guests/NAME/console on @server. */
+/* Serves /v1/consoles/NAME on @server. */
 void console_attach (SoupServer *server, Daemon *daemon);
-
-/* What a plain GET of that path gets; a RawHandler. */
-void console_refuse (Daemon *daemon, SoupServerMessage *message, Request *request);

@@ -77,6 +77,9 @@ on_request (SoupServer *server, SoupServerMessage *message, const char *path, GH
   g_autoptr (GError) error = NULL;
   gboolean path_known;
 
+  /* libsoup 3.2 keeps the descriptor of a kept-alive UNIX connection whose client has gone. */
+  soup_message_headers_replace (soup_server_message_get_response_headers (message), "Connection",
+                                "close");
   request->daemon = user_data;
   const Route *route = find_route (method, path, request->params, &path_known);
   if (route == NULL) {

@@ -3,7 +3,6 @@
 #include "api-error.h"
 #include "checkpoint-json.h"
 #include "claims.h"
-#include "console.h"
 #include "log.h"
 #include "restore.h"
 #include "router.h"
@@ -288,7 +287,6 @@ const Route guest_routes[] = {
   { "GET", "/v1/guests/:name", show_guest, NULL, FALSE },
   { "DELETE", "/v1/guests/:name", kill_guest, NULL, FALSE },
   { "GET", "/v1/guests/:name/log", NULL, log_serve, FALSE },
-  { "GET", "/v1/guests/:name/console", NULL, console_refuse, FALSE },
   { "POST", "/v1/guests/:name/pause", pause_guest, NULL, FALSE },
   { "POST", "/v1/guests/:name/continue", continue_guest, NULL, FALSE },
   { "POST", "/v1/guests/:name/checkpoint", checkpoint_guest, NULL, TRUE },
