@@ -14,19 +14,8 @@ struct _Drain {
   AutoFd stream;
   AutoFd stop; /* eventfd: readable = stop when nothing is left */
   GThread *thread;
-  GMutex lock;
-  guint64 bytes;  /* locked */
-  gboolean ended; /* locked */
+  _Atomic guint64 bytes;
 };
-
-static void
-note (Drain *drain, gsize bytes, gboolean ended)
-{
-  g_mutex_lock (&drain->lock);
-  drain->bytes += bytes;
-  drain->ended = ended;
-  g_mutex_unlock (&drain->lock);
-}
 
 static gpointer
 drain_thread (gpointer data)
@@ -43,9 +32,9 @@ drain_thread (gpointer data)
       ssize_t n = read (drain->stream, buf, PIECE);
       if (n < 0 && (errno == EINTR || errno == EAGAIN))
         continue;
-      note (drain, MAX (n, 0), n <= 0);
       if (n <= 0)
         return NULL;
+      drain->bytes += n;
     } else if (wait[1].revents != 0) {
       return NULL;
     }
@@ -57,11 +46,9 @@ drain_new (int stream)
 {
   Drain *drain = g_new0 (Drain, 1);
 
-  g_mutex_init (&drain->lock);
   drain->stream = stream;
   drain->stop = eventfd (0, EFD_CLOEXEC);
-  drain->ended = stream < 0 || drain->stop < 0;
-  if (!drain->ended)
+  if (stream >= 0 && drain->stop >= 0)
     drain->thread = g_thread_new ("drain", drain_thread, drain);
   return drain;
 }
@@ -79,24 +66,11 @@ drain_free (Drain *drain)
   }
   fd_close (&drain->stream);
   fd_close (&drain->stop);
-  g_mutex_clear (&drain->lock);
   g_free (drain);
 }
 
 guint64
 drain_bytes (Drain *drain)
 {
-  g_mutex_lock (&drain->lock);
-  guint64 bytes = drain->bytes;
-  g_mutex_unlock (&drain->lock);
-  return bytes;
-}
-
-gboolean
-drain_ended (Drain *drain)
-{
-  g_mutex_lock (&drain->lock);
-  gboolean ended = drain->ended;
-  g_mutex_unlock (&drain->lock);
-  return ended;
+  return drain->bytes;
 }

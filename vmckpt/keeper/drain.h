@@ -18,6 +18,3 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (Drain, drain_free)
 
 /* Bytes read so far. Any thread. */
 guint64 drain_bytes (Drain *drain);
-
-/* TRUE once the end was read: all writers have closed. Any thread. */
-gboolean drain_ended (Drain *drain);

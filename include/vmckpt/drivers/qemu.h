@@ -14,7 +14,7 @@ typedef struct {
   char *program; /* absolute path */
   guint major, minor, micro;
   char *package;
-  gboolean has_background_snapshot;
+  gboolean has_background_snapshot; /* and the kernel lets it have what it needs for that */
   gboolean kvm; /* a guest really runs under KVM here; see README.md for how that is probed */
 } QemuProbe;
 
@@ -30,7 +30,10 @@ gboolean qemu_probe (const char *program, QemuProbe *probe, GError **error);
  * @spec: (inout): uuid, genid, absolute paths, versioned machine type, accelerator and CPU model are
  *   filled in; files are looked up and disks measured
  *
- * Returns: FALSE with DRIVER_ERROR that names what is wrong.
+ * A -cpu among the extra arguments becomes @spec's; extra arguments that would contradict the spec are
+ * refused. README.md says what is decided how.
+ *
+ * Returns: FALSE with DRIVER_ERROR that names what is wrong; @spec may then be half complete.
  */
 gboolean qemu_spec_complete (GuestSpec *spec, GError **error);
 
@@ -38,7 +41,8 @@ gboolean qemu_spec_complete (GuestSpec *spec, GError **error);
  * migration stream (-incoming defer). Always begins stopped (-S). NULL-terminated. */
 GStrv qemu_command_line (const GuestSpec *spec, const char *directory, gboolean incoming);
 
-/* A guest that this process drives. */
+/* A guest that this process drives. The monitor's home (qmp/client.h) is the thread-default context
+ * of whoever called qemu_start() or qemu_attach(). */
 typedef struct {
   Keeper *keeper;
   QmpClient *monitor;
@@ -63,8 +67,10 @@ gboolean qemu_start (const GuestSpec *spec, const char *directory, gboolean inco
  * qemu_attach:
  * @directory: of a guest started by an earlier daemon
  *
- * Finds the guest again: attaches to its keeper (or replaces a killed one) and its monitor.
- * DRIVER_ERROR_NOT_FOUND if its QEMU is gone.
+ * Finds the guest again: attaches to its keeper (or replaces a killed one) and its monitor. The
+ * keeper may still be putting the guest right; a lease waits for that. DRIVER_ERROR_NOT_FOUND if its
+ * QEMU is gone; DRIVER_ERROR_FAILED if QEMU or its keeper does not answer (10 s at most): the guest
+ * is not touched then.
  */
 gboolean qemu_attach (const char *directory, QemuGuest *guest, GError **error);
 

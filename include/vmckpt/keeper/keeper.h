@@ -48,7 +48,10 @@ typedef struct _Keeper Keeper;
  * @argv: QEMU's command line; it must make the sockets named above and begin stopped (-S)
  * @timeout_ms: until QEMU's monitors and serial port are there
  *
- * Starts a keeper in a session of its own, which starts QEMU as its child.
+ * Starts a keeper in a session of its own, which starts QEMU as its child, in @directory. When this
+ * returns QEMU has built the machine and answers; on failure QEMU is gone, and files are left. The
+ * program is VMCKPT_KEEPER if that is set, else the one beside the running program or in ../keeper/
+ * from there (a build tree), else the installed one. Blocks; any thread.
  *
  * Returns: (transfer full): attached; KEEPER_ERROR_START with the end of QEMU's standard error.
  */
@@ -59,8 +62,10 @@ Keeper *keeper_start (const char *directory, const char *const *argv, int timeou
 Keeper *keeper_attach (const char *directory, GError **error);
 
 /* Starts a keeper for a QEMU that lives on although its keeper was killed. It cannot be the parent; the
- * exit status of that QEMU will be unknown. It first frees the guest from what its predecessor may
- * have left half done, unless @paused_on_purpose. */
+ * exit status of that QEMU will be unknown. It first puts the guest right as after a broken lease, as
+ * keeper.json says which lease its predecessor held: a QEMU in mid-restore is killed; any other is freed
+ * from what was left half done and made to run, unless @paused_on_purpose. Leases wait for that;
+ * this call does not. */
 Keeper *keeper_adopt (const char *directory, ProcessId qemu, gboolean paused_on_purpose,
                       GError **error);
 
@@ -102,7 +107,9 @@ typedef struct _KeeperLease KeeperLease;
  *   so that QEMU never sees its reader vanish. -1: none.
  * @resume: the guest ran before and must run afterwards
  *
- * To be taken before the guest is touched. Any thread.
+ * To be taken before the guest is touched. Any thread; blocks up to 60 s while the keeper is still
+ * putting the guest right after an earlier one. KEEPER_ERROR_BUSY while another lease is live. The
+ * write end must be held by QEMU alone when the daemon waits for the stream's end, as ever.
  */
 KeeperLease *keeper_lease_checkpoint (Keeper *keeper, int stream, gboolean resume, GError **error);
 
