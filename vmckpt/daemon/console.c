@@ -85,7 +85,7 @@ static void
 on_written (GObject *stream, GAsyncResult *result, gpointer user_data)
 {
   g_autoptr (Console) console = user_data;
-  gssize n = g_output_stream_write_finish (G_OUTPUT_STREAM (stream), result, NULL);
+  gssize n = g_output_stream_write_bytes_finish (G_OUTPUT_STREAM (stream), result, NULL);
 
   console->writing = FALSE;
   if (n <= 0) {
