@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* How a guest is built: what `run` was told, completed so that the same guest can be built again. */
+/* How a guest is built: what `run` was told, completed so that the same guest can be built again.
+ */
 #pragma once
 
 #include <gio/gio.h>
 #include <json-glib/json-glib.h>
 
-#define DRIVER_ERROR (driver_error_quark ())
+#define DRIVER_ERROR (driver_error_quark())
 GQuark driver_error_quark (void);
 
 typedef enum {
@@ -36,15 +37,15 @@ typedef struct {
   char *genid;       /* vmgenid; likewise */
   guint64 ram_bytes; /* a multiple of 1 MiB */
   guint cpus;
-  char *kernel;    /* (nullable) path */
-  char *initrd;    /* (nullable) path */
-  char *append;    /* (nullable) kernel command line */
+  char *kernel;     /* (nullable) path */
+  char *initrd;     /* (nullable) path */
+  char *append;     /* (nullable) kernel command line */
   GPtrArray *disks; /* of GuestDisk */
-  char *qemu;      /* program; absolute once completed */
-  char *accel;     /* "auto", "kvm" or "tcg"; never "auto" once completed */
-  char *machine;   /* "q35"; the versioned name once completed */
-  char *cpu;       /* (nullable) QEMU's CPU model; named once completed */
-  GStrv extra;     /* QEMU arguments after "--", as given; may be empty, never NULL */
+  char *qemu;       /* program; absolute once completed */
+  char *accel;      /* "auto", "kvm" or "tcg"; never "auto" once completed */
+  char *machine;    /* "q35"; the versioned name once completed */
+  char *cpu;        /* (nullable) QEMU's CPU model; named once completed */
+  GStrv extra;      /* QEMU arguments after "--", as given; may be empty, never NULL */
 } GuestSpec;
 
 GuestSpec *guest_spec_new (const char *name);
@@ -52,8 +53,8 @@ GuestSpec *guest_spec_copy (const GuestSpec *spec);
 void guest_spec_free (GuestSpec *spec);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (GuestSpec, guest_spec_free)
 
-/* Parses "F[,shared|readonly|exclude]" of --disk. A disk with no mode would have to be captured, which
- * is DRIVER_ERROR_IMPOSSIBLE with a sentence that says what to write. */
+/* Parses "F[,shared|readonly|exclude]" of --disk. A disk with no mode would have to be captured,
+ * which is DRIVER_ERROR_IMPOSSIBLE with a sentence that says what to write. */
 GuestDisk *guest_disk_parse (const char *text, GError **error);
 void guest_disk_free (GuestDisk *disk);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (GuestDisk, guest_disk_free)

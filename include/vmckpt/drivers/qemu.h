@@ -27,11 +27,11 @@ gboolean qemu_probe (const char *program, QemuProbe *probe, GError **error);
 
 /**
  * qemu_spec_complete:
- * @spec: (inout): uuid, genid, absolute paths, versioned machine type, accelerator and CPU model are
- *   filled in; files are looked up and disks measured
+ * @spec: (inout): uuid, genid, absolute paths, versioned machine type, accelerator and CPU model
+ * are filled in; files are looked up and disks measured
  *
- * A -cpu among the extra arguments becomes @spec's; extra arguments that would contradict the spec are
- * refused. README.md says what is decided how.
+ * A -cpu among the extra arguments becomes @spec's; extra arguments that would contradict the spec
+ * are refused. README.md says what is decided how.
  *
  * Returns: FALSE with DRIVER_ERROR that names what is wrong; @spec may then be half complete.
  */
@@ -68,18 +68,18 @@ gboolean qemu_start (const GuestSpec *spec, const char *directory, gboolean inco
  * @directory: of a guest started by an earlier daemon
  *
  * Finds the guest again: attaches to its keeper (or replaces a killed one) and its monitor. The
- * keeper may still be putting the guest right; a lease waits for that. DRIVER_ERROR_NOT_FOUND if its
- * QEMU is gone; DRIVER_ERROR_FAILED if QEMU or its keeper does not answer (10 s at most): the guest
- * is not touched then.
+ * keeper may still be putting the guest right; a lease waits for that. DRIVER_ERROR_NOT_FOUND if
+ * its QEMU is gone; DRIVER_ERROR_FAILED if QEMU or its keeper does not answer (10 s at most): the
+ * guest is not touched then.
  */
 gboolean qemu_attach (const char *directory, QemuGuest *guest, GError **error);
 
-/* Ends QEMU: `quit` over the monitor, SIGKILL when that is not answered soon; waits until it is gone
- * and its end is recorded. Idempotent. */
+/* Ends QEMU: `quit` over the monitor, SIGKILL when that is not answered soon; waits until it is
+ * gone and its end is recorded. Idempotent. */
 gboolean qemu_end (const char *directory, QmpClient *monitor, GError **error);
 
-/* Removes the directory of a guest whose QEMU and keeper are gone, with the files listed in keeper.h and
- * nothing else: a file that is not ours stays, and so does the directory then. */
+/* Removes the directory of a guest whose QEMU and keeper are gone, with the files listed in
+ * keeper.h and nothing else: a file that is not ours stays, and so does the directory then. */
 void qemu_remove_directory (const char *directory);
 
 /* Reads guest.json of a guest directory. */
@@ -88,9 +88,10 @@ GuestSpec *qemu_read_spec (const char *directory, GError **error);
 /**
  * qemu_record_machine:
  *
- * What a checkpoint records beside the spec: QEMU's version and package, machine type, CPU model and
- * features, accelerator, devices, firmware and ROM files with size and hash, kernel and initrd with size
- * and hash. Newly allocated: { "driver": "qemu", "spec": {…}, "qemu": {…}, "cpu": {…}, … }.
+ * What a checkpoint records beside the spec: QEMU's version and package, machine type, CPU model
+ * and features, accelerator, devices, firmware and ROM files with size and hash, kernel and initrd
+ * with size and hash. Newly allocated: { "driver": "qemu", "spec": {…}, "qemu": {…}, "cpu": {…}, …
+ * }.
  */
 JsonObject *qemu_record_machine (const GuestSpec *spec, QmpClient *monitor, GError **error);
 
@@ -101,8 +102,8 @@ JsonObject *qemu_record_machine (const GuestSpec *spec, QmpClient *monitor, GErr
  *   program may be another one
  * @ram_needed: bytes of memory that the restore will use
  *
- * Compares what is recorded with what is here: QEMU version (not older), machine type known, accelerator,
- * CPU features, RAM, disks (present, size, unchanged where readonly).
+ * Compares what is recorded with what is here: QEMU version (not older), machine type known,
+ * accelerator, CPU features, RAM, disks (present, size, unchanged where readonly).
  *
  * Returns: FALSE with DRIVER_ERROR_IMPOSSIBLE and one sentence for each difference.
  */

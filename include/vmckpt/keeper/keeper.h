@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The daemon's side of vmckpt-keeper, the small process that is the parent of one QEMU and holds what
- * must outlive the daemon: the serial console and its log, the exit status, and leases.
+ * The daemon's side of vmckpt-keeper, the small process that is the parent of one QEMU and holds
+ * what must outlive the daemon: the serial console and its log, the exit status, and leases.
  *
- * A lease says "the daemon is doing something to this guest that must not be left half done". It is a
- * connection of its own; if that breaks before the lease was ended, the daemon has died (or given up),
- * and the keeper puts the guest right: it reads an orphaned migration stream to its end, takes leftover
- * write-protection off the guest's memory, and resumes a guest that was left stopped — or kills a QEMU
- * whose restore was never finished. vmckpt/keeper/README.md has the picture.
+ * A lease says "the daemon is doing something to this guest that must not be left half done". It is
+ * a connection of its own; if that breaks before the lease was ended, the daemon has died (or given
+ * up), and the keeper puts the guest right: it reads an orphaned migration stream to its end, takes
+ * leftover write-protection off the guest's memory, and resumes a guest that was left stopped — or
+ * kills a QEMU whose restore was never finished. vmckpt/keeper/README.md has the picture.
  */
 #pragma once
 
@@ -15,7 +15,7 @@
 
 #include <vmckpt/util/process.h>
 
-#define KEEPER_ERROR (keeper_error_quark ())
+#define KEEPER_ERROR (keeper_error_quark())
 GQuark keeper_error_quark (void);
 
 typedef enum {
@@ -26,7 +26,8 @@ typedef enum {
 } KeeperError;
 
 /*
- * Files in a guest's directory (below RUNTIME/guests/NAME). Who writes them: D daemon, K keeper, Q QEMU.
+ * Files in a guest's directory (below RUNTIME/guests/NAME). Who writes them: D daemon, K keeper, Q
+ * QEMU.
  */
 #define GUEST_FILE_SPEC "guest.json"          /* D: how the guest was started */
 #define GUEST_FILE_MONITOR "qmp.sock"         /* Q: the daemon's monitor */
@@ -37,8 +38,8 @@ typedef enum {
 #define GUEST_FILE_LOG "serial.log"           /* K: what the guest printed, at most 2 × 8 MiB */
 #define GUEST_FILE_LOG_OLD "serial.log.1"     /* K: the former half of the log */
 #define GUEST_FILE_STDERR "qemu.log"          /* Q: its standard error; K: its own messages */
-#define GUEST_FILE_STATE "keeper.json"        /* K: pids with start times; see keeper_read_state() */
-#define GUEST_FILE_DAEMON "daemon.json"       /* D: what it must know again after a restart */
+#define GUEST_FILE_STATE "keeper.json"  /* K: pids with start times; see keeper_read_state() */
+#define GUEST_FILE_DAEMON "daemon.json" /* D: what it must know again after a restart */
 
 typedef struct _Keeper Keeper;
 
@@ -61,11 +62,11 @@ Keeper *keeper_start (const char *directory, const char *const *argv, int timeou
 /* Attaches to the keeper that serves @directory; KEEPER_ERROR_GONE if there is none. */
 Keeper *keeper_attach (const char *directory, GError **error);
 
-/* Starts a keeper for a QEMU that lives on although its keeper was killed. It cannot be the parent; the
- * exit status of that QEMU will be unknown. It first puts the guest right as after a broken lease, as
- * keeper.json says which lease its predecessor held: a QEMU in mid-restore is killed; any other is freed
- * from what was left half done and made to run, unless @paused_on_purpose. Leases wait for that;
- * this call does not. */
+/* Starts a keeper for a QEMU that lives on although its keeper was killed. It cannot be the parent;
+ * the exit status of that QEMU will be unknown. It first puts the guest right as after a broken
+ * lease, as keeper.json says which lease its predecessor held: a QEMU in mid-restore is killed; any
+ * other is freed from what was left half done and made to run, unless @paused_on_purpose. Leases
+ * wait for that; this call does not. */
 Keeper *keeper_adopt (const char *directory, ProcessId qemu, gboolean paused_on_purpose,
                       GError **error);
 
@@ -76,10 +77,10 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (Keeper, keeper_free)
 typedef struct {
   ProcessId keeper;
   ProcessId qemu;
-  gboolean leased;    /* a lease was live, or the guest was being put right, when this was written */
+  gboolean leased; /* a lease was live, or the guest was being put right, when this was written */
   gboolean exited;
-  int wait_status;    /* of QEMU, as wait(2) gives it; -1 if unknown */
-  gint64 exited_us;   /* when, microseconds since 1970 */
+  int wait_status;  /* of QEMU, as wait(2) gives it; -1 if unknown */
+  gint64 exited_us; /* when, microseconds since 1970 */
 } KeeperState;
 
 gboolean keeper_read_state (const char *directory, KeeperState *state, GError **error);
@@ -92,8 +93,9 @@ ProcessId keeper_qemu (Keeper *keeper);
 /**
  * keeper_watch:
  *
- * Calls @func once on the thread-default GMainContext of the caller when the keeper is gone, which is
- * right after QEMU's exit was recorded (or when the keeper was killed: keeper_read_state() tells).
+ * Calls @func once on the thread-default GMainContext of the caller when the keeper is gone, which
+ * is right after QEMU's exit was recorded (or when the keeper was killed: keeper_read_state()
+ * tells).
  */
 void keeper_watch (Keeper *keeper, GSourceFunc func, gpointer user_data);
 
@@ -103,13 +105,14 @@ typedef struct _KeeperLease KeeperLease;
 
 /**
  * keeper_lease_checkpoint:
- * @stream: read end of the pipe that the migration stream comes through; the keeper gets a duplicate,
- *   so that QEMU never sees its reader vanish. -1: none.
+ * @stream: read end of the pipe that the migration stream comes through; the keeper gets a
+ * duplicate, so that QEMU never sees its reader vanish. -1: none.
  * @resume: the guest ran before and must run afterwards
  *
  * To be taken before the guest is touched. Any thread; blocks up to 60 s while the keeper is still
  * putting the guest right after an earlier one. KEEPER_ERROR_BUSY while another lease is live. The
- * write end must be held by QEMU alone when the daemon waits for the stream's end, as ever.
+ * caller closes its own copy of the write end once QEMU has one: the stream ends when all are
+ * closed.
  */
 KeeperLease *keeper_lease_checkpoint (Keeper *keeper, int stream, gboolean resume, GError **error);
 
