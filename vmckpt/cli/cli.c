@@ -12,8 +12,10 @@ void
 cli_report (Cli *cli, const GError *error)
 {
   CliError code = cli_error_code (error);
-  const char *message =
-      code == CLI_ERROR_INTERRUPTED && cli->interrupted ? cli->interrupted : error->message;
+  const char *message = error->message;
+
+  if (code == CLI_ERROR_INTERRUPTED)
+    message = cli->interrupted != NULL ? cli->interrupted : "interrupted";
   g_autofree char *clean = format_clean_lines (message);
 
   output_print (cli->err, "vmckpt: %s\n", clean);

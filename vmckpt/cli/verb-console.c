@@ -179,7 +179,11 @@ run_console (Cli *cli, const VerbCall *call, GError **error)
   }
   copy_both_ways (cli, &console);
   terminal_raw_end (&raw);
-  close_socket (&console);
+  /* What is said next begins a line of its own. */
+  if (console.terminal)
+    output_line (cli->out, "");
+  if (!g_cancellable_is_cancelled (cli->cancellable))
+    close_socket (&console);
   g_signal_handlers_disconnect_by_data (socket, &console);
   return conclude (cli, &console, name, error);
 }
@@ -193,5 +197,6 @@ const Verb verb_console = {
   .group = VERB_GROUP_GUESTS,
   .min_args = 1,
   .max_args = 1,
+  .interrupted = "interrupted; the guest runs on",
   .run = run_console,
 };

@@ -38,7 +38,8 @@ run_ps (Cli *cli, const VerbCall *call, GError **error)
     table_take (table, format_count_member (guest, "cpus"));
     table_take (table, format_text_member (guest, "accel"));
     table_take (table, format_text_member (guest, "qemu_version"));
-    table_take (table, format_count_member (guest, "pid"));
+    table_take (table, json_get_uint64_or (guest, "pid", 0) > 0 ? format_count_member (guest, "pid")
+                                                                : g_strdup ("-"));
     table_take (table, format_time_member (guest, "started_us"));
     table_take (table, format_id_member (guest, "checkpoint"));
     table_take (table, format_text_member (guest, "operation"));

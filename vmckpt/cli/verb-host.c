@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* vmckpt doctor, completion, help: about this host and this program. */
 #include "cli-format.h"
-#include "table.h"
 #include "verb.h"
 
 typedef struct {
@@ -14,26 +13,21 @@ static const VerbOption doctor_options[] = {
   { NULL },
 };
 
+/* Sentences are too wide for a table. */
 static void
 print_checks (Cli *cli, JsonArray *checks)
 {
-  g_autoptr (Table) table = table_new ("CHECK", "OK", "FOUND", "FOR", NULL);
-
   for (guint i = 0; i < json_array_get_length (checks); i++) {
     g_autoptr (JsonObject) check = cli_element (checks, i);
     gboolean ok = json_get_bool_or (check, "ok", FALSE);
-    table_take (table, format_text_member (check, "check"));
-    table_take (table, g_strdup (ok ? "yes" : "no"));
-    table_take (table, format_text_member (check, "found"));
-    table_take (table, format_text_member (check, "for"));
-  }
-  table_write (table, cli->out);
-  for (guint i = 0; i < json_array_get_length (checks); i++) {
-    g_autoptr (JsonObject) check = cli_element (checks, i);
     g_autofree char *name = format_text_member (check, "check");
+    g_autofree char *found = format_text_member (check, "found");
+    g_autofree char *purpose = format_text_member (check, "for");
     g_autofree char *mend = format_text_member (check, "mend");
-    if (!json_get_bool_or (check, "ok", FALSE) && !g_str_equal (mend, "-"))
-      output_print (cli->out, "%s: %s\n", name, mend);
+    output_print (cli->out, "%-6s %s: %s\n       for %s\n", ok ? "ok" : "lacks", name, found,
+                  purpose);
+    if (!ok && !g_str_equal (mend, "-"))
+      output_print (cli->out, "       mend: %s\n", mend);
   }
 }
 

@@ -3,6 +3,8 @@
 #include "cli-error.h"
 #include "verb.h"
 
+#include <unistd.h>
+
 typedef struct {
   gboolean follow;
 } LogValues;
@@ -13,11 +15,19 @@ static const VerbOption log_options[] = {
   { NULL },
 };
 
+typedef struct {
+  Output *out;
+  gboolean mid_line; /* the last byte was no newline */
+} LogCopy;
+
 /* The log is the guest's, byte by byte. */
 static gboolean
-copy_piece (gconstpointer data, gsize len, gpointer out)
+copy_piece (gconstpointer data, gsize len, gpointer user_data)
 {
-  return output_write (out, data, len);
+  LogCopy *copy = user_data;
+
+  copy->mid_line = ((const char *)data)[len - 1] != '\n';
+  return output_write (copy->out, data, len);
 }
 
 /* The end of the text is the guest's end, unless the daemon has ended: ask. */
@@ -46,7 +56,12 @@ run_log (Cli *cli, const VerbCall *call, GError **error)
   g_autoptr (GString) path = cli_guest_path (call->args[0], "log");
 
   api_path_add (path, "follow", values->follow ? "true" : "false");
-  if (!api_copy_text (cli->api, path, values->follow, copy_piece, cli->out, error))
+  LogCopy copy = { .out = cli->out };
+  gboolean copied = api_copy_text (cli->api, path, values->follow, copy_piece, &copy, error);
+  /* On a terminal, what is said next begins a line of its own. */
+  if (copy.mid_line && isatty (cli->out->fd))
+    output_line (cli->out, "");
+  if (!copied)
     return FALSE;
   return !values->follow || cli->out->closed || check_ended (cli, call->args[0], error);
 }
@@ -60,5 +75,6 @@ const Verb verb_log = {
   .values_size = sizeof (LogValues),
   .min_args = 1,
   .max_args = 1,
+  .interrupted = "interrupted; the guest runs on",
   .run = run_log,
 };

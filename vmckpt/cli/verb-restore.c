@@ -34,7 +34,7 @@ static const VerbOption resume_options[] = {
 };
 #undef VALUE
 
-/* Prints the guest's name, and the rest for people. */
+/* Prints the guest's name, and the rest for people. A guest that was only paused has no figures. */
 static void
 print_restored (Cli *cli, JsonObject *result, const char *fallback)
 {
@@ -49,9 +49,13 @@ print_restored (Cli *cli, JsonObject *result, const char *fallback)
     cli_print_json (cli, result);
     return;
   }
+  output_line (cli->out, name);
+  if (!json_object_has_member (result, "wall_ms")) {
+    cli_say (cli, "%s goes on", name);
+    return;
+  }
   const char *state = guest != NULL ? json_get_string_or (guest, "state", "running") : "running";
   g_autofree char *clean_state = format_clean (state);
-  output_line (cli->out, name);
   cli_say (cli, "%s is %s as of checkpoint %s, after %s; %s of RAM", name, clean_state, id, wall,
            ram);
 }
