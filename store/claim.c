@@ -235,20 +235,20 @@ store_claim_take (Store *store, const Claim *claim, gboolean take_over, GError *
 }
 
 gboolean
-store_claim_release (Store *store, const char *guest_uuid, const char *boot_id, const char *runtime,
-                     GError **error)
+store_claim_release (Store *store, const Claim *claim, GError **error)
 {
-  ERROR_PREFIX (error, "giving up the claim on guest %s", guest_uuid);
+  ERROR_PREFIX (error, "giving up the claim on guest %s", claim->guest_uuid);
   g_auto (CurrentClaim) current = { 0 };
   g_autoptr (GError) cause = NULL;
   gboolean done;
 
-  if (!read_current (store, guest_uuid, &current, error))
+  if (!read_current (store, claim->guest_uuid, &current, error))
     return FALSE;
-  if (current.claim == NULL || !same_holder (current.claim, boot_id, runtime))
+  if (current.claim == NULL || current.claim->since_us != claim->since_us ||
+      !same_holder (current.claim, claim->boot_id, claim->runtime))
     return TRUE;
   /* If somebody else was first, it is not ours any more either way. */
-  if (put_next (store, guest_uuid, current.number, NULL, &done, &cause))
+  if (put_next (store, claim->guest_uuid, current.number, NULL, &done, &cause))
     return TRUE;
   g_propagate_error (error, g_steal_pointer (&cause));
   return FALSE;

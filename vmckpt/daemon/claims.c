@@ -5,11 +5,12 @@
 
 #include <unistd.h>
 
-gboolean
-claims_take (Guest *guest, const Runtime *runtime, Store *store, const char *store_path,
-             gboolean take_over, GError **error)
+/* What @guest claims: the same `since` for all of one run, so that a later run's claim is another.
+ */
+static Claim *
+claim_of (Guest *guest, const Runtime *runtime)
 {
-  g_autoptr (Claim) claim = claim_new();
+  Claim *claim = claim_new();
   ProcessId process = guest_process (guest);
 
   claim->guest_uuid = g_strdup (guest_uuid (guest));
@@ -18,7 +19,16 @@ claims_take (Guest *guest, const Runtime *runtime, Store *store, const char *sto
   claim->boot_id = g_strdup (runtime->boot_id);
   claim->runtime = g_strdup (runtime->path);
   claim->process = process.start_ticks != 0 ? process : process_id_of (getpid());
-  claim->since_us = g_get_real_time();
+  claim->since_us = guest_started_us (guest);
+  return claim;
+}
+
+gboolean
+claims_take (Guest *guest, const Runtime *runtime, Store *store, const char *store_path,
+             gboolean take_over, GError **error)
+{
+  g_autoptr (Claim) claim = claim_of (guest, runtime);
+
   if (!store_claim_take (store, claim, take_over, error))
     return FALSE;
   guest_add_claim (guest, store_path);
@@ -29,12 +39,12 @@ void
 claims_release (Guest *guest, const Runtime *runtime, Stores *stores)
 {
   g_auto (GStrv) paths = guest_claims (guest);
+  g_autoptr (Claim) claim = claim_of (guest, runtime);
 
   for (guint i = 0; paths[i] != NULL; i++) {
     g_autoptr (GError) error = NULL;
     g_autoptr (Store) store = stores_get (stores, paths[i], &error);
-    if (store == NULL ||
-        !store_claim_release (store, guest_uuid (guest), runtime->boot_id, runtime->path, &error))
+    if (store == NULL || !store_claim_release (store, claim, &error))
       g_message ("guest %s: its claim stays in %s: %s", guest_name (guest), paths[i],
                  error->message);
   }

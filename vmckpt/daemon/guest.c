@@ -24,6 +24,7 @@ struct _Guest {
   const char *work;
   char *qemu_version;
   GuestMemory *memory;
+  gboolean removed; /* its directory is gone and must not come back */
   GuestExitFunc exit_func;
   gpointer exit_data;
 };
@@ -71,6 +72,22 @@ guest_unref (Guest *guest)
   g_free (guest);
 }
 
+/* With the lock held. Work that ends late must not bring a removed guest's file back. */
+static void
+save_memory (Guest *guest)
+{
+  if (!guest->removed)
+    guest_memory_save (guest->memory, guest->directory);
+}
+
+void
+guest_remove_files (Guest *guest)
+{
+  LOCK (guest);
+  guest->removed = TRUE;
+  qemu_remove_directory (guest->directory);
+}
+
 const char *
 guest_name (Guest *guest)
 {
@@ -107,6 +124,13 @@ guest_process (Guest *guest)
 {
   LOCK (guest);
   return guest->process;
+}
+
+gint64
+guest_started_us (Guest *guest)
+{
+  LOCK (guest);
+  return guest->memory->started_us;
 }
 
 /* ---- What QEMU tells ---- */
@@ -212,7 +236,7 @@ guest_connect (Guest *guest, QemuGuest *qemu, GError **error)
   if (!refresh_state (guest, error))
     return FALSE;
   LOCK (guest);
-  guest_memory_save (guest->memory, guest->directory);
+  save_memory (guest);
   return TRUE;
 }
 
@@ -270,11 +294,13 @@ guest_to_json (Guest *guest)
   const GuestSpec *spec = guest->spec;
   LOCK (guest);
   gboolean here = guest->state == GUEST_RUNNING || guest->state == GUEST_PAUSED;
+  gboolean saved =
+      g_strcmp0 (guest->work, "checkpoint") == 0 || g_strcmp0 (guest->work, "suspend") == 0;
 
   json_object_set_string_member (object, "name", spec->name);
   json_object_set_string_member (object, "uuid", spec->uuid);
-  json_object_set_string_member (
-      object, "state", here && guest->work != NULL ? "checkpointing" : state_names[guest->state]);
+  json_object_set_string_member (object, "state",
+                                 here && saved ? "checkpointing" : state_names[guest->state]);
   set_string_or_null (object, "reason", guest->reason);
   json_object_set_int_member (object, "pid", guest->state == GUEST_EXITED ? 0 : guest->process.pid);
   json_object_set_int_member (object, "ram_bytes", spec->ram_bytes);
@@ -308,7 +334,7 @@ remember_paused (Guest *guest, gboolean paused)
 {
   LOCK (guest);
   guest->memory->paused = paused;
-  guest_memory_save (guest->memory, guest->directory);
+  save_memory (guest);
 }
 
 gboolean
@@ -385,7 +411,7 @@ guest_set_checkpoint (Guest *guest, const char *id)
   LOCK (guest);
   g_free (guest->memory->checkpoint);
   guest->memory->checkpoint = g_strdup (id);
-  guest_memory_save (guest->memory, guest->directory);
+  save_memory (guest);
 }
 
 GStrv
@@ -400,7 +426,7 @@ guest_add_claim (Guest *guest, const char *store_path)
 {
   LOCK (guest);
   guest_memory_add_claim (guest->memory, store_path);
-  guest_memory_save (guest->memory, guest->directory);
+  save_memory (guest);
 }
 
 void
@@ -408,7 +434,7 @@ guest_clear_claims (Guest *guest)
 {
   LOCK (guest);
   g_ptr_array_set_size (guest->memory->claims, 0);
-  guest_memory_save (guest->memory, guest->directory);
+  save_memory (guest);
 }
 
 /* ---- Exclusive work ---- */

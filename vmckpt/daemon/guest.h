@@ -36,6 +36,7 @@ const char *guest_directory (Guest *guest);
 const GuestSpec *guest_spec (Guest *guest);
 GuestState guest_state (Guest *guest);
 ProcessId guest_process (Guest *guest);
+gint64 guest_started_us (Guest *guest);
 
 /* The API's object for it, newly allocated. */
 JsonObject *guest_to_json (Guest *guest);
@@ -67,6 +68,9 @@ gboolean guest_kill (Guest *guest, GError **error);
 /* The guest has ended on purpose: listed as exited, with this reason, whatever its QEMU's end looks
  * like. */
 void guest_set_exited (Guest *guest, const char *reason);
+
+/* Removes the directory of a guest that has ended; nothing is written there any more. */
+void guest_remove_files (Guest *guest);
 
 /* The monitor, keeper and clock for a checkpoint; borrowed from @guest. API_CONFLICT or _FAILED if
  * the guest is not there to be checkpointed. */

@@ -171,7 +171,7 @@ registry_add (Registry *registry, const GuestSpec *spec, GuestState state, GErro
     return NULL;
   }
   if (g_hash_table_remove (registry->guests, spec->name))
-    qemu_remove_directory (guest_directory (guest));
+    guest_remove_files (guest);
   insert (registry, guest);
   return g_steal_pointer (&guest);
 }
@@ -211,7 +211,7 @@ registry_remove (Registry *registry, Guest *guest)
 
   if (g_hash_table_lookup (registry->guests, guest_name (guest)) == guest)
     g_hash_table_remove (registry->guests, guest_name (guest));
-  qemu_remove_directory (guest_directory (guest));
+  guest_remove_files (guest);
   remove_boot_file (registry, guest_spec (guest)->kernel);
   remove_boot_file (registry, guest_spec (guest)->initrd);
 }

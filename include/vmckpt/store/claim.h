@@ -35,9 +35,14 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (Claim, claim_free)
  */
 gboolean store_claim_take (Store *store, const Claim *claim, gboolean take_over, GError **error);
 
-/* Gives up the claim on @guest_uuid if it is held by @boot_id and @runtime; else does nothing. */
-gboolean store_claim_release (Store *store, const char *guest_uuid, const char *boot_id,
-                              const char *runtime, GError **error);
+/**
+ * store_claim_release:
+ * @claim: what was claimed; guest_uuid, boot_id, runtime and since_us count
+ *
+ * Gives up that very claim; one that somebody has taken since, be it the same daemon for a later
+ * run of the guest, is left alone.
+ */
+gboolean store_claim_release (Store *store, const Claim *claim, GError **error);
 
 /* The claim on a guest, or NULL without @error if nobody has one. */
 Claim *store_claim_get (Store *store, const char *guest_uuid, GError **error);
