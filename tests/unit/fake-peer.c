@@ -88,6 +88,8 @@ fake_peer_read (FakePeer *peer)
     g_assert_cmpint (n, >=, 0);
     if (n == 0)
       return NULL;
+    /* A descriptor is sent once, with the first byte of its command. */
+    g_assert_true (passed < 0 || peer->passed < 0);
     if (passed >= 0)
       peer->passed = fd_steal (&passed);
     g_string_append_len (peer->input, chunk, n);

@@ -254,6 +254,36 @@ test_late_answer_is_dropped (void)
   g_assert_cmpstr (json_node_get_string (answer), ==, "right");
 }
 
+static void
+count_timeout (GObject *source, GAsyncResult *result, gpointer user_data)
+{
+  gpointer *data = user_data;
+  g_autoptr (GError) error = NULL;
+
+  g_assert_null (qmp_client_execute_finish (data[0], result, &error));
+  g_assert_error (error, QMP_ERROR, QMP_ERROR_TIMEOUT);
+  *(int *)data[1] += 1;
+}
+
+/* Whoever was told of the timeout is not told again. */
+static void
+test_late_answer_calls_nobody (void)
+{
+  g_autoptr (FakePeer) peer = NULL;
+  g_autoptr (GError) error = NULL;
+  g_autoptr (QmpClient) client = meet (odd_order, NULL, &peer, &error);
+  int count = 0;
+  gpointer data[] = { client, &count };
+
+  g_assert_no_error (error);
+  qmp_client_execute_async (client, "first", NULL, -1, 1, NULL, count_timeout, data);
+  while (count == 0)
+    g_main_context_iteration (NULL, TRUE);
+  g_autoptr (JsonNode) answer = qmp_client_execute (client, "second", NULL, -1, 0, NULL, &error);
+  g_assert_no_error (error);
+  g_assert_cmpint (count, ==, 1);
+}
+
 #define FLOOD 5000
 
 static void
@@ -528,6 +558,7 @@ main (int argc, char **argv)
   g_test_add_func ("/qmp-hostile/nesting", test_nesting);
   g_test_add_func ("/qmp-hostile/endless-line", test_endless_line);
   g_test_add_func ("/qmp-hostile/late-answer-is-dropped", test_late_answer_is_dropped);
+  g_test_add_func ("/qmp-hostile/late-answer-calls-nobody", test_late_answer_calls_nobody);
   g_test_add_func ("/qmp-hostile/flood-of-events", test_flood_of_events);
   g_test_add_func ("/qmp-hostile/out-of-band-overtakes", test_out_of_band_overtakes);
   g_test_add_func ("/qmp-hostile/long-command-with-descriptor", test_long_command_with_descriptor);

@@ -193,7 +193,7 @@ static void
 more_after_the_end (GByteArray *stream)
 {
   build_devices (stream);
-  build_description (stream, 2, "{}x");
+  build_description (stream, 2, "{}x}");
 }
 
 static void

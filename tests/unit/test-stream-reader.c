@@ -209,36 +209,60 @@ feed (gpointer data)
   return NULL;
 }
 
-static void
-test_read_in_pieces (void)
+/* A stream of more than the reader's buffer, each page of which is different. */
+static GByteArray *
+build_long_stream (void)
 {
-  static const gsize pieces[] = { 1, 7, 4096, 4105, 1 << 20 };
-  g_autoptr (GByteArray) stream = build_stream();
+  GByteArray *stream = g_byte_array_new();
+
+  build_header (stream);
+  build_section (stream, STREAM_SECTION_START, BUILD_RAM_ID, "ram", STREAM_RAM_VERSION);
+  bytes_add_be64 (stream, 700 * STREAM_PAGE_SIZE | STREAM_RAM_MEM_SIZE);
+  build_name (stream, "long");
+  bytes_add_be64 (stream, 700 * STREAM_PAGE_SIZE);
+  build_ram_end (stream);
+  build_ram_part (stream, STREAM_SECTION_PART);
+  for (guint64 i = 0; i < 700; i++)
+    build_page (stream, i % 5 == 0 ? "long" : NULL, i * STREAM_PAGE_SIZE, (guint8)(i % 251));
+  build_ram_end (stream);
+  build_devices (stream);
+  for (guint i = 0; i < 300000; i++)
+    bytes_add_u8 (stream, (guint8)i);
+  build_footer (stream, 5);
+  bytes_add_u8 (stream, STREAM_EOF);
+  build_description (stream, 2, "{}");
+  return stream;
+}
+
+/* What comes through a pipe in such pieces is the same as from memory. */
+static void
+test_read_in_pieces (gconstpointer piece)
+{
+  gboolean small = GPOINTER_TO_SIZE (piece) < 100;
+  g_autoptr (GByteArray) stream = small ? build_stream() : build_long_stream();
   g_auto (StreamContents) expected = { 0 };
+  g_auto (StreamContents) contents = { 0 };
   g_autoptr (GError) error = NULL;
   g_autoptr (StreamReader) reader = stream_reader_new_for_data (stream->data, stream->len);
+  int ends[2];
 
   stream_contents_read (&expected, reader, &error);
   g_assert_no_error (error);
-  for (gsize i = 0; i < G_N_ELEMENTS (pieces); i++) {
-    int ends[2];
-    g_assert_no_errno (pipe (ends));
-    g_auto (AutoFd) out = ends[0];
-    Feeder feeder = { ends[1], stream->data, stream->len, pieces[i] };
-    GThread *thread = g_thread_new ("feeder", feed, &feeder);
-    g_autoptr (StreamReader) piecewise = stream_reader_new (out);
-    g_auto (StreamContents) contents = { 0 };
-    stream_contents_read (&contents, piecewise, &error);
-    g_assert_no_error (error);
-    g_assert_cmpmem (contents.device_state->data, contents.device_state->len,
-                     expected.device_state->data, expected.device_state->len);
-    for (guint block = 0; block < expected.images->len; block++) {
-      GByteArray *a = g_ptr_array_index (expected.images, block);
-      GByteArray *b = g_ptr_array_index (contents.images, block);
-      g_assert_cmpmem (a->data, a->len, b->data, b->len);
-    }
-    g_thread_join (thread);
+  g_assert_no_errno (pipe (ends));
+  g_auto (AutoFd) out = ends[0];
+  Feeder feeder = { ends[1], stream->data, stream->len, GPOINTER_TO_SIZE (piece) };
+  GThread *thread = g_thread_new ("feeder", feed, &feeder);
+  g_autoptr (StreamReader) piecewise = stream_reader_new (out);
+  stream_contents_read (&contents, piecewise, &error);
+  g_assert_no_error (error);
+  g_assert_cmpmem (contents.device_state->data, contents.device_state->len,
+                   expected.device_state->data, expected.device_state->len);
+  for (guint block = 0; block < expected.images->len; block++) {
+    GByteArray *a = g_ptr_array_index (expected.images, block);
+    GByteArray *b = g_ptr_array_index (contents.images, block);
+    g_assert_cmpmem (a->data, a->len, b->data, b->len);
   }
+  g_thread_join (thread);
 }
 
 static void
@@ -298,6 +322,8 @@ test_drain (void)
 int
 main (int argc, char **argv)
 {
+  static const gsize pieces[] = { 1, 7, 4096, 4105, 65521, 1 << 20 };
+
   g_test_init (&argc, &argv, NULL);
   for (gsize i = 0; i < G_N_ELEMENTS (cases); i++) {
     g_autofree char *name =
@@ -308,7 +334,10 @@ main (int argc, char **argv)
   g_test_add_data_func ("/stream-reader/cut-anywhere", "", test_cut_anywhere);
   g_test_add_data_func ("/stream-reader/cut-anywhere/without-description", ",suppress-vmdesc=on",
                         test_cut_anywhere);
-  g_test_add_func ("/stream-reader/read-in-pieces", test_read_in_pieces);
+  for (gsize i = 0; i < G_N_ELEMENTS (pieces); i++) {
+    g_autofree char *name = g_strdup_printf ("/stream-reader/pieces-of/%zu", pieces[i]);
+    g_test_add_data_func (name, GSIZE_TO_POINTER (pieces[i]), test_read_in_pieces);
+  }
   g_test_add_func ("/stream-reader/patience", test_patience);
   g_test_add_func ("/stream-reader/drain", test_drain);
   return g_test_run();
