@@ -295,7 +295,7 @@ guest_to_json (Guest *guest)
   LOCK (guest);
   gboolean here = guest->state == GUEST_RUNNING || guest->state == GUEST_PAUSED;
   gboolean saved =
-      g_strcmp0 (guest->work, "checkpoint") == 0 || g_strcmp0 (guest->work, "suspend") == 0;
+      g_strcmp0 (guest->work, "a checkpoint") == 0 || g_strcmp0 (guest->work, "a suspend") == 0;
 
   json_object_set_string_member (object, "name", spec->name);
   json_object_set_string_member (object, "uuid", spec->uuid);
