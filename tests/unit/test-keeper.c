@@ -7,10 +7,12 @@
 
 #include <vmckpt/qmp/commands.h>
 
+#include <fcntl.h>
 #include <glib/gstdio.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 static void
 start (TinyGuest *guest)
@@ -53,6 +55,49 @@ test_start_fails (void)
   g_unlink (pid_file);
   qemu_remove_directory (directory);
   g_assert_false (g_file_test (directory, G_FILE_TEST_EXISTS));
+}
+
+/* TRUE if @pid has @path open. */
+static gboolean
+has_open (pid_t pid, const char *path)
+{
+  g_autofree char *name = g_strdup_printf ("/proc/%d/fd", (int)pid);
+  g_autoptr (GDir) dir = g_dir_open (name, 0, NULL);
+  const char *entry;
+
+  g_assert_nonnull (dir);
+  while ((entry = g_dir_read_name (dir)) != NULL) {
+    g_autofree char *link = g_build_filename (name, entry, NULL);
+    g_autofree char *target = g_file_read_link (link, NULL);
+    if (g_strcmp0 (target, path) == 0)
+      return TRUE;
+  }
+  return FALSE;
+}
+
+/* Keeper and QEMU have nothing of whoever started them: no session, no descriptor, not even one
+ * that was left open for every child. */
+static void
+test_detached (void)
+{
+  g_auto (TinyGuest) guest = TINY_GUEST_NONE;
+  g_autoptr (GError) error = NULL;
+  KeeperState state;
+
+  if (skip_without_qemu())
+    return;
+  tiny_guest_init (&guest);
+  g_autofree char *marker = g_build_filename (guest.parent, "marker", NULL);
+  g_auto (AutoFd) inheritable = open (marker, O_RDWR | O_CREAT, 0600);
+  g_assert_cmpint (inheritable, >, 2);
+  tiny_guest_start (&guest, FALSE);
+  g_assert_true (keeper_read_state (guest.directory, &state, &error));
+  g_assert_true (has_open (getpid(), marker));
+  g_assert_false (has_open (state.keeper.pid, marker));
+  g_assert_false (has_open (state.qemu.pid, marker));
+  g_assert_cmpint (getsid (state.keeper.pid), ==, state.keeper.pid);
+  g_assert_cmpint (getsid (state.qemu.pid), ==, state.keeper.pid);
+  g_unlink (marker);
 }
 
 static gboolean
@@ -270,6 +315,7 @@ main (int argc, char **argv)
   g_test_add_func ("/keeper/state", test_state);
   g_test_add_func ("/keeper/describe", test_describe);
   g_test_add_func ("/keeper/start-fails", test_start_fails);
+  g_test_add_func ("/keeper/detached", test_detached);
   g_test_add_func ("/keeper/exit", test_exit);
   g_test_add_func ("/keeper/leases", test_leases);
   g_test_add_func ("/keeper/nonsense", test_nonsense);

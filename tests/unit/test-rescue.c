@@ -75,12 +75,12 @@ run_daemon (const char *mode, const char *directory)
     take_lease (&daemon, -1);
     begin_stream (&daemon, TRUE);
   } else if (g_str_equal (mode, "cancelled")) {
-    /* Nobody should; on QEMU 7.2 it leaves the guest hanging. */
+    /* Nobody should; on QEMU 7.2 it leaves the guest hanging, and at times QEMU itself, which then
+     * answers nothing any more. */
     take_lease (&daemon, daemon.stream[0]);
     begin_stream (&daemon, TRUE);
-    json_node_unref (
-        qmp_client_execute (daemon.guest.monitor, "migrate_cancel", NULL, -1, 0, NULL, &error));
-    g_assert_no_error (error);
+    g_autoptr (JsonNode) answer =
+        qmp_client_execute (daemon.guest.monitor, "migrate_cancel", NULL, -1, 500, NULL, NULL);
   } else if (g_str_equal (mode, "stop")) {
     take_lease (&daemon, daemon.stream[0]);
     begin_stream (&daemon, FALSE);
