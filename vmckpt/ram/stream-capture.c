@@ -412,6 +412,8 @@ report_times (Capture *capture)
 
   enter_phase (capture, PHASE_STORE);
   report->pause_ms = clock.paused_us / 1000.0;
+  if (capture->mode == CAPTURE_STOP_KEEP) /* it does not end here: what it took to read the guest */
+    report->pause_ms = report->phase_ms[PHASE_STOP] + report->phase_ms[PHASE_CAPTURE];
   report->instant_us = clock.stopped_us != 0 ? clock.stopped_us : g_get_real_time();
   if (capture->mode == CAPTURE_LIVE) {
     /* QEMU stops, captures devices and resumes within one command: its events tell the parts. */
