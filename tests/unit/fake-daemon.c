@@ -166,11 +166,24 @@ serve (gpointer user_data)
   return NULL;
 }
 
+static void
+wait_for_listener (const char *socket)
+{
+  g_auto (AutoFd) fd = -1;
+
+  while (fd < 0) {
+    g_thread_yield();
+    fd = fd_connect_unix (socket, NULL);
+  }
+}
+
 FakeDaemon *
 fake_daemon_new (void)
 {
   FakeDaemon *fake = g_new0 (FakeDaemon, 1);
 
+  /* GLib's debug messages would go through the test log, which is not for several threads. */
+  g_log_set_default_handler (g_log_default_handler, NULL);
   fake->runtime = g_dir_make_tmp ("vmckpt-cli-XXXXXX", NULL);
   fake->socket = g_build_filename (fake->runtime, "api.sock", NULL);
   fake->context = g_main_context_new();
@@ -180,15 +193,7 @@ fake_daemon_new (void)
   g_mutex_init (&fake->lock);
   g_cond_init (&fake->changed);
   fake->thread = g_thread_new ("fake-daemon", serve, fake);
-  /* It serves once it answers. */
-  for (int fd = -1; fd < 0; fd_close (&fd)) {
-    fd = fd_connect_unix (fake->socket, NULL);
-    if (fd >= 0) {
-      fd_close (&fd);
-      break;
-    }
-    g_thread_yield();
-  }
+  wait_for_listener (fake->socket);
   return fake;
 }
 

@@ -44,28 +44,29 @@ bash_script (void)
 {
   GString *text = g_string_new ("# bash completion for vmckpt; made by 'vmckpt completion bash'\n"
                                 "_vmckpt() {\n"
-                                "  local cur=$2 verb= word options=\"");
+                                "  local cur=$2 verb='' skip='' word i\n"
+                                "  local options=\"");
 
   each_option (text, NULL, global_options, add_bash_option);
-  g_string_append (text, " --version\" verbs=\"");
+  g_string_append (text, " --version\"\n  local verbs=\"");
   add_first_words (text);
-  g_string_append (text, "\"\n"
-                         "  local i skip=\n"
-                         "  for ((i = 1; i < COMP_CWORD; i++)); do\n"
-                         "    word=${COMP_WORDS[i]}\n"
-                         "    if [[ $skip ]]; then skip=; continue; fi\n"
-                         "    case $word in\n"
-                         "    --store|--runtime) skip=1 ;;\n"
-                         "    -*|=) ;;\n"
-                         "    *) [[ -z $verb ]] && verb=$word || "
-                         "{ [[ $verb = store ]] && verb=\"store $word\"; } ;;\n"
-                         "    esac\n"
-                         "  done\n"
-                         "  case $verb in\n"
-                         "  '') options+=$verbs ;;\n"
-                         "  help) options+=$verbs ;;\n"
-                         "  completion) options+=\" bash zsh fish\" ;;\n"
-                         "  store) options+=\" init check gc stats\" ;;\n");
+  /* bash takes "--store=DIR" for three words. */
+  g_string_append (text,
+                   "\"\n"
+                   "  for ((i = 1; i < COMP_CWORD; i++)); do\n"
+                   "    word=${COMP_WORDS[i]}\n"
+                   "    case $skip$word in\n"
+                   "    --store|--runtime) skip=skip: ;;\n"
+                   "    skip:=|-*) ;;\n"
+                   "    skip:*) skip='' ;;\n"
+                   "    *) if [[ -z $verb ]]; then verb=$word\n"
+                   "       elif [[ $verb = " VERB_FAMILY " ]]; then verb=\"$verb $word\"; fi ;;\n"
+                   "    esac\n"
+                   "  done\n"
+                   "  case $verb in\n"
+                   "  ''|help) options+=$verbs ;;\n"
+                   "  completion) options+=\" bash zsh fish\" ;;\n"
+                   "  " VERB_FAMILY ") options+=\" init check gc stats\" ;;\n");
   for (const Verb *const *verb = verbs; *verb != NULL; verb++) {
     if ((*verb)->options == NULL)
       continue;

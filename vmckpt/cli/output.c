@@ -22,15 +22,15 @@ after_failed_write (Output *output)
 {
   struct pollfd wait = { .fd = output->fd, .events = POLLOUT };
 
-  if (errno == EINTR)
-    return !interrupt_seen();
-  if (errno == EAGAIN) {
-    /* Somebody made the terminal non-blocking: wait as a blocking write would. */
-    poll (&wait, 1, -1);
-    return !interrupt_seen();
-  }
+  /* Somebody may have made the terminal non-blocking: wait as a blocking write would. */
+  if (errno == EAGAIN && poll (&wait, 1, -1) > 0)
+    return TRUE;
+  if (errno == EINTR && !interrupt_seen())
+    return TRUE;
   output->closed = TRUE;
-  if (errno != EPIPE)
+  if (errno == EINTR)
+    g_set_error_literal (&output->fault, G_IO_ERROR, G_IO_ERROR_CANCELLED, "interrupted");
+  else if (errno != EPIPE)
     fd_set_errno_error (&output->fault, "writing the output");
   return FALSE;
 }
