@@ -8,10 +8,11 @@
 
 #include <string.h>
 
-/* A leaf as it is stored, and what each override may cost beyond the run that holds it. With 36
- * bytes for the override itself, a map's metadata stays below 64 bytes per page written. */
+/* A leaf as it is stored, and what each override may cost: in a fold now, or as 36 bytes in a run
+ * and the rest in a later fold. That keeps a map's metadata below 64 bytes per page written. */
 #define LEAF_STORED_BYTES (8 + NODE_FANOUT * CHUNK_NAME_BYTES)
-#define FOLD_BUDGET_BYTES 24
+#define OVERRIDE_BUDGET_BYTES 60
+#define RUN_ENTRY_BYTES 36
 
 typedef struct {
   Pipeline *pipeline;
@@ -230,16 +231,17 @@ static gboolean
 fold_pays (const MapRoot *former, GArray *changes, guint32 new_leaves)
 {
   guint64 all_leaves = (map_pages (former->length) + NODE_FANOUT - 1) / NODE_FANOUT;
-  guint64 leaves = new_leaves, entries = changes->len;
+  guint64 leaves = new_leaves;
+  guint64 budget = (guint64)changes->len * OVERRIDE_BUDGET_BYTES;
 
   for (guint i = 0; i < former->n_runs; i++) {
     leaves += former->runs[i].leaves;
-    entries += former->runs[i].count;
+    budget += former->runs[i].count * (OVERRIDE_BUDGET_BYTES - RUN_ENTRY_BYTES);
   }
   leaves = MIN (leaves, all_leaves);
   /* The nodes above the leaves: a 256th, and the path to the top. */
   guint64 nodes = leaves + leaves / NODE_FANOUT + former->tree_levels;
-  return nodes * LEAF_STORED_BYTES <= entries * FOLD_BUDGET_BYTES;
+  return nodes * LEAF_STORED_BYTES <= budget;
 }
 
 gboolean

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
+ *   overrides    all runs' entries, sorted by leaf            (if they are few enough)
+ *      ↓
  *   leaf cache   leaf number → 256 names, runs applied        (bounded: one slot per number modulo)
  *      ↑ tree node at level 0, then each run's overrides in it, oldest run first
  *   node cache   node name → parsed node                      (bounded: emptied when full)
@@ -10,6 +12,9 @@
 
 #define LEAF_SLOTS 2048
 #define NODE_CACHE_BYTES (40 * 1024 * 1024)
+/* Up to so many overrides are kept in memory, 40 bytes each. With more, a leaf's are searched for
+ * in every run. */
+#define OVERRIDES_MAX 1000000
 
 typedef struct {
   guint64 leaf;
@@ -28,8 +33,16 @@ typedef struct {
   } body;
 } CachedNode;
 
+/* The overrides of leaf i are entries[starts[i]] … entries[starts[i + 1] - 1], oldest run first. */
+typedef struct {
+  guint64 leaves;
+  guint32 *starts;
+  RunEntry *entries;
+} Overrides;
+
 struct _MapNames {
   Store *store;
+  Overrides overrides; /* entries NULL: not made */
   MapRoot root;
   guint64 pages;
   LeafSlot **slots;
@@ -117,6 +130,8 @@ map_names_free (MapNames *names)
   g_free (names->slots);
   g_hash_table_unref (names->nodes);
   g_free (names->scratch);
+  g_free (names->overrides.starts);
+  g_free (names->overrides.entries);
   store_unref (names->store);
   g_free (names);
 }
@@ -245,6 +260,79 @@ apply_run (MapNames *names, ChunkName name, guint level, LeafSlot *slot, GError 
   return TRUE;
 }
 
+static void
+collect_override (const RunEntry *entry, gpointer user_data)
+{
+  g_array_append_val ((GArray *)user_data, *entry);
+}
+
+/* Sorts what the runs say by leaf (counting, so that the order of the runs stays). */
+static void
+sort_overrides (Overrides *overrides, const GArray *all, guint64 leaves)
+{
+  g_autofree guint32 *next = g_new0 (guint32, leaves + 2);
+
+  overrides->leaves = leaves;
+  overrides->starts = g_new0 (guint32, leaves + 2);
+  overrides->entries = g_new (RunEntry, all->len + 1);
+  for (guint i = 0; i < all->len; i++) {
+    guint64 leaf = g_array_index (all, RunEntry, i).page >> NODE_FANOUT_BITS;
+    next[MIN (leaf, leaves) + 1]++; /* beyond the end: never looked at */
+  }
+  for (guint64 leaf = 0; leaf <= leaves; leaf++) {
+    next[leaf + 1] += next[leaf];
+    overrides->starts[leaf] = next[leaf];
+  }
+  for (guint i = 0; i < all->len; i++) {
+    const RunEntry *entry = &g_array_index (all, RunEntry, i);
+    overrides->entries[next[MIN (entry->page >> NODE_FANOUT_BITS, leaves)]++] = *entry;
+  }
+}
+
+/* Brings all overrides into memory, if there are not too many. */
+static gboolean
+make_overrides (MapNames *names, GError **error)
+{
+  guint64 leaves = (names->pages + NODE_FANOUT - 1) >> NODE_FANOUT_BITS, count = 0;
+  g_autoptr (GArray) all = g_array_new (FALSE, FALSE, sizeof (RunEntry));
+
+  for (guint i = 0; i < names->root.n_runs; i++)
+    count += names->root.runs[i].count;
+  if (names->overrides.entries != NULL || count == 0 || count > OVERRIDES_MAX ||
+      leaves > 16 * OVERRIDES_MAX)
+    return TRUE;
+  for (guint i = 0; i < names->root.n_runs; i++) {
+    if (!map_names_foreach_in_run (names, &names->root.runs[i], collect_override, all, error))
+      return FALSE;
+    if (all->len > OVERRIDES_MAX) {
+      g_set_error_literal (error, STORE_ERROR, STORE_ERROR_DAMAGED,
+                           "a run in a page map has more entries than its root says");
+      return FALSE;
+    }
+  }
+  sort_overrides (&names->overrides, all, leaves);
+  return TRUE;
+}
+
+/* Applies the runs to a leaf. */
+static gboolean
+apply_runs (MapNames *names, LeafSlot *slot, GError **error)
+{
+  const Overrides *overrides = &names->overrides;
+
+  if (!make_overrides (names, error))
+    return FALSE;
+  if (overrides->entries != NULL && slot->leaf < overrides->leaves) {
+    for (guint i = overrides->starts[slot->leaf]; i < overrides->starts[slot->leaf + 1]; i++)
+      slot->names[overrides->entries[i].page & (NODE_FANOUT - 1)] = overrides->entries[i].name;
+    return TRUE;
+  }
+  for (guint i = 0; overrides->entries == NULL && i < names->root.n_runs; i++)
+    if (!apply_run (names, names->root.runs[i].name, names->root.runs[i].level, slot, error))
+      return FALSE;
+  return TRUE;
+}
+
 static gboolean
 fill_slot (MapNames *names, LeafSlot *slot, GError **error)
 {
@@ -259,9 +347,8 @@ fill_slot (MapNames *names, LeafSlot *slot, GError **error)
       return FALSE;
     memcpy (slot->names, node->body.names, sizeof slot->names);
   }
-  for (guint i = 0; i < names->root.n_runs; i++)
-    if (!apply_run (names, names->root.runs[i].name, names->root.runs[i].level, slot, error))
-      return FALSE;
+  if (!apply_runs (names, slot, error))
+    return FALSE;
   /* Beyond the end there is nothing, whatever the nodes say. */
   for (guint i = 0; i < NODE_FANOUT; i++)
     if ((slot->leaf << NODE_FANOUT_BITS) + i >= names->pages)

@@ -87,7 +87,8 @@ test_all_goes (void)
   g_assert_cmpuint (fixture_count_objects (store->backend, ""), ==, 1);
 }
 
-/* Of two checkpoints that share most pages one goes: the other stays whole, its packs are repacked. */
+/* Of two checkpoints that share most pages one goes: the other stays whole, its packs are repacked.
+ */
 static void
 test_repack (void)
 {
