@@ -76,10 +76,12 @@ fake_peer_send (FakePeer *peer, const char *text)
 JsonObject *
 fake_peer_read (FakePeer *peer)
 {
-  char chunk[4096];
+  char chunk[65536];
+  gsize searched = 0;
   char *end;
 
-  while ((end = strchr (peer->input->str, '\n')) == NULL) {
+  while ((end = strchr (peer->input->str + searched, '\n')) == NULL) {
+    searched = peer->input->len;
     g_auto (AutoFd) passed = -1;
     g_autoptr (GError) error = NULL;
     gssize n = fd_receive (peer->fd, chunk, sizeof chunk, &passed, &error);

@@ -152,7 +152,7 @@ count_unnoticed_cuts (const guint8 *bytes, gsize len)
 {
   guint unnoticed = 0;
 
-  for (gsize cut = 0; cut < len; cut += cut < 65536 || cut + 65536 > len ? 1 : 7) {
+  for (gsize cut = 0; cut < len; cut++) {
     g_autoptr (GError) failure = failure_of (bytes, cut);
     if (failure != NULL) {
       g_assert_error (failure, STREAM_ERROR, STREAM_ERROR_TRUNCATED);
@@ -169,7 +169,7 @@ count_unnoticed_cuts (const guint8 *bytes, gsize len)
 static void
 test_cut_anywhere (gconstpointer options)
 {
-  static const Case c = { "q35", STREAM_BACKGROUND, FALSE };
+  static const Case c = { "microvm", STREAM_BACKGROUND, FALSE };
   g_autoptr (GBytes) stream = take_stream (&c, options, "");
   gsize len;
 
