@@ -210,6 +210,14 @@ answers() {
   wait_log "$1" "pong $word" "${2:-$PATIENCE}" "$from"
 }
 
+# writes NAME MIB: the guest changes that much of its memory.
+writes() {
+  local from
+  from=$(log_size "$1")
+  tell "$1" "dirty $2"
+  wait_log "$1" "load wrote $2 MiB" "$PATIENCE" "$from"
+}
+
 state_of() {
   vm --json ps | python3 -c '
 import json, sys
@@ -267,14 +275,10 @@ at_random() {
 
 # Every process that this test started, however it was passed on.
 our_processes() {
-  local file pid
-  for file in /proc/[0-9]*/environ; do
-    pid=${file#/proc/}
-    pid=${pid%/environ}
-    if [ "$pid" != $$ ] && tr '\0' '\n' <"$file" 2>/dev/null | grep -qx "VMCKPT_TEST_DIR=$T" &&
-      grep -Eq '^(vmckptd?|vmckpt-keeper|qemu-system)' "/proc/$pid/comm" 2>/dev/null; then
-      echo "$pid"
-    fi
+  local pid
+  grep -lszxF "VMCKPT_TEST_DIR=$T" /proc/[0-9]*/environ | cut -d / -f 3 | while read -r pid; do
+    # The test's own shells and tools do not count.
+    ! grep -Eqs '^(vmckpt|qemu-system)' "/proc/$pid/comm" || echo "$pid"
   done
 }
 
@@ -324,7 +328,7 @@ show_evidence() {
 
 at_end() {
   local status=$?
-  trap - EXIT
+  trap - EXIT ERR
   set +e
   if [ "$status" = 0 ]; then
     (leave_nothing_behind)
