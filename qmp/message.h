@@ -7,7 +7,10 @@
 
 #include <vmckpt/qmp/client.h>
 
-/* QEMU's deepest answers (query-blockstats, query-qmp-schema) nest less than 20 levels. */
+/*
+ * Answers nest a handful of levels, and one more per overlay of a disk where they draw backing
+ * chains (query-block, query-blockstats). QEMU's own parser takes 1024.
+ */
 #define QMP_MAX_NESTING 64
 
 typedef enum {
