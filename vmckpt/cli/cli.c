@@ -102,6 +102,18 @@ cli_guest_path (const char *name, const char *action)
   return api_path ("guests", name, action, NULL);
 }
 
+gboolean
+cli_guest_has_ended (Cli *cli, const char *name)
+{
+  g_autoptr (GString) path = cli_guest_path (name, NULL);
+  g_autoptr (GError) error = NULL;
+  g_autoptr (JsonObject) guest = api_call (cli->api, "GET", path, NULL, &error);
+
+  if (guest == NULL)
+    return g_error_matches (error, CLI_ERROR, CLI_ERROR_NOT_FOUND);
+  return g_str_equal (json_get_string_or (guest, "state", ""), "exited");
+}
+
 typedef struct {
   Cli *cli;
   ProgressBar *bar; /* (nullable) */

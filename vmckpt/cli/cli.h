@@ -58,6 +58,9 @@ GString *cli_guest_path (const char *name, const char *action);
 JsonObject *cli_call_long (Cli *cli, const GString *path, JsonObject *body, const char *title,
                            GError **error);
 
+/* Asks the daemon: TRUE if the guest has exited or is not there any more. */
+gboolean cli_guest_has_ended (Cli *cli, const char *name);
+
 /* Does something with one name. */
 typedef gboolean (*CliEachFunc) (Cli *cli, const char *name, gpointer user_data, GError **error);
 

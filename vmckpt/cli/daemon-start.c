@@ -229,7 +229,15 @@ gboolean
 daemon_start (const char *runtime, GCancellable *cancellable, GError **error)
 {
   g_autofree char *program = daemon_find (error);
+  g_autoptr (GError) cause = NULL;
 
-  return program != NULL &&
-         daemon_start_program (program, runtime, DAEMON_READY_MS, cancellable, error);
+  if (program == NULL)
+    return FALSE;
+  if (daemon_start_program (program, runtime, DAEMON_READY_MS, cancellable, &cause))
+    return TRUE;
+  if (cause->domain == CLI_ERROR || g_error_matches (cause, G_IO_ERROR, G_IO_ERROR_CANCELLED))
+    g_propagate_error (error, g_steal_pointer (&cause));
+  else
+    g_set_error (error, CLI_ERROR, CLI_ERROR_FAILED, "starting a daemon: %s", cause->message);
+  return FALSE;
 }

@@ -127,7 +127,9 @@ conclude (Cli *cli, const Console *console, const char *name, GError **error)
     cli_say (cli, "left the console of %s", name);
     return TRUE;
   }
-  if (code == SOUP_WEBSOCKET_CLOSE_NORMAL || code == SOUP_WEBSOCKET_CLOSE_GOING_AWAY) {
+  /* A guest's end may cut off what was being sent. */
+  if (code == SOUP_WEBSOCKET_CLOSE_NORMAL || code == SOUP_WEBSOCKET_CLOSE_GOING_AWAY ||
+      cli_guest_has_ended (cli, name)) {
     cli_say (cli, "the console of %s has ended", name);
     return TRUE;
   }

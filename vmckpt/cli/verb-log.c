@@ -30,25 +30,6 @@ copy_piece (gconstpointer data, gsize len, gpointer user_data)
   return output_write (copy->out, data, len);
 }
 
-/* The end of the text is the guest's end, unless the daemon has ended: ask. */
-static gboolean
-check_ended (Cli *cli, const char *name, GError **error)
-{
-  g_autoptr (GString) path = cli_guest_path (name, NULL);
-  g_autoptr (GError) cause = NULL;
-  g_autoptr (JsonObject) guest = api_call (cli->api, "GET", path, NULL, &cause);
-
-  if (g_error_matches (cause, CLI_ERROR, CLI_ERROR_NOT_FOUND) ||
-      (guest != NULL && g_str_equal (json_get_string_or (guest, "state", ""), "exited")))
-    return TRUE;
-  if (cause != NULL)
-    g_propagate_error (error, g_steal_pointer (&cause));
-  else
-    g_set_error (error, CLI_ERROR, CLI_ERROR_FAILED,
-                 "log of %s: the daemon has ended; the guest runs on, try again", name);
-  return FALSE;
-}
-
 static gboolean
 run_log (Cli *cli, const VerbCall *call, GError **error)
 {
@@ -63,7 +44,12 @@ run_log (Cli *cli, const VerbCall *call, GError **error)
     output_line (cli->out, "");
   if (!copied)
     return FALSE;
-  return !values->follow || cli->out->closed || check_ended (cli, call->args[0], error);
+  /* The end of the text is the guest's end, unless the daemon has ended. */
+  if (!values->follow || cli->out->closed || cli_guest_has_ended (cli, call->args[0]))
+    return TRUE;
+  g_set_error (error, CLI_ERROR, CLI_ERROR_FAILED,
+               "log of %s: the daemon has ended; the guest runs on, try again", call->args[0]);
+  return FALSE;
 }
 
 const Verb verb_log = {
