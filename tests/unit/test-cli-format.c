@@ -85,7 +85,7 @@ test_members (void)
 {
   g_autoptr (JsonObject) object =
       parse ("{\"int\":2048,\"real\":1.5,\"text\":\"x\\ty\",\"none\":null,\"big\":1e999,"
-             "\"list\":[\"a\",\"b\",3],\"empty\":[]}");
+             "\"list\":[\"a\",\"b\",3],\"empty\":[],\"ids\":[\"0123456789abcdef\",\"cd\"]}");
   double value;
 
   g_assert_true (json_get_number (object, "int", &value) && value == 2048);
@@ -101,6 +101,7 @@ test_members (void)
   expect (format_size_member (object, "missing"), "-");
   expect (format_strings_member (object, "list"), "a, b, ?");
   expect (format_strings_member (object, "empty"), "-");
+  expect (format_ids_member (object, "ids"), "0123456789ab, cd");
   expect (format_strings_member (object, "int"), "-");
 }
 

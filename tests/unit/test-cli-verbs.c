@@ -326,7 +326,7 @@ test_store (Fixture *f, gconstpointer data)
   answer (f, "POST /v1/store/check",
           "{\"findings\":[{\"object\":\"pack x\",\"problem\":\"cut\",\"checkpoints\":[\"ab\"]}]}");
   g_assert_cmpint (run (f, "store|check"), ==, 4);
-  g_assert_nonnull (strstr (f->out, "pack x  cut      ab\n"));
+  g_assert_cmpstr (f->out, ==, "pack x: cut\n  hurts ab\n");
   answer (f, "POST /v1/store/gc", "{\"deleted_packs\":1,\"freed_bytes\":1024}");
   g_assert_cmpint (run (f, "store|gc|--dry-run"), ==, 0);
   g_assert_cmpstr (f->requests, ==, "POST /v1/store/gc?store=/s {\"dry_run\":true}\n");

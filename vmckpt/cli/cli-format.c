@@ -141,8 +141,9 @@ format_text_member (JsonObject *object, const char *member)
   return text != NULL && *text != '\0' ? format_clean (text) : g_strdup ("-");
 }
 
-char *
-format_strings_member (JsonObject *object, const char *member)
+/* Joins the strings of an array, each as @format makes it. */
+static char *
+join_members (JsonObject *object, const char *member, char *(*format) (const char *text))
 {
   JsonArray *array = json_get_array (object, member, NULL);
   g_autoptr (GString) joined = g_string_new (NULL);
@@ -150,8 +151,20 @@ format_strings_member (JsonObject *object, const char *member)
   for (guint i = 0; array != NULL && i < json_array_get_length (array); i++) {
     JsonNode *node = json_array_get_element (array, i);
     const char *text = JSON_NODE_HOLDS_VALUE (node) ? json_node_get_string (node) : NULL;
-    g_autofree char *clean = format_clean (text != NULL ? text : "?");
-    g_string_append_printf (joined, "%s%s", joined->len > 0 ? ", " : "", clean);
+    g_autofree char *part = format (text != NULL ? text : "?");
+    g_string_append_printf (joined, "%s%s", joined->len > 0 ? ", " : "", part);
   }
   return joined->len > 0 ? g_string_free (g_steal_pointer (&joined), FALSE) : g_strdup ("-");
+}
+
+char *
+format_strings_member (JsonObject *object, const char *member)
+{
+  return join_members (object, member, format_clean);
+}
+
+char *
+format_ids_member (JsonObject *object, const char *member)
+{
+  return join_members (object, member, format_id);
 }

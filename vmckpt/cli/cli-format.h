@@ -38,5 +38,6 @@ char *format_id_member (JsonObject *object, const char *member);
 char *format_text_member (JsonObject *object, const char *member);
 char *format_count_member (JsonObject *object, const char *member);
 
-/* An array of strings, joined with ", "; "-" if it is empty or missing. */
+/* An array of strings, joined with ", "; "-" if it is empty or missing. And one of ids, short. */
 char *format_strings_member (JsonObject *object, const char *member);
+char *format_ids_member (JsonObject *object, const char *member);

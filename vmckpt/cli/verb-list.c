@@ -11,7 +11,7 @@ report_damaged (Cli *cli, JsonObject *answer, GError **error)
 {
   g_autoptr (JsonArray) damaged = cli_array (answer, "damaged");
   guint count = json_array_get_length (damaged);
-  g_autofree char *ids = format_strings_member (answer, "damaged");
+  g_autofree char *ids = format_ids_member (answer, "damaged");
 
   if (count == 0)
     return TRUE;

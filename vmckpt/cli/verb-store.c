@@ -2,7 +2,6 @@
 /* vmckpt store init, check, gc, stats. */
 #include "cli-error.h"
 #include "cli-format.h"
-#include "table.h"
 #include "verb.h"
 
 static gboolean
@@ -55,16 +54,14 @@ static const VerbOption check_options[] = {
 static void
 print_findings (Cli *cli, JsonArray *findings)
 {
-  g_autoptr (Table) table = table_new ("OBJECT", "PROBLEM", "CHECKPOINTS", NULL);
-
   for (guint i = 0; i < json_array_get_length (findings); i++) {
     g_autoptr (JsonObject) finding = cli_element (findings, i);
-    table_take (table, format_text_member (finding, "object"));
-    table_take (table, format_text_member (finding, "problem"));
-    table_take (table, format_strings_member (finding, "checkpoints"));
+    g_autofree char *object = format_text_member (finding, "object");
+    g_autofree char *problem = format_text_member (finding, "problem");
+    g_autofree char *hurt = format_ids_member (finding, "checkpoints");
+    output_print (cli->out, "%s: %s\n  hurts %s\n", object, problem,
+                  g_str_equal (hurt, "-") ? "no checkpoint" : hurt);
   }
-  if (json_array_get_length (findings) > 0)
-    table_write (table, cli->out);
 }
 
 static gboolean
