@@ -77,6 +77,14 @@ run (Fixture *f, const char *line)
 }
 
 static void
+expect_status (Fixture *f, const char *line, int wanted)
+{
+  int status = run (f, line);
+
+  g_assert_cmpint (status, ==, wanted);
+}
+
+static void
 answer (Fixture *f, const char *call, const char *body)
 {
   fake_daemon_answer (f->fake, call, 200, NULL, body, FAKE_END);
@@ -104,13 +112,14 @@ test_run (Fixture *f, gconstpointer data)
   fake_daemon_answer (f->fake, "POST /v1/guests", 201, NULL,
                       "{\"name\":\"g1\",\"state\":\"running\",\"ram_bytes\":1048576,\"pid\":7}",
                       FAKE_END);
-  g_assert_cmpint (run (f, "run|g1|--ram|2G|--cpus|2|--kernel|k|--append|a b|--disk|d,readonly|"
-                           "--disk=/e|--accel|tcg|--paused|--|-nodefaults"),
-                   ==, 0);
+  expect_status (f,
+                 "run|g1|--ram|2G|--cpus|2|--kernel|k|--append|a b|--disk|d,readonly|"
+                 "--disk=/e|--accel|tcg|--paused|--|-nodefaults",
+                 0);
   g_assert_cmpstr (f->requests, ==, wanted);
   g_assert_cmpstr (f->out, ==, "g1\n");
   g_assert_cmpstr (f->err, ==, "g1 is running: 1.0 MiB of RAM, QEMU is process 7\n");
-  g_assert_cmpint (run (f, "run|g1|--ram|lots"), ==, 2);
+  expect_status (f, "run|g1|--ram|lots", 2);
   g_assert_cmpstr (f->requests, ==, "");
 }
 
@@ -120,11 +129,11 @@ test_ps (Fixture *f, gconstpointer data)
   answer (f, "GET /v1/guests",
           "{\"guests\":[{\"name\":\"g1\",\"state\":\"exited\",\"reason\":\"powered off\","
           "\"ram_bytes\":1024,\"cpus\":1,\"checkpoint\":\"" ID "\"},{\"name\":\"a\\u001bb\"}]}");
-  g_assert_cmpint (run (f, "ps"), ==, 0);
+  expect_status (f, "ps", 0);
   g_assert_nonnull (strstr (f->out, "exited (powered off)  1.0 KiB"));
   g_assert_nonnull (strstr (f->out, "0123456789ab "));
   g_assert_nonnull (strstr (f->out, "a?b"));
-  g_assert_cmpint (run (f, "--json|ps"), ==, 0);
+  expect_status (f, "--json|ps", 0);
   g_assert_true (g_str_has_prefix (f->out, "{\"name\":\"g1\","));
   g_assert_nonnull (strstr (f->out, "\n{\"name\":\"a"));
 }
@@ -136,7 +145,7 @@ test_several_names (Fixture *f, gconstpointer data)
   answer (f, "DELETE /v1/guests/a", "{}");
   refuse (f, "DELETE /v1/guests/b", 404, "not-found");
   refuse (f, "DELETE /v1/guests/c", 500, "failed");
-  g_assert_cmpint (run (f, "kill|b|c|a"), ==, 3);
+  expect_status (f, "kill|b|c|a", 3);
   g_assert_cmpstr (f->requests, ==,
                    "DELETE /v1/guests/b \nDELETE /v1/guests/c \nDELETE /v1/guests/a \n");
   g_assert_cmpstr (f->err, ==, "vmckpt: it is so\nvmckpt: it is so\na has ended\n");
@@ -147,9 +156,9 @@ test_pause_and_continue (Fixture *f, gconstpointer data)
 {
   answer (f, "POST /v1/guests/a/pause", "{\"name\":\"a\"}");
   answer (f, "POST /v1/guests/a/continue", "{\"name\":\"a\"}");
-  g_assert_cmpint (run (f, "pause|a"), ==, 0);
+  expect_status (f, "pause|a", 0);
   g_assert_cmpstr (f->requests, ==, "POST /v1/guests/a/pause {}\n");
-  g_assert_cmpint (run (f, "continue|a|--json"), ==, 0);
+  expect_status (f, "continue|a|--json", 0);
   g_assert_cmpstr (f->out, ==, "{\"name\":\"a\"}\n");
 }
 
@@ -159,20 +168,20 @@ test_log (Fixture *f, gconstpointer data)
   const char *text = "l1\r\n\033[1m";
 
   fake_daemon_answer (f->fake, "GET /v1/guests/a/log", 200, "text/plain", text, FAKE_END);
-  g_assert_cmpint (run (f, "log|a"), ==, 0);
+  expect_status (f, "log|a", 0);
   g_assert_cmpstr (f->requests, ==, "GET /v1/guests/a/log?follow=false \n");
   g_assert_cmpstr (f->out, ==, text);
   answer (f, "GET /v1/guests/a", "{\"state\":\"exited\"}");
-  g_assert_cmpint (run (f, "log|a|-f"), ==, 0);
+  expect_status (f, "log|a|-f", 0);
   g_assert_true (g_str_has_prefix (f->requests, "GET /v1/guests/a/log?follow=true \n"));
   g_assert_cmpstr (f->out, ==, text);
   /* An end that is not the guest's is the daemon's. */
   answer (f, "GET /v1/guests/a", "{\"state\":\"running\"}");
-  g_assert_cmpint (run (f, "log|a|-f"), ==, 1);
+  expect_status (f, "log|a|-f", 1);
   g_assert_cmpstr (f->err, ==,
                    "vmckpt: log of a: the daemon has ended; the guest runs on, try again\n");
   fake_daemon_answer (f->fake, "GET /v1/guests/a/log", 200, "text/plain", "l1\n", FAKE_CANCEL);
-  g_assert_cmpint (run (f, "log|a|-f"), ==, 130);
+  expect_status (f, "log|a|-f", 130);
 }
 
 static void
@@ -183,7 +192,7 @@ test_checkpoint (Fixture *f, gconstpointer data)
                       "{\"type\":\"result\"," REPORT "}\n";
 
   fake_daemon_answer (f->fake, "POST /v1/guests/a/checkpoint", 200, NDJSON, lines, FAKE_END);
-  g_assert_cmpint (run (f, "checkpoint|a|--tag|t|--note|n n"), ==, 0);
+  expect_status (f, "checkpoint|a|--tag|t|--note|n n", 0);
   g_assert_cmpstr (f->requests, ==,
                    "POST /v1/guests/a/checkpoint?store=/s "
                    "{\"mode\":\"live\",\"tag\":\"t\",\"note\":\"n n\"}\n");
@@ -191,13 +200,13 @@ test_checkpoint (Fixture *f, gconstpointer data)
   g_assert_cmpstr (f->err, ==,
                    "note: fell back\na: checkpoint in 1.5 s, paused for 2.5 ms; 1.0 GiB of RAM, "
                    "2.0 MiB new, 1.0 MiB stored\n");
-  g_assert_cmpint (run (f, "checkpoint|a|--stop|--json"), ==, 0);
+  expect_status (f, "checkpoint|a|--stop|--json", 0);
   g_assert_cmpstr (f->out, ==, lines);
   g_assert_cmpstr (f->err, ==, "");
-  g_assert_cmpint (run (f, "checkpoint|a|-q"), ==, 0);
+  expect_status (f, "checkpoint|a|-q", 0);
   g_assert_cmpstr (f->out, ==, "0123456789ab\n");
   g_assert_cmpstr (f->err, ==, "");
-  g_assert_cmpint (run (f, "checkpoint|a|--live|--stop"), ==, 2);
+  expect_status (f, "checkpoint|a|--live|--stop", 2);
   g_assert_cmpstr (f->requests, ==, "");
 }
 
@@ -206,7 +215,7 @@ test_interrupted (Fixture *f, gconstpointer data)
 {
   fake_daemon_answer (f->fake, "POST /v1/guests/a/checkpoint", 200, NDJSON,
                       "{\"type\":\"status\"}\n", FAKE_CANCEL);
-  g_assert_cmpint (run (f, "checkpoint|a"), ==, 130);
+  expect_status (f, "checkpoint|a", 130);
   g_assert_cmpstr (f->err, ==, "vmckpt: interrupted; the guest runs on\n");
   g_assert_true (fake_daemon_wait_left (f->fake));
 }
@@ -215,11 +224,11 @@ static void
 test_no_store (Fixture *f, gconstpointer data)
 {
   g_unsetenv ("VMCKPT_STORE");
-  g_assert_cmpint (run (f, "list"), ==, 2);
+  expect_status (f, "list", 2);
   g_assert_nonnull (strstr (f->err, "--store DIR or VMCKPT_STORE; make one with"));
-  g_assert_cmpint (run (f, "--json|checkpoint|a"), ==, 2);
+  expect_status (f, "--json|checkpoint|a", 2);
   g_assert_nonnull (strstr (f->out, "{\"type\":\"error\",\"kind\":\"usage\","));
-  g_assert_cmpint (run (f, "list|--store|s3://bucket"), ==, 2);
+  expect_status (f, "list|--store|s3://bucket", 2);
   g_assert_cmpstr (f->requests, ==, "");
 }
 
@@ -232,7 +241,7 @@ test_suspend_and_resume (Fixture *f, gconstpointer data)
       "{\"name\":\"c\",\"state\":\"paused\"}]}");
   answer (f, "POST /v1/guests/a/suspend", "{" REPORT "}");
   refuse (f, "POST /v1/guests/c/suspend", 409, "conflict");
-  g_assert_cmpint (run (f, "suspend|--all|--tag|night"), ==, 1);
+  expect_status (f, "suspend|--all|--tag|night", 1);
   g_assert_cmpstr (f->requests, ==,
                    "GET /v1/guests \n"
                    "POST /v1/guests/a/suspend?store=/s {\"tag\":\"night\"}\n"
@@ -241,12 +250,12 @@ test_suspend_and_resume (Fixture *f, gconstpointer data)
   answer (f, "POST /v1/guests/a/resume",
           "{\"id\":\"" ID "\",\"guest\":{\"name\":\"a\",\"state\":\"running\"},\"wall_ms\":900,"
           "\"ram_bytes\":1024}");
-  g_assert_cmpint (run (f, "resume|--all"), ==, 0);
+  expect_status (f, "resume|--all", 0);
   g_assert_cmpstr (f->requests, ==,
                    "GET /v1/suspended?store=/s \nPOST /v1/guests/a/resume?store=/s {}\n");
   g_assert_cmpstr (f->out, ==, "a\n");
-  g_assert_cmpint (run (f, "suspend"), ==, 2);
-  g_assert_cmpint (run (f, "resume|a|--all"), ==, 2);
+  expect_status (f, "suspend", 2);
+  expect_status (f, "resume|a|--all", 2);
 }
 
 static void
@@ -255,7 +264,7 @@ test_restore (Fixture *f, gconstpointer data)
   answer (f, "POST /v1/checkpoints/a@t/restore",
           "{\"id\":\"" ID "\",\"guest\":{\"name\":\"b\",\"state\":\"paused\"},\"wall_ms\":900,"
           "\"ram_bytes\":1024}");
-  g_assert_cmpint (run (f, "restore|a@t|--as|b|--paused|--qemu|/q|--accel|tcg|--take-over"), ==, 0);
+  expect_status (f, "restore|a@t|--as|b|--paused|--qemu|/q|--accel|tcg|--take-over", 0);
   g_assert_cmpstr (f->requests, ==,
                    "POST /v1/checkpoints/a@t/restore?store=/s {\"as\":\"b\",\"qemu\":\"/q\","
                    "\"accel\":\"tcg\",\"paused\":true,\"take_over\":true}\n");
@@ -263,7 +272,7 @@ test_restore (Fixture *f, gconstpointer data)
   g_assert_cmpstr (f->err, ==,
                    "b is paused as of checkpoint 0123456789ab, after 900 ms; 1.0 KiB of RAM\n");
   refuse (f, "POST /v1/checkpoints/x/restore", 501, "not-possible");
-  g_assert_cmpint (run (f, "restore|x"), ==, 5);
+  expect_status (f, "restore|x", 5);
 }
 
 static void
@@ -272,12 +281,12 @@ test_list (Fixture *f, gconstpointer data)
   answer (f, "GET /v1/checkpoints",
           "{\"checkpoints\":[{\"id\":\"" ID "\",\"guest\":\"a\",\"tags\":[\"t\",\"u\"]}],"
           "\"damaged\":[]}");
-  g_assert_cmpint (run (f, "list|a"), ==, 0);
+  expect_status (f, "list|a", 0);
   g_assert_cmpstr (f->requests, ==, "GET /v1/checkpoints?store=/s&guest=a \n");
   g_assert_nonnull (strstr (f->out, "\n0123456789ab  a "));
   g_assert_nonnull (strstr (f->out, "t, u"));
   answer (f, "GET /v1/checkpoints", "{\"checkpoints\":[],\"damaged\":[\"abcd\"]}");
-  g_assert_cmpint (run (f, "list"), ==, 4);
+  expect_status (f, "list", 4);
   g_assert_nonnull (strstr (f->err, "1 checkpoint cannot be read: abcd"));
 }
 
@@ -287,7 +296,7 @@ test_show_and_diff (Fixture *f, gconstpointer data)
   answer (f, "GET /v1/checkpoints/ab",
           "{" REPORT ",\"guest\":\"a\",\"parts\":[{\"role\":\"ram\",\"name\":\"pc.ram\","
           "\"length\":1024,\"root\":\"ff\"}],\"machine\":{\"cpu\":\"max\"}}");
-  g_assert_cmpint (run (f, "show|ab"), ==, 0);
+  expect_status (f, "show|ab", 0);
   g_assert_nonnull (strstr (f->out, "id           " ID "\n"));
   g_assert_nonnull (strstr (f->out, "pc.ram  1.0 KiB"));
   g_assert_nonnull (strstr (f->out, "\"cpu\" : \"max\""));
@@ -295,7 +304,7 @@ test_show_and_diff (Fixture *f, gconstpointer data)
           "{\"a\":\"ab\",\"b\":\"cd\",\"parts\":[{\"role\":\"ram\",\"name\":\"pc.ram\","
           "\"a_bytes\":4096,\"b_bytes\":4096,\"changed_bytes\":2048}],\"changed_bytes\":2048,"
           "\"machine\":[\"the CPU differs\"]}");
-  g_assert_cmpint (run (f, "diff|ab|cd"), ==, 0);
+  expect_status (f, "diff|ab|cd", 0);
   g_assert_nonnull (strstr (f->out, "2.0 KiB changed in all\nmachine: the CPU differs\n"));
 }
 
@@ -304,13 +313,13 @@ test_verify_tag_and_rm (Fixture *f, gconstpointer data)
 {
   answer (f, "POST /v1/checkpoints/ab/verify", "{\"id\":\"ab\",\"bytes\":1024}");
   refuse (f, "POST /v1/checkpoints/cd/verify", 422, "damaged");
-  g_assert_cmpint (run (f, "verify|ab|cd"), ==, 4);
+  expect_status (f, "verify|ab|cd", 4);
   g_assert_cmpstr (f->out, ==, "ab\n");
   answer (f, "POST /v1/checkpoints/ab/tags", "{\"id\":\"ab\",\"tags\":[\"t\"]}");
-  g_assert_cmpint (run (f, "tag|ab|t"), ==, 0);
+  expect_status (f, "tag|ab|t", 0);
   g_assert_cmpstr (f->requests, ==, "POST /v1/checkpoints/ab/tags?store=/s {\"tag\":\"t\"}\n");
   answer (f, "DELETE /v1/checkpoints/ab", "{\"id\":\"ab\"}");
-  g_assert_cmpint (run (f, "rm|ab"), ==, 0);
+  expect_status (f, "rm|ab", 0);
   g_assert_cmpstr (f->out, ==, "ab\n");
 }
 
@@ -318,20 +327,20 @@ static void
 test_store (Fixture *f, gconstpointer data)
 {
   answer (f, "POST /v1/store/init", "{\"location\":\"/new\",\"id\":\"ab\"}");
-  g_assert_cmpint (run (f, "store|init|/new"), ==, 0);
+  expect_status (f, "store|init|/new", 0);
   g_assert_cmpstr (f->requests, ==, "POST /v1/store/init?store=/new {}\n");
   answer (f, "POST /v1/store/check", "{\"findings\":[],\"read_data\":true}");
-  g_assert_cmpint (run (f, "store|check|--read-data"), ==, 0);
+  expect_status (f, "store|check|--read-data", 0);
   g_assert_cmpstr (f->requests, ==, "POST /v1/store/check?store=/s {\"read_data\":true}\n");
   answer (f, "POST /v1/store/check",
           "{\"findings\":[{\"object\":\"pack x\",\"problem\":\"cut\",\"checkpoints\":[\"ab\"]}]}");
-  g_assert_cmpint (run (f, "store|check"), ==, 4);
+  expect_status (f, "store|check", 4);
   g_assert_cmpstr (f->out, ==, "pack x: cut\n  hurts ab\n");
   answer (f, "POST /v1/store/gc", "{\"deleted_packs\":1,\"freed_bytes\":1024}");
-  g_assert_cmpint (run (f, "store|gc|--dry-run"), ==, 0);
+  expect_status (f, "store|gc|--dry-run", 0);
   g_assert_cmpstr (f->requests, ==, "POST /v1/store/gc?store=/s {\"dry_run\":true}\n");
   answer (f, "GET /v1/store/stats", "{\"checkpoints\":3,\"unused_bytes\":1024}");
-  g_assert_cmpint (run (f, "store|stats|--unused"), ==, 0);
+  expect_status (f, "store|stats|--unused", 0);
   g_assert_cmpstr (f->requests, ==, "GET /v1/store/stats?store=/s&unused=true \n");
   g_assert_nonnull (strstr (f->out, "not needed        1.0 KiB\n"));
 }
@@ -343,7 +352,7 @@ test_doctor (Fixture *f, gconstpointer data)
       f, "GET /v1/doctor",
       "{\"checks\":[{\"check\":\"kvm\",\"ok\":false,\"found\":\"no /dev/kvm\",\"for\":\"speed\","
       "\"mend\":\"load kvm\"}]}");
-  g_assert_cmpint (run (f, "doctor|--qemu|/q"), ==, 0);
+  expect_status (f, "doctor|--qemu|/q", 0);
   g_assert_cmpstr (f->requests, ==, "GET /v1/doctor?qemu=/q \n");
   g_assert_cmpstr (f->out, ==,
                    "lacks  kvm: no /dev/kvm\n       for speed\n       mend: load kvm\n");
@@ -352,13 +361,13 @@ test_doctor (Fixture *f, gconstpointer data)
 static void
 test_offline (Fixture *f, gconstpointer data)
 {
-  g_assert_cmpint (run (f, "--version"), ==, 0);
+  expect_status (f, "--version", 0);
   g_assert_cmpstr (f->out, ==, "vmckpt " VMCKPT_VERSION "\n");
-  g_assert_cmpint (run (f, "help|store|gc"), ==, 0);
+  expect_status (f, "help|store|gc", 0);
   g_assert_true (g_str_has_prefix (f->out, "Usage: vmckpt store gc"));
-  g_assert_cmpint (run (f, "completion|bash"), ==, 0);
-  g_assert_cmpint (run (f, "completion|tcsh"), ==, 2);
-  g_assert_cmpint (run (f, "nonsense"), ==, 2);
+  expect_status (f, "completion|bash", 0);
+  expect_status (f, "completion|tcsh", 2);
+  expect_status (f, "nonsense", 2);
   g_assert_cmpstr (f->requests, ==, "");
 }
 
@@ -377,12 +386,12 @@ test_console (Fixture *f, gconstpointer data)
   close (ends[0]);
   g_assert_true (fd_write_full (ends[1], "abcq", 4, NULL));
   /* The input stays open: the guest ends it. */
-  g_assert_cmpint (run (f, "console|a"), ==, 0);
+  expect_status (f, "console|a", 0);
   g_assert_cmpstr (f->out, ==, "login: ABCQ");
   g_assert_cmpstr (f->err, ==, "the console of a has ended\n");
   close (ends[1]);
-  g_assert_cmpint (run (f, "console|a|-q"), ==, 0);
-  g_assert_cmpint (run (f, "console|b"), ==, 1);
+  expect_status (f, "console|a|-q", 0);
+  expect_status (f, "console|b", 1);
   dup2 (kept, STDIN_FILENO);
 }
 

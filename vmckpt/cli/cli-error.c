@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "cli-error.h"
 
-G_DEFINE_QUARK (vmckpt - cli - error, cli_error)
+GQuark
+cli_error_quark (void)
+{
+  return g_quark_from_static_string ("vmckpt-cli-error");
+}
 
 typedef struct {
   const char *kind;
