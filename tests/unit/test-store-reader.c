@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The format is what docs/store-format.md says: a reader that was written from that page alone
+ * (tests/tools/store-reader.py) reads the same bytes out of a store as were put in.
+ */
+#include "store-fixture.h"
+
+#define PAGES 70000 /* two levels of tree */
+
+static char *
+reader_path (void)
+{
+  return g_test_build_filename (G_TEST_DIST, "..", "tools", "store-reader.py", NULL);
+}
+
+/* Runs the reader; returns what it prints. */
+static GBytes *
+run_reader (const char *store, const char *a, const char *b, const char *c, const char *d,
+            gboolean *good)
+{
+  g_autofree char *reader = reader_path();
+  g_autoptr (GError) error = NULL;
+  g_autoptr (GSubprocess) process = g_subprocess_new (G_SUBPROCESS_FLAGS_STDOUT_PIPE, &error,
+                                                      "python3", reader, store, a, b, c, d, NULL);
+  GBytes *output = NULL;
+
+  g_assert_no_error (error);
+  g_subprocess_communicate (process, NULL, NULL, &output, NULL, &error);
+  g_assert_no_error (error);
+  *good = g_subprocess_get_successful (process);
+  return output;
+}
+
+/* The reader's idea of a checkpoint's RAM is the right one. */
+static void
+assert_reads (const char *path, const Manifest *manifest, const guint64 *seeds)
+{
+  gboolean good;
+  g_autoptr (GBytes) output = run_reader (path, "cat", manifest->id, "ram", "pc.ram", &good);
+  gsize len;
+  const guint8 *data = g_bytes_get_data (output, &len);
+  guint8 page[PAGE_SIZE_BYTES];
+
+  g_assert_true (good);
+  g_assert_cmpuint (len, ==, (gsize)PAGES * PAGE_SIZE_BYTES);
+  for (guint64 i = 0; i < PAGES; i++) {
+    fixture_page (seeds[i], page);
+    g_assert_cmpmem (data + i * PAGE_SIZE_BYTES, PAGE_SIZE_BYTES, page, PAGE_SIZE_BYTES);
+  }
+}
+
+static void
+test_reads (void)
+{
+  g_autoptr (FixtureDirectory) path = fixture_directory_new();
+  g_autoptr (Store) store = fixture_store_new (fixture_directory_backend (path));
+  g_autofree guint64 *seeds = g_new0 (guint64, PAGES);
+  g_autoptr (Manifest) first = NULL;
+  gboolean good;
+
+  /* Few pages that are not zeros: the reader starts a process for each frame. */
+  for (guint i = 0; i < 2000; i++)
+    seeds[i * 31 % PAGES] = 1 + i;
+  first = fixture_checkpoint (store, 1, seeds, PAGES, NULL, NULL);
+  assert_reads (path, first, seeds);
+  g_autofree guint64 *former = g_memdup2 (seeds, PAGES * sizeof *seeds);
+  for (guint i = 0; i < 2500; i++) /* more than a run's node holds */
+    seeds[i * 17 % PAGES] = i % 50 == 0 ? 7000 + i : i % 3;
+  g_autoptr (Manifest) second = fixture_checkpoint (store, 2, seeds, PAGES, first, former);
+  assert_reads (path, second, seeds);
+  g_autoptr (GBytes) list = run_reader (path, "list", NULL, NULL, NULL, &good);
+  g_autofree char *text = g_strndup (g_bytes_get_data (list, NULL), g_bytes_get_size (list));
+  g_autofree char *expected =
+      g_strdup_printf ("%s g1 ram:pc.ram:%u\n%s g1 ram:pc.ram:%u\n", first->id,
+                       PAGES * PAGE_SIZE_BYTES, second->id, PAGES * PAGE_SIZE_BYTES);
+  g_assert_true (good);
+  g_assert_cmpstr (text, ==, expected);
+}
+
+static gboolean
+flip_pack (const char *name, guint64 size, gint64 mtime_us, gpointer user_data)
+{
+  g_autofree char *path = g_build_filename (user_data, name, NULL);
+  g_autofree char *contents = NULL;
+  gsize len;
+
+  g_assert_true (g_file_get_contents (path, &contents, &len, NULL));
+  contents[len / 3] ^= 1;
+  g_assert_true (g_file_set_contents (path, contents, len, NULL));
+  return TRUE;
+}
+
+/* It can fail, too. */
+static void
+test_refuses (void)
+{
+  g_autoptr (FixtureDirectory) path = fixture_directory_new();
+  g_autoptr (Backend) backend = fixture_directory_backend (path);
+  g_autoptr (Store) store = fixture_store_new (fixture_directory_backend (path));
+  static const guint64 seeds[] = { 1, 2, 3 };
+  g_autoptr (Manifest) one = fixture_checkpoint (store, 1, seeds, 3, NULL, NULL);
+  gboolean good;
+
+  g_autoptr (GBytes) before = run_reader (path, "check", NULL, NULL, NULL, &good);
+  g_assert_true (good);
+  backend->ops->list (backend, "packs/", flip_pack, path, NULL);
+  g_autoptr (GBytes) after = run_reader (path, "check", NULL, NULL, NULL, &good);
+  g_assert_false (good);
+}
+
+int
+main (int argc, char **argv)
+{
+  g_test_init (&argc, &argv, NULL);
+  g_test_add_func ("/store/reader/reads", test_reads);
+  g_test_add_func ("/store/reader/refuses", test_refuses);
+  return g_test_run();
+}
