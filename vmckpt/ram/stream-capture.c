@@ -2,7 +2,7 @@
 /*
  * Capture through the migration stream.
  *
- *   QEMU ──pipe──▶ StreamReader ──▶ PageMapWriter per RAM block ──▶ StoreWriter
+ *   QEMU ──pipe──▶ StreamReader ──▶ RamBlocks: a PageMapWriter each ──▶ StoreWriter
  *          │                    └─▶ configuration, device state (in memory, then a map each)
  *          └── the keeper holds a second read end: if this process dies, it reads on
  *
@@ -11,6 +11,8 @@
  * (QEMU does not answer), the lease is broken and the keeper does it as soon as QEMU lets it.
  */
 #include <vmckpt/ram/stream-engine.h>
+
+#include "ram-blocks.h"
 
 #include <vmckpt/qmp/commands.h>
 #include <vmckpt/qmp/stream-reader.h>
@@ -40,7 +42,7 @@ typedef struct {
   KeeperLease *lease;
   StreamReader *reader;
   AutoFd stream;       /* read end of the pipe */
-  GPtrArray *maps;     /* of PageMapWriter, one per RAM block */
+  RamBlocks *ram;      /* NULL until the stream has declared its blocks */
   GByteArray *config;  /* the configuration section */
   GByteArray *devices; /* the opaque device state */
   gboolean was_running;
@@ -56,7 +58,7 @@ capture_clear (Capture *capture)
   g_clear_pointer (&capture->lease, keeper_lease_free);
   g_clear_pointer (&capture->reader, stream_reader_free);
   fd_close (&capture->stream);
-  g_clear_pointer (&capture->maps, g_ptr_array_unref);
+  g_clear_pointer (&capture->ram, ram_blocks_free);
   g_clear_pointer (&capture->config, g_byte_array_unref);
   g_clear_pointer (&capture->devices, g_byte_array_unref);
 }
@@ -182,25 +184,17 @@ start_sending (Capture *capture, GError **error)
   return fault_visit (FAULT_STREAM_BEGUN, error);
 }
 
-/* All blocks are declared: a map writer for each, based on the parent's map of the same block. */
 static gboolean
-open_maps (Capture *capture, GError **error)
+open_blocks (Capture *capture, GError **error)
 {
   guint count;
   const StreamBlock *blocks = stream_reader_blocks (capture->reader, &count);
-  const Manifest *parent = capture->context->parent;
 
-  for (guint i = 0; i < count; i++) {
-    const ManifestPart *former =
-        parent != NULL ? manifest_find_part (parent, "ram", blocks[i].name) : NULL;
-    PageMapWriter *map = page_map_writer_new (capture->context->writer, blocks[i].length,
-                                              former != NULL ? &former->map : NULL, error);
-    if (map == NULL)
-      return FALSE;
-    g_ptr_array_add (capture->maps, map);
-    capture->report->ram_bytes += blocks[i].length;
-  }
-  return TRUE;
+  capture->ram =
+      ram_blocks_open (capture->context->writer, blocks, count, capture->context->parent, error);
+  if (capture->ram != NULL)
+    capture->report->ram_bytes = ram_blocks_bytes (capture->ram);
+  return capture->ram != NULL;
 }
 
 static gboolean
@@ -213,8 +207,7 @@ take_page (Capture *capture, const StreamItem *item, GError **error)
   if (capture->pages % PROGRESS_EVERY_PAGES == 0)
     progress_report (capture->context->progress, capture->phase, capture->pages * STREAM_PAGE_SIZE,
                      capture->report->ram_bytes);
-  return page_map_writer_put (g_ptr_array_index (capture->maps, item->block),
-                              item->offset / STREAM_PAGE_SIZE, item->data, error);
+  return ram_blocks_put (capture->ram, item, error);
 }
 
 static gboolean
@@ -239,13 +232,14 @@ take_item (Capture *capture, const StreamItem *item, GError **error)
     capture->report->machine = g_strdup (item->machine);
     return TRUE;
   case STREAM_ITEM_BLOCKS:
-    return open_maps (capture, error);
+    return open_blocks (capture, error);
   case STREAM_ITEM_PAGE:
     return take_page (capture, item, error);
   case STREAM_ITEM_DEVICE_STATE:
     return take_device_state (capture, item, error);
   case STREAM_ITEM_END:
-    return fault_visit (FAULT_STREAM_ENDED, error);
+    return ram_blocks_check_complete (capture->ram, error) &&
+           fault_visit (FAULT_STREAM_ENDED, error);
   }
   g_assert_not_reached();
 }
@@ -381,26 +375,12 @@ add_data_part (Capture *capture, const char *role, const GByteArray *data, GErro
   return TRUE;
 }
 
+/* Everything read becomes parts of the manifest. */
 static gboolean
-finish_maps (Capture *capture, GError **error)
+add_parts (Capture *capture, GError **error)
 {
-  guint count;
-  const StreamBlock *blocks = stream_reader_blocks (capture->reader, &count);
-  PageMapStats *sum = &capture->report->pages;
-
-  for (guint i = 0; i < count; i++) {
-    PageMapStats one = { 0 };
-    PageMap map;
-    if (!page_map_writer_finish (g_ptr_array_index (capture->maps, i), &map, &one, error))
-      return FALSE;
-    manifest_add_part (capture->manifest, "ram", blocks[i].name, &map);
-    sum->put += one.put;
-    sum->zero += one.zero;
-    sum->unchanged += one.unchanged;
-    sum->known += one.known;
-    sum->fresh += one.fresh;
-  }
-  return add_data_part (capture, "configuration", capture->config, error) &&
+  return ram_blocks_finish (capture->ram, capture->manifest, &capture->report->pages, error) &&
+         add_data_part (capture, "configuration", capture->config, error) &&
          add_data_part (capture, "device-state", capture->devices, error);
 }
 
@@ -427,21 +407,18 @@ stream_engine_capture (const StreamCaptureContext *context, CaptureMode mode, Ma
                        KeeperLease **lease, CaptureReport *report, GError **error)
 {
   ERROR_PREFIX (error, "capturing RAM and devices");
-  g_auto (Capture)
-      capture = { .context = context,
-                  .mode = mode,
-                  .manifest = manifest,
-                  .report = report,
-                  .stream = -1,
-                  .maps = g_ptr_array_new_with_free_func ((GDestroyNotify)page_map_writer_free),
-                  .config = g_byte_array_new(),
-                  .devices = g_byte_array_new(),
-                  .phase = PHASE_PREPARE,
-                  .phase_began_us = g_get_monotonic_time() };
+  g_auto (Capture) capture = { .context = context,
+                               .mode = mode,
+                               .manifest = manifest,
+                               .report = report,
+                               .stream = -1,
+                               .config = g_byte_array_new(),
+                               .devices = g_byte_array_new(),
+                               .phase = PHASE_PREPARE,
+                               .phase_began_us = g_get_monotonic_time() };
 
   if (!prepare (&capture, error) || !start_sending (&capture, error) ||
-      !read_stream (&capture, error) || !settle (&capture, error) ||
-      !finish_maps (&capture, error)) {
+      !read_stream (&capture, error) || !settle (&capture, error) || !add_parts (&capture, error)) {
     capture_put_right (&capture);
     return FALSE;
   }
