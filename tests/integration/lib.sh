@@ -231,6 +231,8 @@ is_running() { [ "$(state_of "$1")" = running ]; }
 is_unresponsive() { [ "$(state_of "$1")" = unresponsive ]; }
 has_exited() { [ "$(state_of "$1")" = exited ]; }
 
+nobody_here() { [ -z "$(vm --json ps)" ]; }
+
 # idle NAME: nothing is at work on it.
 idle() {
   [ "$(vm --json ps | grep -F "\"$1\"" | field operation)" = None ]
