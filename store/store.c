@@ -11,7 +11,11 @@
 /* A checkpoint of the smallest guest does not fit in less. */
 #define SPACE_MIN_BYTES (4 * 1024 * 1024)
 
-G_DEFINE_QUARK (vmckpt - store - error - quark, store_error)
+GQuark
+store_error_quark (void)
+{
+  return g_quark_from_static_string ("vmckpt-store-error");
+}
 
 gboolean
 store_init (Backend *backend, GError **error)

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <vmckpt/util/json.h>
 
+#include <string.h>
+
 /* Deepest nesting of brackets outside strings; the text need not be valid. */
 static guint
 nesting_depth (const char *text, gsize len)
@@ -150,11 +152,49 @@ json_array_string_or_null (JsonArray *array, guint index)
   return json_node_get_string (node);
 }
 
+/* Appends a number as json-glib wrote it, with 17 digits, as briefly as it can be read back: 2.1,
+ * not 2.1000000000000001. */
+static void
+append_number (GString *text, const char *number, gsize len)
+{
+  char brief[G_ASCII_DTOSTR_BUF_SIZE];
+  g_autofree char *exact = g_strndup (number, len);
+
+  if (strpbrk (exact, ".eE") != NULL) {
+    g_ascii_formatd (brief, sizeof brief, "%.15g", g_ascii_strtod (exact, NULL));
+    if (g_ascii_strtod (brief, NULL) == g_ascii_strtod (exact, NULL)) {
+      g_string_append (text, brief);
+      /* A whole number stays of its type. */
+      if (strpbrk (brief, ".e") == NULL)
+        g_string_append (text, ".0");
+      return;
+    }
+  }
+  g_string_append_len (text, number, len);
+}
+
 static char *
 to_text (JsonObject *object, gboolean pretty)
 {
   g_autoptr (JsonNode) node = json_node_init_object (json_node_alloc(), object);
-  return json_to_string (node, pretty);
+  g_autofree char *json = json_to_string (node, pretty);
+  GString *text = g_string_sized_new (strlen (json));
+  gboolean in_string = FALSE;
+
+  for (const char *at = json; *at != 0;) {
+    gsize len = in_string ? 0 : strspn (at, "+-.0123456789eE");
+    if (len > 0 && g_ascii_isdigit (at[len - 1])) {
+      append_number (text, at, len);
+      at += len;
+      continue;
+    }
+    if (in_string && *at == '\\')
+      g_string_append_c (text, *at++);
+    else if (*at == '"')
+      in_string = !in_string;
+    g_string_append_c (text, *at++);
+  }
+  return g_string_free (text, FALSE);
 }
 
 char *

@@ -138,6 +138,25 @@ test_writes (void)
   g_assert_cmpstr (again, ==, line);
 }
 
+/* What is read back is the very number, written as people would. */
+static void
+test_doubles_are_brief (void)
+{
+  g_autoptr (JsonObject) object = json_object_new();
+
+  json_object_set_double_member (object, "a", 2.1);
+  json_object_set_double_member (object, "b", 1.0 / 3);
+  json_object_set_double_member (object, "c", -5e300);
+  json_object_set_int_member (object, "d", G_MAXINT64);
+  json_object_set_double_member (object, "e", 3);
+  json_object_set_string_member (object, "2.1000000000000001", "\"1.10000000000000009");
+  json_object_set_boolean_member (object, "f", TRUE);
+  g_autofree char *line = json_to_line (object);
+  g_assert_cmpstr (line, ==,
+                   "{\"a\":2.1,\"b\":0.33333333333333331,\"c\":-5e+300,\"d\":9223372036854775807,"
+                   "\"e\":3.0,\"2.1000000000000001\":\"\\\"1.10000000000000009\",\"f\":true}");
+}
+
 int
 main (int argc, char **argv)
 {
@@ -149,5 +168,6 @@ main (int argc, char **argv)
   g_test_add_func ("/json/strings-do-not-nest", test_strings_do_not_nest);
   g_test_add_func ("/json/length-counts", test_length_counts);
   g_test_add_func ("/json/writes", test_writes);
+  g_test_add_func ("/json/brief-doubles", test_doubles_are_brief);
   return g_test_run();
 }

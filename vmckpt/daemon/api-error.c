@@ -5,7 +5,11 @@
 #include <vmckpt/ram/stream-engine.h>
 #include <vmckpt/store/store.h>
 
-G_DEFINE_QUARK (vmckpt - api - error - quark, api_error)
+GQuark
+api_error_quark (void)
+{
+  return g_quark_from_static_string ("vmckpt-api-error");
+}
 
 static const struct {
   const char *name;

@@ -6,7 +6,11 @@
 
 #include <string.h>
 
-G_DEFINE_QUARK (vmckpt - driver - error, driver_error)
+GQuark
+driver_error_quark (void)
+{
+  return g_quark_from_static_string ("vmckpt-driver-error");
+}
 
 #define RAM_DEFAULT (G_GUINT64_CONSTANT (2) << 30)
 #define RAM_STEP (G_GUINT64_CONSTANT (1) << 20)

@@ -9,7 +9,11 @@
 
 #include <glib-unix.h>
 
-G_DEFINE_QUARK (vmckpt - keeper - error, keeper_error)
+GQuark
+keeper_error_quark (void)
+{
+  return g_quark_from_static_string ("vmckpt-keeper-error");
+}
 
 #define HELLO_TIMEOUT_MS 5000
 /* A lease is not granted while the keeper puts the guest right after a broken one, which includes

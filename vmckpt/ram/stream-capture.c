@@ -32,7 +32,11 @@
 #define FD_NAME "vmckpt-stream"
 #define CAPABILITY "background-snapshot"
 
-G_DEFINE_QUARK (vmckpt - ram - error - quark, ram_error)
+GQuark
+ram_error_quark (void)
+{
+  return g_quark_from_static_string ("vmckpt-ram-error");
+}
 
 typedef struct {
   const StreamCaptureContext *context;
@@ -238,6 +242,10 @@ take_item (Capture *capture, const StreamItem *item, GError **error)
   case STREAM_ITEM_DEVICE_STATE:
     return take_device_state (capture, item, error);
   case STREAM_ITEM_END:
+    if (capture->ram == NULL) {
+      g_set_error (error, RAM_ERROR, RAM_ERROR_FAILED, "QEMU sent no RAM at all");
+      return FALSE;
+    }
     return ram_blocks_check_complete (capture->ram, error) &&
            fault_visit (FAULT_STREAM_ENDED, error);
   }
