@@ -14,7 +14,9 @@ work=$(mktemp -d /tmp/vmckpt-demo.XXXXXX)
 store=$work/store
 mode=--live
 
-step() { printf '\n\033[1m%s\033[0m\n' "$*"; }
+bold='' plain=''
+[ ! -t 1 ] || bold=$'\033[1m' plain=$'\033[0m'
+step() { printf '\n%s%s%s\n' "$bold" "$*" "$plain"; }
 lack() { echo "demo: $*" >&2; }
 fail() {
   lack "$*"
@@ -31,11 +33,12 @@ wait_for() {
   local seen=-1 count deadline=$((SECONDS + 120))
   while count=$(grep -ac 'witness all ok' "$(log_of "$1")" || true) && [ "${count:-0}" -lt "$2" ]; do
     [ "$SECONDS" -lt "$deadline" ] || fail "the guest is silent: $(tail -n 3 "$(log_of "$1")")"
-    [ "$count" = "$seen" ] || printf '\r  the guest has reported %s times' "$count"
+    [ ! -t 1 ] || [ "$count" = "$seen" ] || printf '\r  the guest has reported %s times' "$count"
     seen=$count
     sleep 0.1
   done
-  printf '\r  the guest: %s\n' "$(grep -a 'witness all ok' "$(log_of "$1")" | tail -n 1 | tr -d '\r')"
+  [ ! -t 1 ] || printf '\r'
+  printf '  the guest: %s\n' "$(grep -a 'witness all ok' "$(log_of "$1")" | tail -n 1 | tr -d '\r')"
 }
 
 # counters HOST first|last: each witness's name and first or last count in that host's log.
@@ -110,7 +113,7 @@ echo "  kill -KILL $pid"
 
 step "5. The second checkpoint is restored on another host"
 begun=$(date +%s%N)
-there restore "$second"
+there restore "$second" >/dev/null
 restored=$((($(date +%s%N) - begun) / 1000000))
 wait_for there 3
 counters there first >"$work/first"
