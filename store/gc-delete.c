@@ -52,6 +52,17 @@ publish_lost (Store *store, const IndexTable *recovered, GHashTable *needed, GEr
   return publish_rest (store, recovered, others, error);
 }
 
+/* Replaces damaged and lost tables. The damaged ones go first: a rebuilt table may be the very one
+ * that was damaged, and be taken for already there. Without either, the packs tell it all. */
+static gboolean
+mend_index (Store *store, const IndexView *view, GHashTable *needed, GError **error)
+{
+  for (guint i = 0; i < view->damaged->len; i++)
+    if (!store_remove (store, view->damaged->pdata[i], error))
+      return FALSE;
+  return view->recovered == NULL || publish_lost (store, view->recovered, needed, error);
+}
+
 /* Replaces the tables that name @packs, and those that are damaged. */
 static gboolean
 unindex (Store *store, GHashTable *packs, GHashTable *needed, GError **error)
@@ -59,7 +70,7 @@ unindex (Store *store, GHashTable *packs, GHashTable *needed, GError **error)
   g_autoptr (IndexView) view = index_recover (store->index, error);
   g_autoptr (GPtrArray) old = g_ptr_array_new();
 
-  if (view == NULL)
+  if (view == NULL || !mend_index (store, view, needed, error))
     return FALSE;
   for (guint i = 0; i < view->tables->len; i++) {
     IndexTable *table = view->tables->pdata[i];
@@ -69,10 +80,6 @@ unindex (Store *store, GHashTable *packs, GHashTable *needed, GError **error)
       return FALSE;
     g_ptr_array_add (old, (char *)index_table_object (table));
   }
-  for (guint i = 0; i < view->damaged->len; i++)
-    g_ptr_array_add (old, view->damaged->pdata[i]);
-  if (view->recovered != NULL && !publish_lost (store, view->recovered, needed, error))
-    return FALSE;
   if (!store_sync (store, error))
     return FALSE;
   for (guint i = 0; i < old->len; i++)

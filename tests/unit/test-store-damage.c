@@ -250,14 +250,15 @@ test_gc_mends_index (void)
 {
   static const Damage kinds[] = { FLIP, CUT, REMOVE };
 
-  for (guint i = 0; i < G_N_ELEMENTS (kinds); i++) {
+  /* Several times: the rebuilt table has the name of the damaged one, or not, by chance. */
+  for (guint i = 0; i < 5 * G_N_ELEMENTS (kinds); i++) {
     g_auto (Damaged) self = { 0 };
     g_autoptr (GError) error = NULL;
     damaged_init (&self);
     g_autoptr (GPtrArray) before = check (self.path, TRUE);
     g_assert_cmpuint (before->len, ==, 0);
     g_autoptr (GPtrArray) names = list_names (self.path, "index/");
-    damage (self.path, names->pdata[0], kinds[i], 0.8);
+    damage (self.path, names->pdata[0], kinds[i % G_N_ELEMENTS (kinds)], 0.8);
     g_autoptr (Store) store = store_open (fixture_directory_backend (self.path), &error);
     g_assert_true (store_gc (store, FALSE, NULL, NULL, NULL, &error));
     g_assert_no_error (error);
