@@ -31,7 +31,7 @@ memory_put (Backend *backend, const char *name, GBytes *data, gboolean *existed,
   if (!backend_name_valid (name, error) || !fault_visit (FAULT_OBJECT_WRITTEN, error) ||
       !fault_visit (FAULT_OBJECT_SYNCED, error))
     return FALSE;
-  g_autoptr (GMutexLocker) locker = g_mutex_locker_new (&self->lock);
+  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&self->lock);
   *existed = g_hash_table_contains (self->objects, name);
   if (*existed)
     return TRUE;
@@ -53,7 +53,7 @@ find_object (Backend *backend, const char *name, GError **error)
 
   if (!backend_name_valid (name, error))
     return NULL;
-  g_autoptr (GMutexLocker) locker = g_mutex_locker_new (&self->lock);
+  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&self->lock);
   Object *object = g_hash_table_lookup (self->objects, name);
   if (object != NULL)
     return g_bytes_ref (object->data);
@@ -118,7 +118,7 @@ memory_remove (Backend *backend, const char *name, GError **error)
 
   if (!backend_name_valid (name, error))
     return FALSE;
-  g_autoptr (GMutexLocker) locker = g_mutex_locker_new (&self->lock);
+  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&self->lock);
   g_hash_table_remove (self->objects, name);
   return TRUE;
 }

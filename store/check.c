@@ -60,7 +60,7 @@ problem_of (Check *check, const char *object, const char *text)
 void
 check_note (Check *check, const char *object, const char *text)
 {
-  g_autoptr (GMutexLocker) locker = g_mutex_locker_new (&check->lock);
+  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&check->lock);
   problem_of (check, object, text);
 }
 
@@ -68,7 +68,7 @@ void
 check_note_pack (Check *check, const ChunkName *pack, const char *text)
 {
   g_autofree char *object = object_name ("packs", pack);
-  g_autoptr (GMutexLocker) locker = g_mutex_locker_new (&check->lock);
+  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&check->lock);
 
   problem_of (check, object, text);
   pack_set_add (check->bad_packs, pack);
@@ -77,7 +77,7 @@ check_note_pack (Check *check, const ChunkName *pack, const char *text)
 void
 check_note_hurt (Check *check, const char *object, const char *checkpoint)
 {
-  g_autoptr (GMutexLocker) locker = g_mutex_locker_new (&check->lock);
+  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&check->lock);
   StoreProblem *problem = problem_of (check, object, "is damaged");
 
   g_hash_table_add (problem->checkpoints, g_strdup (checkpoint));

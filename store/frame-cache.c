@@ -62,7 +62,7 @@ frame_cache_get (FrameCache *cache, const ChunkLocation *location)
 {
   Cached wanted = { .pack = location->pack, .offset = location->frame.offset };
 
-  g_autoptr (GMutexLocker) locker = g_mutex_locker_new (&cache->lock);
+  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&cache->lock);
   Cached *cached = g_hash_table_lookup (cache->frames, &wanted);
   if (cached == NULL)
     return NULL;
@@ -78,7 +78,7 @@ frame_cache_put (FrameCache *cache, const ChunkLocation *location, GBytes *frame
 
   *cached = (Cached){ location->pack, location->frame.offset, g_bytes_ref (frame), { 0 } };
   cached->link.data = cached;
-  g_autoptr (GMutexLocker) locker = g_mutex_locker_new (&cache->lock);
+  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&cache->lock);
   if (g_hash_table_contains (cache->frames, cached)) {
     cached_free (cached);
     return;

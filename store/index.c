@@ -222,7 +222,7 @@ load_view (Index *index, const IndexView *old, GError **error)
 static IndexView *
 current_view (Index *index)
 {
-  g_autoptr (GMutexLocker) locker = g_mutex_locker_new (&index->lock);
+  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&index->lock);
   return index->view != NULL ? index_view_ref (index->view) : NULL;
 }
 

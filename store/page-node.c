@@ -9,9 +9,6 @@
 #define NODE_MAGIC "VN"
 #define NODE_VERSION 1
 #define NODE_HEAD_BYTES 8
-/* Appended to a node that would be as long as a page. */
-#define NODE_PADDING_BYTES 8
-
 typedef enum { NODE_TREE = 1, NODE_RUN = 2, NODE_ROOT = 3 } NodeType;
 
 guint64
@@ -45,11 +42,11 @@ node_begin (NodeType type, guint level)
   return out;
 }
 
+/* Lengths are 8200, 24 + 36 n, 24 + 40 n and 56 + 48 n: never that of a page. */
 static GBytes *
 node_end (GByteArray *out)
 {
-  if (out->len == PAGE_SIZE_BYTES)
-    bytes_add_le64 (out, 0);
+  g_assert (out->len != PAGE_SIZE_BYTES);
   return g_byte_array_free_to_bytes (out);
 }
 
@@ -131,16 +128,11 @@ parse_head (ByteReader *reader, NodeType type, GError **error)
   return level;
 }
 
-/* Nothing, or the padding, may follow. */
+/* Nothing may follow. */
 static gboolean
 parse_end (ByteReader *reader, GError **error)
 {
-  gsize left = byte_reader_left (reader);
-  const guint8 *padding = byte_reader_take (reader, left);
-  gboolean padded =
-      reader->len == PAGE_SIZE_BYTES + NODE_PADDING_BYTES && left == NODE_PADDING_BYTES;
-
-  if (reader->failed || (left != 0 && (!padded || !bytes_all_zero (padding, left))))
+  if (reader->failed || byte_reader_left (reader) != 0)
     return set_damaged (error, "wrong length");
   return TRUE;
 }

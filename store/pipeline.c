@@ -363,7 +363,7 @@ pipeline_free (Pipeline *self)
 gboolean
 pipeline_submit (Pipeline *self, Batch *batch, GError **error)
 {
-  g_autoptr (GMutexLocker) locker = g_mutex_locker_new (&self->lock);
+  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&self->lock);
 
   while (self->error == NULL && (self->sealing || self->submitted - self->delivered >= BATCHES_MAX))
     g_cond_wait (&self->progress, &self->lock);
@@ -381,7 +381,7 @@ pipeline_submit (Pipeline *self, Batch *batch, GError **error)
 gboolean
 pipeline_wait_delivered (Pipeline *self, GError **error)
 {
-  g_autoptr (GMutexLocker) locker = g_mutex_locker_new (&self->lock);
+  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&self->lock);
   guint64 target = self->submitted;
 
   while (self->delivered < target)
@@ -489,10 +489,10 @@ pipeline_seal (Pipeline *self, IndexContents **contents, GError **error)
 
   /* Held to the end: nothing may be added between closing the last frame and taking the contents.
    */
-  g_autoptr (GMutexLocker) dedup_locker = g_mutex_locker_new (&self->dedup);
+  g_autoptr (GMutexLocker) dedup_locker G_GNUC_UNUSED = g_mutex_locker_new (&self->dedup);
   for (int kind = 0; kind < PACK_KIND_COUNT; kind++)
     close_frame (self, kind);
-  g_autoptr (GMutexLocker) locker = g_mutex_locker_new (&self->lock);
+  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&self->lock);
   while (self->error == NULL && self->frames_busy > 0)
     g_cond_wait (&self->progress, &self->lock);
   for (int kind = 0; kind < PACK_KIND_COUNT && self->error == NULL; kind++)
@@ -522,7 +522,7 @@ pipeline_use_view (Pipeline *self, IndexView *view)
 GPtrArray *
 pipeline_packs (Pipeline *self)
 {
-  g_autoptr (GMutexLocker) locker = g_mutex_locker_new (&self->lock);
+  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&self->lock);
   GPtrArray *copy = g_ptr_array_new_with_free_func (g_free);
 
   for (guint i = 0; i < self->put_packs->len; i++)
@@ -533,6 +533,6 @@ pipeline_packs (Pipeline *self)
 void
 pipeline_stats (Pipeline *self, PipelineStats *stats)
 {
-  g_autoptr (GMutexLocker) locker = g_mutex_locker_new (&self->lock);
+  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&self->lock);
   *stats = self->stats;
 }

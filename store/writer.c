@@ -314,7 +314,7 @@ visit_base_page (guint64 page, const ChunkName *name, gpointer user_data, GError
 gboolean
 store_writer_check_base (StoreWriter *writer, const PageMap *base, GError **error)
 {
-  g_autoptr (GMutexLocker) locker = g_mutex_locker_new (&writer->lock);
+  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&writer->lock);
   MapVisitor visitor = { visit_base_node, visit_base_page, writer };
 
   if (chunk_name_is_zero (&base->root))
