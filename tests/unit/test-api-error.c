@@ -4,6 +4,7 @@
 #include <vmckpt/drivers/guest-spec.h>
 #include <vmckpt/keeper/keeper.h>
 #include <vmckpt/qmp/client.h>
+#include <vmckpt/qmp/stream-reader.h>
 #include <vmckpt/ram/stream-engine.h>
 #include <vmckpt/store/store.h>
 
@@ -31,6 +32,9 @@ test_kinds (void)
   assert_kind (DRIVER_ERROR, DRIVER_ERROR_FAILED, API_FAILED);
   assert_kind (RAM_ERROR, RAM_ERROR_IMPOSSIBLE, API_NOT_POSSIBLE);
   assert_kind (RAM_ERROR, RAM_ERROR_STALLED, API_FAILED);
+  assert_kind (RAM_ERROR, RAM_ERROR_BUSY, API_CONFLICT);
+  assert_kind (KEEPER_ERROR, KEEPER_ERROR_BUSY, API_CONFLICT);
+  assert_kind (STREAM_ERROR, STREAM_ERROR_UNSUPPORTED, API_NOT_POSSIBLE);
   assert_kind (QMP_ERROR, QMP_ERROR_TIMEOUT, API_FAILED);
   assert_kind (KEEPER_ERROR, KEEPER_ERROR_GONE, API_FAILED);
   assert_kind (G_IO_ERROR, G_IO_ERROR_CANCELLED, API_INTERRUPTED);

@@ -124,7 +124,7 @@ test_exit (void)
   g_assert_false (state.leased);
   g_assert_cmpint (state.qemu.pid, ==, keeper_qemu (guest.qemu.keeper).pid);
   g_assert_true (process_id_alive (state.keeper));
-  keeper_watch (guest.qemu.keeper, on_gone, loop);
+  keeper_watch (guest.qemu.keeper, on_gone, loop, NULL);
   g_assert_true (process_id_signal (state.qemu, SIGKILL));
   g_main_loop_run (loop);
   g_assert_true (keeper_read_state (guest.directory, &state, &error));

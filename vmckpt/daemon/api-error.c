@@ -2,6 +2,8 @@
 #include "api-error.h"
 
 #include <vmckpt/drivers/guest-spec.h>
+#include <vmckpt/keeper/keeper.h>
+#include <vmckpt/qmp/stream-reader.h>
 #include <vmckpt/ram/stream-engine.h>
 #include <vmckpt/store/store.h>
 
@@ -71,8 +73,12 @@ api_error_kind (const GError *error)
     return store_kind (error->code);
   if (error->domain == DRIVER_ERROR)
     return driver_kind (error->code);
-  if (g_error_matches (error, RAM_ERROR, RAM_ERROR_IMPOSSIBLE))
+  if (g_error_matches (error, RAM_ERROR, RAM_ERROR_IMPOSSIBLE) ||
+      g_error_matches (error, STREAM_ERROR, STREAM_ERROR_UNSUPPORTED))
     return API_NOT_POSSIBLE;
+  if (g_error_matches (error, RAM_ERROR, RAM_ERROR_BUSY) ||
+      g_error_matches (error, KEEPER_ERROR, KEEPER_ERROR_BUSY))
+    return API_CONFLICT;
   return API_FAILED;
 }
 

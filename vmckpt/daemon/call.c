@@ -2,6 +2,7 @@
 #include "call.h"
 
 #include "api-error.h"
+#include "client-watch.h"
 
 #include <vmckpt/util/json.h>
 
@@ -9,6 +10,7 @@
 
 #define HEARTBEAT_MS 1000
 #define STATUS_INTERVAL_US 100000
+#define MAX_CALLS 256
 
 typedef struct {
   gatomicrefcount refs;
@@ -30,6 +32,7 @@ typedef struct {
   /* Set by the worker before it is done. */
   JsonObject *result;
   GError *error;
+  gulong stopping; /* cancels when the daemon is to end */
 } Call;
 
 static Call *
@@ -44,7 +47,9 @@ call_unref (Call *call)
 {
   if (!g_atomic_ref_count_dec (&call->refs))
     return;
+  g_cancellable_disconnect (call->request->daemon->stopping, call->stopping);
   g_atomic_int_add (&call->request->daemon->calls, -1);
+  g_main_context_wakeup (NULL);
   g_queue_clear_full (&call->lines, g_free);
   g_mutex_clear (&call->lock);
   g_clear_pointer (&call->result, json_object_unref);
@@ -182,7 +187,9 @@ error_to_json (const GError *error)
   JsonObject *object = json_object_new();
 
   json_object_set_string_member (object, "kind", api_kind_name (api_error_kind (error)));
-  json_object_set_string_member (object, "message", error->message);
+  /* What a client sent may be quoted in it, and need not be UTF-8. */
+  g_autofree char *message = g_utf8_make_valid (error->message, -1);
+  json_object_set_string_member (object, "message", message);
   return object;
 }
 
@@ -213,9 +220,7 @@ finish (gpointer data)
   Call *call = data;
 
   g_clear_handle_id (&call->heartbeat, g_source_remove);
-  if (call->hangup != NULL)
-    g_source_destroy (call->hangup);
-  g_clear_pointer (&call->hangup, g_source_unref);
+  client_watch_end (&call->hangup);
   if (call->gone)
     return G_SOURCE_REMOVE;
   if (call->streamed) {
@@ -259,7 +264,7 @@ on_finished (SoupServerMessage *message, gpointer user_data)
 }
 
 static gboolean
-on_hangup (GSocket *socket, GIOCondition condition, gpointer user_data)
+on_client_gone (gpointer user_data)
 {
   Call *call = user_data;
 
@@ -270,17 +275,11 @@ on_hangup (GSocket *socket, GIOCondition condition, gpointer user_data)
 static void
 watch_client (Call *call)
 {
-  GSocket *socket = soup_server_message_get_socket (call->message);
-
   call->finished =
       g_signal_connect_data (call->message, "finished", G_CALLBACK (on_finished), call_ref (call),
                              (GClosureNotify)(GCallback)call_unref, 0);
-  if (socket == NULL)
-    return;
-  call->hangup = g_socket_create_source (socket, G_IO_HUP | G_IO_ERR, NULL);
-  g_source_set_callback (call->hangup, G_SOURCE_FUNC (on_hangup), call_ref (call),
-                         (GDestroyNotify)call_unref);
-  g_source_attach (call->hangup, NULL);
+  call->hangup =
+      client_watch (call->message, on_client_gone, call_ref (call), (GDestroyNotify)call_unref);
 }
 
 static void
@@ -294,6 +293,25 @@ begin_stream (Call *call)
   soup_message_body_set_accumulate (soup_server_message_get_response_body (call->message), FALSE);
   call->heartbeat = g_timeout_add_full (G_PRIORITY_DEFAULT, HEARTBEAT_MS, on_heartbeat,
                                         call_ref (call), (GDestroyNotify)call_unref);
+}
+
+static void
+on_stopping (GCancellable *stopping, gpointer user_data)
+{
+  g_cancellable_cancel (user_data);
+}
+
+/* With too much at work already, or no thread to be had, the client is told so. */
+static gboolean
+start_thread (Call *call, GError **error)
+{
+  if (g_atomic_int_get (&call->request->daemon->calls) > MAX_CALLS) {
+    g_set_error (error, API_ERROR, API_FAILED, "%d calls are at work already", MAX_CALLS);
+    return FALSE;
+  }
+  GThread *thread = g_thread_try_new ("request", work, call, error);
+  g_clear_pointer (&thread, g_thread_unref);
+  return error == NULL || *error == NULL;
 }
 
 void
@@ -315,9 +333,14 @@ call_start (SoupServerMessage *message, Request *request, RequestHandler handler
                                     .user_data = call,
                                     .cancellable = request->cancellable };
   g_atomic_int_inc (&request->daemon->calls);
+  call->stopping = g_cancellable_connect (request->daemon->stopping, G_CALLBACK (on_stopping),
+                                          request->cancellable, NULL);
   watch_client (call);
   if (streamed)
     begin_stream (call);
   soup_server_message_pause (message);
-  g_thread_unref (g_thread_new ("request", work, call));
+  if (!start_thread (call, &call->error)) {
+    finish (call);
+    call_unref (call);
+  }
 }

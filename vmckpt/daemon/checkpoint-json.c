@@ -4,6 +4,8 @@
 #include <vmckpt/util/bytes.h>
 #include <vmckpt/util/json.h>
 
+#include <string.h>
+
 static void
 set_text (JsonObject *object, const char *member, const char *value)
 {
@@ -121,22 +123,31 @@ diff_part (Store *store, const ManifestPart *a, const ManifestPart *b, JsonArray
   return TRUE;
 }
 
+static char *
+member_text (JsonNode *node)
+{
+  g_autofree char *text = node != NULL ? json_to_string (node, FALSE) : g_strdup ("nothing");
+  return g_utf8_strlen (text, -1) > 300 ? g_utf8_substring (text, 0, 300) : g_steal_pointer (&text);
+}
+
 /* A sentence for each top-level member of the machine records that differs. */
 static JsonArray *
 diff_machine (const Manifest *a, const Manifest *b)
 {
   JsonArray *sentences = json_array_new();
-  g_autoptr (GList) members = json_object_get_members (b->machine);
+  g_autoptr (GList) members =
+      g_list_concat (json_object_get_members (a->machine), json_object_get_members (b->machine));
 
   for (GList *member = members; member != NULL; member = member->next) {
     JsonNode *was = json_object_get_member (a->machine, member->data);
     JsonNode *is = json_object_get_member (b->machine, member->data);
-    if (was != NULL && json_node_equal (was, is))
+    /* A member of both comes twice: once is enough. */
+    gboolean again = g_list_find_custom (member->next, member->data, (GCompareFunc)strcmp) != NULL;
+    if (again || (was != NULL && is != NULL && json_node_equal (was, is)))
       continue;
-    g_autofree char *old = was != NULL ? json_to_string (was, FALSE) : g_strdup ("nothing");
-    g_autofree char *now = json_to_string (is, FALSE);
-    g_autofree char *text =
-        g_strdup_printf ("%s was %.300s and is %.300s", (char *)member->data, old, now);
+    g_autofree char *old = member_text (was);
+    g_autofree char *now = member_text (is);
+    g_autofree char *text = g_strdup_printf ("%s was %s and is %s", (char *)member->data, old, now);
     json_array_add_string_element (sentences, text);
   }
   return sentences;

@@ -8,6 +8,8 @@
 
 #define CONSOLES "/v1/consoles"
 #define PIECE 4096
+#define CONNECT_SECONDS 10
+#define MAX_CLOSE_TEXT 120 /* a close frame holds 123 bytes */
 /* A guest that does not read its serial port must not make us keep what is typed for ever. */
 #define MAX_TYPED (1u << 20)
 
@@ -70,11 +72,36 @@ on_read (GObject *stream, GAsyncResult *result, gpointer user_data)
 }
 
 static void
-read_more (Console *console)
+read_now (Console *console)
 {
   g_input_stream_read_async (g_io_stream_get_input_stream (G_IO_STREAM (console->serial)),
                              console->piece, PIECE, G_PRIORITY_DEFAULT, console->cancellable,
                              on_read, console_ref (console));
+}
+
+static gboolean
+on_writable (GObject *stream, gpointer user_data)
+{
+  Console *console = user_data;
+
+  if (!g_cancellable_is_cancelled (console->cancellable))
+    read_now (console);
+  return G_SOURCE_REMOVE;
+}
+
+/* Reads on when the client's connection takes more: one that stopped reading then stops the keeper,
+ * too, which knows what to do with consoles that are stuck. */
+static void
+read_more (Console *console)
+{
+  GIOStream *stream = soup_websocket_connection_get_io_stream (console->client);
+  GOutputStream *output = g_io_stream_get_output_stream (stream);
+  g_autoptr (GSource) writable = g_pollable_output_stream_create_source (
+      G_POLLABLE_OUTPUT_STREAM (output), console->cancellable);
+
+  g_source_set_callback (writable, G_SOURCE_FUNC (on_writable), console_ref (console),
+                         (GDestroyNotify)console_unref);
+  g_source_attach (writable, NULL);
 }
 
 /* ---- Client to guest ---- */
@@ -137,23 +164,42 @@ on_closed (SoupWebsocketConnection *client, gpointer user_data)
 
 /* ---- Beginning ---- */
 
-static GSocketConnection *
-connect_serial (Daemon *daemon, const char *path, GError **error)
+static void
+refuse (SoupWebsocketConnection *client, const char *why)
+{
+  g_autofree char *valid = g_utf8_make_valid (why, MIN (strlen (why), MAX_CLOSE_TEXT));
+
+  soup_websocket_connection_close (client, SOUP_WEBSOCKET_CLOSE_POLICY_VIOLATION, valid);
+}
+
+static void
+on_connected (GObject *connector, GAsyncResult *result, gpointer user_data)
+{
+  g_autoptr (Console) console = user_data;
+  g_autoptr (GError) error = NULL;
+
+  console->serial = g_socket_client_connect_finish (G_SOCKET_CLIENT (connector), result, &error);
+  if (console->serial == NULL) {
+    refuse (console->client, error->message);
+    return;
+  }
+  /* The connector's timeout would go on for reads, and a guest may be silent for long. */
+  g_socket_set_timeout (g_socket_connection_get_socket (console->serial), 0);
+  if (soup_websocket_connection_get_state (console->client) != SOUP_WEBSOCKET_STATE_OPEN)
+    return;
+  g_signal_connect (console->client, "message", G_CALLBACK (on_typed), console);
+  g_signal_connect (console->client, "closed", G_CALLBACK (on_closed), console_ref (console));
+  read_more (console);
+}
+
+/* The guest that a console's path names. */
+static Guest *
+find_guest (Daemon *daemon, const char *path, GError **error)
 {
   g_auto (GStrv) part = g_strsplit (path, "/", 8);
-  g_autoptr (GSocketClient) client = g_socket_client_new();
+  g_autofree char *name = g_strv_length (part) == 4 ? g_uri_unescape_string (part[3], "/") : NULL;
 
-  if (g_strv_length (part) != 4) {
-    g_set_error (error, API_ERROR, API_NOT_FOUND, "no console at this path");
-    return NULL;
-  }
-  g_autofree char *name = g_uri_unescape_string (part[3], "/");
-  g_autoptr (Guest) guest = registry_get (daemon->registry, name != NULL ? name : "", error);
-  if (guest == NULL)
-    return NULL;
-  g_autofree char *socket = g_build_filename (guest_directory (guest), GUEST_FILE_CONSOLE, NULL);
-  g_autoptr (GSocketAddress) address = g_unix_socket_address_new (socket);
-  return g_socket_client_connect (client, G_SOCKET_CONNECTABLE (address), NULL, error);
+  return registry_get (daemon->registry, name != NULL ? name : "", error);
 }
 
 static void
@@ -161,22 +207,23 @@ on_websocket (SoupServer *server, SoupServerMessage *message, const char *path,
               SoupWebsocketConnection *client, gpointer user_data)
 {
   g_autoptr (GError) error = NULL;
-  GSocketConnection *serial = connect_serial (user_data, path, &error);
+  g_autoptr (Guest) guest = find_guest (user_data, path, &error);
+  g_autoptr (GSocketClient) connector = g_socket_client_new();
 
-  if (serial == NULL) {
-    g_autofree char *why = g_strndup (error->message, 120); /* a close frame holds 123 bytes */
-    soup_websocket_connection_close (client, SOUP_WEBSOCKET_CLOSE_POLICY_VIOLATION, why);
+  if (guest == NULL) {
+    refuse (client, error->message);
     return;
   }
+  g_autofree char *socket = g_build_filename (guest_directory (guest), GUEST_FILE_CONSOLE, NULL);
+  g_autoptr (GSocketAddress) address = g_unix_socket_address_new (socket);
   Console *console = g_new0 (Console, 1);
   g_atomic_ref_count_init (&console->refs);
   console->client = g_object_ref (client);
-  console->serial = serial;
   console->cancellable = g_cancellable_new();
   console->typed = g_byte_array_new();
-  g_signal_connect (client, "message", G_CALLBACK (on_typed), console);
-  g_signal_connect (client, "closed", G_CALLBACK (on_closed), console);
-  read_more (console);
+  g_socket_client_set_timeout (connector, CONNECT_SECONDS);
+  g_socket_client_connect_async (connector, G_SOCKET_CONNECTABLE (address), console->cancellable,
+                                 on_connected, console);
 }
 
 void

@@ -11,5 +11,6 @@ typedef struct {
   Stores *stores;
   Registry *registry;
   GMainLoop *loop;
-  int calls; /* requests at work (atomic), for exiting when idle */
+  GCancellable *stopping; /* cancelled when the daemon is to end */
+  int calls;              /* requests at work (atomic) */
 } Daemon;

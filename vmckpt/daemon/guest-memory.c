@@ -39,7 +39,6 @@ guest_memory_load (GuestMemory *memory, const char *directory)
     return;
   g_free (memory->checkpoint);
   memory->checkpoint = g_strdup (json_get_string_or (object, "checkpoint", NULL));
-  memory->paused = json_get_bool_or (object, "paused", FALSE);
   memory->started_us = json_get_uint64_or (object, "started_us", memory->started_us);
   JsonArray *claims = json_get_array (object, "claims", NULL);
   for (guint i = 0; claims != NULL && i < json_array_get_length (claims); i++)
@@ -56,7 +55,6 @@ guest_memory_save (const GuestMemory *memory, const char *directory)
 
   if (memory->checkpoint != NULL)
     json_object_set_string_member (object, "checkpoint", memory->checkpoint);
-  json_object_set_boolean_member (object, "paused", memory->paused);
   json_object_set_int_member (object, "started_us", memory->started_us);
   for (guint i = 0; i < memory->claims->len; i++)
     json_array_add_string_element (claims, g_ptr_array_index (memory->claims, i));

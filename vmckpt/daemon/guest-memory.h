@@ -7,7 +7,6 @@
 
 typedef struct {
   char *checkpoint;  /* (nullable): id that the guest descends from */
-  gboolean paused;   /* on a user's wish */
   gint64 started_us; /* when it was first seen here */
   GPtrArray *claims; /* of char *: store paths in which the guest is claimed */
 } GuestMemory;

@@ -22,6 +22,7 @@ struct _Guest {
   GuestState state;
   char *reason;
   const char *work;
+  GCond idle; /* work has become NULL */
   char *qemu_version;
   GuestMemory *memory;
   gboolean removed; /* its directory is gone and must not come back */
@@ -39,6 +40,7 @@ guest_new (const Runtime *runtime, const GuestSpec *spec, GuestState state)
 
   g_atomic_ref_count_init (&guest->refs);
   g_mutex_init (&guest->lock);
+  g_cond_init (&guest->idle);
   guest->spec = guest_spec_copy (spec);
   guest->directory = runtime_guest_directory (runtime, spec->name);
   guest->host = g_strdup (runtime->host);
@@ -55,11 +57,11 @@ guest_ref (Guest *guest)
   return guest;
 }
 
-void
-guest_unref (Guest *guest)
+static gboolean
+free_on_main_thread (gpointer data)
 {
-  if (!g_atomic_ref_count_dec (&guest->refs))
-    return;
+  Guest *guest = data;
+
   qemu_guest_clear (&guest->qemu);
   guest_spec_free (guest->spec);
   run_clock_free (guest->clock);
@@ -69,7 +71,18 @@ guest_unref (Guest *guest)
   g_free (guest->reason);
   g_free (guest->qemu_version);
   g_mutex_clear (&guest->lock);
+  g_cond_clear (&guest->idle);
   g_free (guest);
+  return G_SOURCE_REMOVE;
+}
+
+void
+guest_unref (Guest *guest)
+{
+  /* QEMU's events reach the guest on the main thread: only there is it certain that none is under
+   * way. */
+  if (g_atomic_ref_count_dec (&guest->refs))
+    g_idle_add (free_on_main_thread, guest);
 }
 
 /* With the lock held. Work that ends late must not bring a removed guest's file back. */
@@ -154,7 +167,7 @@ on_event (QmpClient *monitor, const char *event, JsonObject *data, gint64 time_u
     return; /* the monitor is lost: the keeper tells why */
   run_clock_event (guest->clock, event, time_us);
   LOCK (guest);
-  if (guest->state == GUEST_EXITED)
+  if (guest->state == GUEST_EXITED || guest->state == GUEST_UNRESPONSIVE)
     return;
   if (g_str_equal (event, "STOP"))
     set_state (guest, GUEST_PAUSED, NULL);
@@ -166,7 +179,7 @@ on_event (QmpClient *monitor, const char *event, JsonObject *data, gint64 time_u
 static gboolean
 on_keeper_gone (gpointer user_data)
 {
-  g_autoptr (Guest) guest = user_data;
+  Guest *guest = user_data;
   KeeperState state = { 0 };
   GuestExitFunc func;
   gpointer data;
@@ -200,7 +213,7 @@ listen_to_qemu (gpointer user_data)
   Guest *guest = user_data;
 
   qmp_client_set_event_func (guest->qemu.monitor, on_event, guest);
-  keeper_watch (guest->qemu.keeper, on_keeper_gone, guest_ref (guest));
+  keeper_watch (guest->qemu.keeper, on_keeper_gone, guest_ref (guest), (GDestroyNotify)guest_unref);
 }
 
 /* Asks QEMU for its state, which no event told since nobody listened before. */
@@ -240,6 +253,29 @@ guest_connect (Guest *guest, QemuGuest *qemu, GError **error)
   return TRUE;
 }
 
+/* On the main thread: lets go of a QEMU that is to be found anew; it admits one client at a time.
+ */
+static void
+let_go (gpointer user_data)
+{
+  Guest *guest = user_data;
+  QemuGuest qemu;
+
+  {
+    LOCK (guest);
+    qemu = guest->qemu;
+    guest->qemu = (QemuGuest){ 0 };
+  }
+  qemu_guest_clear (&qemu);
+}
+
+void
+guest_load_memory (Guest *guest)
+{
+  LOCK (guest);
+  guest_memory_load (guest->memory, guest->directory);
+}
+
 void
 guest_find_again (Guest *guest)
 {
@@ -247,7 +283,7 @@ guest_find_again (Guest *guest)
   g_autoptr (GError) error = NULL;
   KeeperState state = { 0 };
 
-  guest_memory_load (guest->memory, guest->directory);
+  main_call (let_go, guest);
   if (qemu_attach (guest->directory, &qemu, &error) && guest_connect (guest, &qemu, &error))
     return;
   if (keeper_read_state (guest->directory, &state, NULL) && !state.exited &&
@@ -329,23 +365,12 @@ get_monitor (Guest *guest, GError **error)
   return NULL;
 }
 
-static void
-remember_paused (Guest *guest, gboolean paused)
-{
-  LOCK (guest);
-  guest->memory->paused = paused;
-  save_memory (guest);
-}
-
 gboolean
 guest_continue (Guest *guest, GError **error)
 {
   g_autoptr (QmpClient) monitor = get_monitor (guest, error);
 
-  if (monitor == NULL || !qmp_cont (monitor, error))
-    return FALSE;
-  remember_paused (guest, FALSE);
-  return refresh_state (guest, error);
+  return monitor != NULL && qmp_cont (monitor, error) && refresh_state (guest, error);
 }
 
 gboolean
@@ -353,10 +378,7 @@ guest_pause (Guest *guest, GError **error)
 {
   g_autoptr (QmpClient) monitor = get_monitor (guest, error);
 
-  if (monitor == NULL)
-    return FALSE;
-  remember_paused (guest, TRUE);
-  return qmp_stop (monitor, error) && refresh_state (guest, error);
+  return monitor != NULL && qmp_stop (monitor, error) && refresh_state (guest, error);
 }
 
 gboolean
@@ -455,12 +477,33 @@ guest_begin_work (Guest *guest, const char *what, GError **error)
   return work;
 }
 
+GuestWork *
+guest_wait_for_work (Guest *guest, const char *what, int timeout_ms, GError **error)
+{
+  gint64 deadline = g_get_monotonic_time() + timeout_ms * G_TIME_SPAN_MILLISECOND;
+
+  {
+    LOCK (guest);
+    while (guest->work != NULL && g_cond_wait_until (&guest->idle, &guest->lock, deadline))
+      ;
+  }
+  return guest_begin_work (guest, what, error);
+}
+
+gboolean
+guest_is_busy (Guest *guest)
+{
+  LOCK (guest);
+  return guest->work != NULL;
+}
+
 void
 guest_end_work (GuestWork *work)
 {
   {
     LOCK (work->guest);
     work->guest->work = NULL;
+    g_cond_broadcast (&work->guest->idle);
   }
   guest_unref (work->guest);
   g_free (work);

@@ -53,10 +53,13 @@ gboolean guest_connect (Guest *guest, QemuGuest *qemu, GError **error);
 /**
  * guest_find_again:
  *
- * For a guest directory that an earlier daemon left: fills state and reason from what is there — a
+ * For a guest that is not connected: fills state and reason from what is there — a
  * QEMU that runs, one that does not answer, or one that is gone. Blocks.
  */
 void guest_find_again (Guest *guest);
+
+/* Reads daemon.json, for a guest that an earlier daemon left. Once, before guest_find_again(). */
+void guest_load_memory (Guest *guest);
 
 /* Resumes or pauses the CPUs on a user's wish. */
 gboolean guest_continue (Guest *guest, GError **error);
@@ -103,5 +106,12 @@ typedef struct {
  * Returns: NULL with API_CONFLICT that says what is at work already.
  */
 GuestWork *guest_begin_work (Guest *guest, const char *what, GError **error);
+
+/* The same, but waits up to @timeout_ms milliseconds for other work to end. */
+GuestWork *guest_wait_for_work (Guest *guest, const char *what, int timeout_ms, GError **error);
+
+/* TRUE while something is at work on the guest: its name is not free then, even if its QEMU is
+ * gone. */
+gboolean guest_is_busy (Guest *guest);
 void guest_end_work (GuestWork *work);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (GuestWork, guest_end_work)

@@ -8,6 +8,7 @@
 
 #include "api-error.h"
 #include "call.h"
+#include "client-watch.h"
 
 #include <fcntl.h>
 #include <string.h>
@@ -23,7 +24,9 @@ typedef struct {
   AutoFd fd; /* the log file being read */
   GFileMonitor *monitor;
   guint recheck;
-  gboolean gone;
+  GSource *hangup;
+  guint unsent; /* pieces handed to libsoup and not written yet */
+  gboolean ended;
 } Follower;
 
 static void
@@ -31,33 +34,39 @@ follower_free (Follower *follower)
 {
   g_clear_handle_id (&follower->recheck, g_source_remove);
   g_clear_object (&follower->monitor);
+  client_watch_end (&follower->hangup);
   fd_close (&follower->fd);
   g_free (follower->path);
   guest_unref (follower->guest);
   g_free (follower);
 }
 
-/* Appends what @fd still holds to the response. */
-static void
+/* Appends what @fd still holds to the response; returns the number of pieces. */
+static guint
 append_rest (SoupServerMessage *message, int fd)
 {
   SoupMessageBody *body = soup_server_message_get_response_body (message);
   g_autofree char *piece = g_malloc (PIECE);
+  guint pieces = 0;
   gssize n;
 
-  while (fd >= 0 && (n = fd_read_full (fd, piece, PIECE, NULL)) > 0)
+  while (fd >= 0 && (n = fd_read_full (fd, piece, PIECE, NULL)) > 0) {
     soup_message_body_append (body, SOUP_MEMORY_COPY, piece, n);
+    pieces++;
+  }
+  return pieces;
 }
 
-static void
+static guint
 append_file (SoupServerMessage *message, Guest *guest, const char *name, AutoFd *keep)
 {
   g_autofree char *path = g_build_filename (guest_directory (guest), name, NULL);
   g_auto (AutoFd) fd = open (path, O_RDONLY | O_CLOEXEC);
+  guint pieces = append_rest (message, fd);
 
-  append_rest (message, fd);
   if (keep != NULL)
     *keep = fd_steal (&fd);
+  return pieces;
 }
 
 /* TRUE if the log at @path is another file than the one that is open. */
@@ -72,21 +81,49 @@ was_rotated (Follower *follower)
 }
 
 static void
+end (Follower *follower)
+{
+  follower->ended = TRUE;
+  soup_message_body_complete (soup_server_message_get_response_body (follower->message));
+  soup_server_message_unpause (follower->message);
+}
+
+/* Sends what is new, unless the client has not yet taken what was sent before. */
+static void
 look (Follower *follower)
 {
-  if (follower->gone)
+  if (follower->ended || follower->unsent > 0)
     return;
-  gboolean ended = guest_state (follower->guest) == GUEST_EXITED;
-  append_rest (follower->message, follower->fd);
+  gboolean over = guest_state (follower->guest) == GUEST_EXITED;
+  follower->unsent += append_rest (follower->message, follower->fd);
   if (was_rotated (follower)) {
     fd_close (&follower->fd);
-    append_file (follower->message, follower->guest, GUEST_FILE_LOG, &follower->fd);
+    follower->unsent +=
+        append_file (follower->message, follower->guest, GUEST_FILE_LOG, &follower->fd);
   }
-  if (ended) {
-    follower->gone = TRUE;
-    soup_message_body_complete (soup_server_message_get_response_body (follower->message));
-  }
-  soup_server_message_unpause (follower->message);
+  if (over)
+    end (follower);
+  else if (follower->unsent > 0)
+    soup_server_message_unpause (follower->message);
+}
+
+static void
+on_wrote_chunk (SoupServerMessage *message, gpointer user_data)
+{
+  Follower *follower = user_data;
+
+  if (follower->unsent > 0 && --follower->unsent == 0)
+    look (follower);
+}
+
+static gboolean
+on_client_gone (gpointer user_data)
+{
+  Follower *follower = user_data;
+
+  if (!follower->ended)
+    end (follower); /* the write fails, and with it the exchange ends */
+  return G_SOURCE_REMOVE;
 }
 
 static void
@@ -106,11 +143,12 @@ on_recheck (gpointer user_data)
 static void
 on_finished (SoupServerMessage *message, gpointer user_data)
 {
+  g_signal_handlers_disconnect_by_data (message, user_data);
   follower_free (user_data);
 }
 
 static void
-follow (SoupServerMessage *message, Guest *guest, AutoFd *fd)
+follow (SoupServerMessage *message, Guest *guest, AutoFd *fd, guint unsent)
 {
   Follower *follower = g_new0 (Follower, 1);
   g_autoptr (GFile) directory = g_file_new_for_path (guest_directory (guest));
@@ -120,6 +158,8 @@ follow (SoupServerMessage *message, Guest *guest, AutoFd *fd)
   follower->guest = guest_ref (guest);
   follower->path = g_build_filename (guest_directory (guest), GUEST_FILE_LOG, NULL);
   follower->fd = fd_steal (fd);
+  follower->unsent = unsent;
+  follower->hangup = client_watch (message, on_client_gone, follower, NULL);
   follower->monitor = g_file_monitor_directory (directory, G_FILE_MONITOR_NONE, NULL, NULL);
   if (follower->monitor != NULL) {
     g_file_monitor_set_rate_limit (follower->monitor, 50);
@@ -129,6 +169,8 @@ follow (SoupServerMessage *message, Guest *guest, AutoFd *fd)
    * changes. */
   follower->recheck = g_timeout_add (500, on_recheck, follower);
   soup_message_headers_set_encoding (headers, SOUP_ENCODING_CHUNKED);
+  soup_message_body_set_accumulate (soup_server_message_get_response_body (message), FALSE);
+  g_signal_connect (message, "wrote-chunk", G_CALLBACK (on_wrote_chunk), follower);
   g_signal_connect (message, "finished", G_CALLBACK (on_finished), follower);
 }
 
@@ -146,10 +188,10 @@ log_serve (Daemon *daemon, SoupServerMessage *message, Request *request)
   soup_server_message_set_status (message, 200, NULL);
   soup_message_headers_set_content_type (soup_server_message_get_response_headers (message),
                                          "text/plain; charset=utf-8", NULL);
-  append_file (message, guest, GUEST_FILE_LOG_OLD, NULL);
-  append_file (message, guest, GUEST_FILE_LOG, &fd);
+  guint pieces = append_file (message, guest, GUEST_FILE_LOG_OLD, NULL);
+  pieces += append_file (message, guest, GUEST_FILE_LOG, &fd);
   if (request_query_bool (request, "follow"))
-    follow (message, guest, &fd);
+    follow (message, guest, &fd, pieces);
   else
     soup_message_body_complete (soup_server_message_get_response_body (message));
 }

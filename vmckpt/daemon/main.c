@@ -23,6 +23,7 @@
 /* What the command line takes to mean "somebody else is serving, just connect". */
 #define EXIT_SERVED 75
 #define IDLE_CHECK_SECONDS 1
+#define END_TIMEOUT_US (30 * G_USEC_PER_SEC)
 
 typedef struct {
   char *runtime;
@@ -69,10 +70,11 @@ parse_options (int *argc, char ***argv, Options *options, GError **error)
 
 /* The API's socket: systemd's, if it activated us, else one of our own. */
 static gboolean
-serve (SoupServer *server, const Runtime *runtime, GError **error)
+serve (SoupServer *server, const Runtime *runtime, gboolean *own_socket, GError **error)
 {
   g_auto (AutoFd) fd = sd_listen_fds (1) == 1 ? SD_LISTEN_FDS_START : -1;
 
+  *own_socket = fd < 0;
   if (fd < 0)
     fd = fd_listen_unix (runtime->socket, error);
   if (fd < 0)
@@ -149,34 +151,60 @@ tell_ready (int ready_fd)
   sd_notify (0, "READY=1");
 }
 
+/* Wakes the loop, so that a deadline is noticed. */
+static gboolean
+on_tick (gpointer user_data)
+{
+  return G_SOURCE_CONTINUE;
+}
+
+/* Calls at work are cancelled: they put their guests right and are answered, within reason. */
+static void
+end_calls (Daemon *daemon)
+{
+  gint64 deadline = g_get_monotonic_time() + END_TIMEOUT_US;
+  guint tick = g_timeout_add (100, on_tick, NULL);
+
+  g_cancellable_cancel (daemon->stopping);
+  while (g_atomic_int_get (&daemon->calls) > 0 && g_get_monotonic_time() < deadline)
+    g_main_context_iteration (NULL, TRUE);
+  g_source_remove (tick);
+}
+
 static int
 run (const Options *options, GError **error)
 {
-  g_autoptr (Runtime) runtime = runtime_open (options->runtime, error);
+  Runtime *runtime = runtime_open (options->runtime, error);
   if (runtime == NULL)
     return g_error_matches (*error, API_ERROR, API_CONFLICT) ? EXIT_SERVED : 1;
-  g_autoptr (Stores) stores = stores_new();
-  g_autoptr (Registry) registry = registry_new (runtime, stores);
-  g_autoptr (GMainLoop) loop = g_main_loop_new (NULL, FALSE);
-  g_autoptr (SoupServer) server = soup_server_new ("server-header", "vmckptd", NULL);
-  Daemon daemon = { .runtime = runtime, .stores = stores, .registry = registry, .loop = loop };
+  Stores *stores = stores_new();
+  Daemon daemon = { .runtime = runtime,
+                    .stores = stores,
+                    .registry = registry_new (runtime, stores),
+                    .loop = g_main_loop_new (NULL, FALSE),
+                    .stopping = g_cancellable_new() };
+  SoupServer *server = soup_server_new ("server-header", "vmckptd", NULL);
   IdleWatch idle = { .daemon = &daemon, .limit = options->idle_exit };
+  gboolean own_socket = FALSE;
 
-  find_guests (registry);
+  find_guests (daemon.registry);
   router_attach (server, &daemon);
   console_attach (server, &daemon);
-  if (!serve (server, runtime, error))
+  if (!serve (server, runtime, &own_socket, error))
     return 1;
-  g_unix_signal_add (SIGTERM, on_signal, loop);
-  g_unix_signal_add (SIGINT, on_signal, loop);
+  g_unix_signal_add (SIGTERM, on_signal, daemon.loop);
+  g_unix_signal_add (SIGINT, on_signal, daemon.loop);
   if (idle.limit > 0)
     g_timeout_add_seconds (IDLE_CHECK_SECONDS, on_idle_check, &idle);
   tell_ready (options->ready_fd);
-  g_main_loop_run (loop);
+  g_main_loop_run (daemon.loop);
   sd_notify (0, "STOPPING=1");
-  soup_server_disconnect (server);
-  unlink (runtime->socket);
-  return 0;
+  if (own_socket)
+    unlink (runtime->socket);
+  end_calls (&daemon);
+  /* Nothing is freed: threads that did not end in time (a store that hangs) may still use it. */
+  fflush (NULL);
+  _exit (0);
 }
 
 int
@@ -187,6 +215,8 @@ main (int argc, char **argv)
   int status = 2;
 
   signal (SIGPIPE, SIG_IGN);
+  /* For good: what is handed to the main context then runs on this thread and no other. */
+  g_main_context_acquire (NULL);
   if (parse_options (&argc, &argv, &options, &error) && fault_check_environment (&error)) {
     if (options.version) {
       printf ("vmckptd " VMCKPT_VERSION "\n");

@@ -14,7 +14,8 @@ struct _Registry {
   Stores *stores;
   GMutex lock;
   GHashTable *guests; /* name → Guest */
-  guint retry;
+  guint retry;        /* timer; 0 until the guests of an earlier daemon have been found */
+  guint restores;     /* under way: their boot files belong to no guest yet */
 };
 
 #define LOCK(registry)                                                                             \
@@ -32,7 +33,6 @@ registry_new (const Runtime *runtime, Stores *stores)
   g_mutex_init (&registry->lock);
   registry->guests =
       g_hash_table_new_full (g_str_hash, g_str_equal, NULL, (GDestroyNotify)guest_unref);
-  registry->retry = g_timeout_add_seconds (FIND_AGAIN_SECONDS, retry_unresponsive, registry);
   return registry;
 }
 
@@ -41,7 +41,7 @@ registry_free (Registry *registry)
 {
   if (registry == NULL)
     return;
-  g_source_remove (registry->retry);
+  g_clear_handle_id (&registry->retry, g_source_remove);
   g_hash_table_unref (registry->guests);
   g_mutex_clear (&registry->lock);
   g_free (registry);
@@ -78,10 +78,15 @@ settle_exited (Registry *registry, Guest *guest)
     registry_remove (registry, guest);
 }
 
+/* Takes a Guest. */
 static gpointer
 find_thread (gpointer data)
 {
-  guest_find_again (data);
+  g_autoptr (Guest) guest = data;
+  g_autoptr (GuestWork) work = guest_begin_work (guest, "finding it again", NULL);
+
+  if (work != NULL && guest_state (guest) == GUEST_UNRESPONSIVE)
+    guest_find_again (guest);
   return NULL;
 }
 
@@ -100,11 +105,12 @@ registry_find_guests (Registry *registry)
       continue;
     }
     g_autoptr (Guest) guest = guest_new (registry->runtime, spec, GUEST_UNRESPONSIVE);
+    guest_load_memory (guest);
     {
       LOCK (registry);
       insert (registry, guest);
     }
-    g_ptr_array_add (threads, g_thread_new ("find-guest", find_thread, guest));
+    g_ptr_array_add (threads, g_thread_new ("find-guest", find_thread, guest_ref (guest)));
   }
   for (guint i = 0; i < threads->len; i++)
     g_thread_join (g_ptr_array_index (threads, i));
@@ -112,35 +118,47 @@ registry_find_guests (Registry *registry)
   for (guint i = 0; i < guests->len; i++)
     if (guest_state (g_ptr_array_index (guests, i)) == GUEST_EXITED)
       settle_exited (registry, g_ptr_array_index (guests, i));
+  registry->retry = g_timeout_add_seconds (FIND_AGAIN_SECONDS, retry_unresponsive, registry);
 }
+
+typedef struct {
+  Registry *registry;
+  Guest *guest;
+} Retry;
 
 static gpointer
 retry_thread (gpointer data)
 {
-  g_autoptr (Guest) guest = data;
-  g_autoptr (GuestWork) work = guest_begin_work (guest, "finding it again", NULL);
+  g_autofree Retry *retry = data;
+  g_autoptr (Guest) guest = guest_ref (retry->guest);
 
-  if (work != NULL)
-    guest_find_again (guest);
+  find_thread (retry->guest);
+  if (guest_state (guest) == GUEST_EXITED)
+    claims_release (guest, retry->registry->runtime, retry->registry->stores);
   return NULL;
 }
 
 static gboolean
 retry_unresponsive (gpointer user_data)
 {
-  g_autoptr (GPtrArray) guests = registry_list (user_data);
+  Registry *registry = user_data;
+  g_autoptr (GPtrArray) guests = registry_list (registry);
 
   for (guint i = 0; i < guests->len; i++) {
     Guest *guest = g_ptr_array_index (guests, i);
-    if (guest_state (guest) == GUEST_UNRESPONSIVE)
-      g_thread_unref (g_thread_new ("find-guest", retry_thread, guest_ref (guest)));
+    if (guest_state (guest) != GUEST_UNRESPONSIVE || guest_is_busy (guest))
+      continue;
+    Retry *retry = g_new (Retry, 1);
+    *retry = (Retry){ registry, guest_ref (guest) };
+    g_thread_unref (g_thread_new ("find-guest", retry_thread, retry));
   }
   return G_SOURCE_CONTINUE;
 }
 
 /* ---- Names ---- */
 
-/* With the lock held: another guest, not exited, that has the name or the identity. */
+/* With the lock held: another guest that has the name or the identity, and is not over and done
+ * with. */
 static Guest *
 find_rival (Registry *registry, const GuestSpec *spec)
 {
@@ -149,8 +167,9 @@ find_rival (Registry *registry, const GuestSpec *spec)
 
   g_hash_table_iter_init (&iter, registry->guests);
   while (g_hash_table_iter_next (&iter, NULL, (gpointer *)&guest))
-    if (guest_state (guest) != GUEST_EXITED && (g_strcmp0 (guest_name (guest), spec->name) == 0 ||
-                                                g_strcmp0 (guest_uuid (guest), spec->uuid) == 0))
+    if ((guest_state (guest) != GUEST_EXITED || guest_is_busy (guest)) &&
+        (g_strcmp0 (guest_name (guest), spec->name) == 0 ||
+         g_strcmp0 (guest_uuid (guest), spec->uuid) == 0))
       return guest;
   return NULL;
 }
@@ -170,11 +189,29 @@ registry_add (Registry *registry, const GuestSpec *spec, GuestState state, GErro
                  guest_name (rival));
     return NULL;
   }
-  if (g_hash_table_remove (registry->guests, spec->name))
-    guest_remove_files (guest);
+  Guest *former = g_hash_table_lookup (registry->guests, spec->name);
+  if (former != NULL)
+    guest_remove_files (former);
   insert (registry, guest);
   return g_steal_pointer (&guest);
 }
+
+void
+registry_remove (Registry *registry, Guest *guest)
+{
+  {
+    LOCK (registry);
+    /* The name may have gone over to another guest already. */
+    if (g_hash_table_lookup (registry->guests, guest_name (guest)) == guest) {
+      guest_remove_files (guest);
+      g_hash_table_remove (registry->guests, guest_name (guest));
+    }
+  }
+  registry_begin_restore (registry);
+  registry_end_restore (registry);
+}
+
+/* ---- Boot files ---- */
 
 /* With the lock held. */
 static gboolean
@@ -191,30 +228,31 @@ boot_file_needed (Registry *registry, const char *path)
   return FALSE;
 }
 
-static void
-remove_boot_file (Registry *registry, const char *path)
+void
+registry_begin_restore (Registry *registry)
 {
-  if (path == NULL || boot_file_needed (registry, path))
-    return;
-  g_autofree char *parent = g_path_get_dirname (path);
-  if (g_str_equal (parent, registry->runtime->files)) {
-    g_unlink (path);
-    g_rmdir (parent); /* only if it was the last one */
-  }
+  LOCK (registry);
+  registry->restores++;
 }
 
 void
-registry_remove (Registry *registry, Guest *guest)
+registry_end_restore (Registry *registry)
 {
-  g_autoptr (Guest) held = guest_ref (guest);
   LOCK (registry);
+  const char *files = registry->runtime->files, *name;
 
-  if (g_hash_table_lookup (registry->guests, guest_name (guest)) == guest)
-    g_hash_table_remove (registry->guests, guest_name (guest));
-  guest_remove_files (guest);
-  remove_boot_file (registry, guest_spec (guest)->kernel);
-  remove_boot_file (registry, guest_spec (guest)->initrd);
+  if (--registry->restores > 0)
+    return;
+  g_autoptr (GDir) dir = g_dir_open (files, 0, NULL);
+  while (dir != NULL && (name = g_dir_read_name (dir)) != NULL) {
+    g_autofree char *path = g_build_filename (files, name, NULL);
+    if (!boot_file_needed (registry, path))
+      g_unlink (path);
+  }
+  g_rmdir (files); /* only if it is empty */
 }
+
+/* ---- Looking up ---- */
 
 Guest *
 registry_get (Registry *registry, const char *name, GError **error)

@@ -32,8 +32,14 @@ void registry_find_guests (Registry *registry);
  */
 Guest *registry_add (Registry *registry, const GuestSpec *spec, GuestState state, GError **error);
 
-/* Takes a guest out, with its directory and the boot files that nobody else needs. */
+/* Takes a guest out, with its directory and the boot files that nobody else needs. Nothing happens
+ * if its name belongs to another guest by now. */
 void registry_remove (Registry *registry, Guest *guest);
+
+/* Between these two, boot files in RUNTIME/files that belong to no guest are kept: a restore puts
+ * them there before its guest is known. After the last one, those that nobody needs are removed. */
+void registry_begin_restore (Registry *registry);
+void registry_end_restore (Registry *registry);
 
 /* (transfer full): the guest, or NULL with API_NOT_FOUND. */
 Guest *registry_get (Registry *registry, const char *name, GError **error);

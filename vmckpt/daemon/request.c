@@ -110,7 +110,7 @@ request_store_path (Request *request, GError **error)
 {
   const char *path = request_query (request, "store");
 
-  if (path != NULL && g_path_is_absolute (path))
+  if (path != NULL && g_path_is_absolute (path) && g_utf8_validate (path, -1, NULL))
     return path;
   g_set_error (error, API_ERROR, API_USAGE,
                path == NULL ? "this call needs ?store=DIRECTORY"

@@ -57,6 +57,27 @@ describe (Guest *guest, const Manifest *manifest, const double *phase_ms, gint64
   return object;
 }
 
+/* With boot files kept: spec, name, guest. */
+static Guest *
+restore_guest (Request *request, Store *store, const Manifest *manifest, const RestoreRequest *wish,
+               const RestoreOptions *options, double *phase_ms, GError **error)
+{
+  Daemon *daemon = request->daemon;
+  g_autoptr (GuestSpec) spec = unit_restore_spec (store, manifest, options, error);
+  g_autoptr (Guest) guest =
+      spec != NULL ? registry_add (daemon->registry, spec, GUEST_RESTORING, error) : NULL;
+
+  if (guest == NULL)
+    return NULL;
+  g_autoptr (GuestWork) work = guest_begin_work (guest, "its restore", NULL);
+  if (bring_up (request, guest, store, manifest, wish, options, phase_ms, error))
+    return g_steal_pointer (&guest);
+  guest_kill (guest, NULL);
+  claims_release (guest, daemon->runtime, daemon->stores);
+  registry_remove (daemon->registry, guest);
+  return NULL;
+}
+
 JsonObject *
 restore_checkpoint (Request *request, Store *store, const Manifest *manifest,
                     const RestoreRequest *wish, GError **error)
@@ -76,16 +97,9 @@ restore_checkpoint (Request *request, Store *store, const Manifest *manifest,
                              .qemu = wish->qemu,
                              .accel = wish->accel,
                              .paused = wish->paused };
-  g_autoptr (GuestSpec) spec = unit_restore_spec (store, manifest, &options, error);
+  registry_begin_restore (daemon->registry);
   g_autoptr (Guest) guest =
-      spec != NULL ? registry_add (daemon->registry, spec, GUEST_RESTORING, error) : NULL;
-  if (guest == NULL)
-    return NULL;
-  if (!bring_up (request, guest, store, manifest, wish, &options, phase_ms, error)) {
-    guest_kill (guest, NULL);
-    claims_release (guest, daemon->runtime, daemon->stores);
-    registry_remove (daemon->registry, guest);
-    return NULL;
-  }
-  return describe (guest, manifest, phase_ms, began_us);
+      restore_guest (request, store, manifest, wish, &options, phase_ms, error);
+  registry_end_restore (daemon->registry);
+  return guest != NULL ? describe (guest, manifest, phase_ms, began_us) : NULL;
 }

@@ -8,6 +8,14 @@
 
 static const Route *const tables[] = { guest_routes, checkpoint_routes, store_routes };
 
+/* A path's segment as text; FALSE if it is not UTF-8. */
+static gboolean
+take_param (const char *escaped, char **param)
+{
+  *param = g_uri_unescape_string (escaped, "/");
+  return *param != NULL && g_utf8_validate (*param, -1, NULL);
+}
+
 /* Matches the path's segments; parameters are unescaped into @params. */
 static gboolean
 match_path (const char *pattern, const char *path, char **params)
@@ -22,7 +30,7 @@ match_path (const char *pattern, const char *path, char **params)
     if (want[i][0] != ':' && !g_str_equal (want[i], have[i]))
       return FALSE;
   for (guint i = 0; want[i] != NULL; i++)
-    if (want[i][0] == ':' && (params[n++] = g_uri_unescape_string (have[i], "/")) == NULL)
+    if (want[i][0] == ':' && !take_param (have[i], &params[n++]))
       return FALSE;
   return TRUE;
 }
@@ -77,9 +85,6 @@ on_request (SoupServer *server, SoupServerMessage *message, const char *path, GH
   g_autoptr (GError) error = NULL;
   gboolean path_known;
 
-  /* libsoup 3.2 keeps the descriptor of a kept-alive UNIX connection whose client has gone. */
-  soup_message_headers_replace (soup_server_message_get_response_headers (message), "Connection",
-                                "close");
   request->daemon = user_data;
   const Route *route = find_route (method, path, request->params, &path_known);
   if (route == NULL) {
@@ -104,9 +109,16 @@ on_got_headers (SoupServerMessage *message, gpointer user_data)
 {
   SoupMessageHeaders *headers = soup_server_message_get_request_headers (message);
 
+  /* libsoup 3.2 keeps the descriptor of a kept-alive UNIX connection whose client has gone. */
+  if (soup_message_headers_get_one (headers, "Upgrade") == NULL)
+    soup_message_headers_replace (soup_server_message_get_response_headers (message), "Connection",
+                                  "close");
   if (soup_message_headers_get_encoding (headers) == SOUP_ENCODING_CHUNKED ||
-      soup_message_headers_get_content_length (headers) > REQUEST_MAX_BODY)
+      soup_message_headers_get_content_length (headers) > REQUEST_MAX_BODY) {
+    /* Read and dropped, not collected. */
+    soup_message_body_set_accumulate (soup_server_message_get_request_body (message), FALSE);
     refuse (message, API_USAGE, "the request's body must have a length, of at most 1 MiB");
+  }
 }
 
 static void

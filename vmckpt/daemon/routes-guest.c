@@ -12,6 +12,8 @@
 
 #include <unistd.h>
 
+#define KILL_WAIT_MS 60000
+
 static JsonObject *
 show_daemon (Request *request, GError **error)
 {
@@ -46,9 +48,18 @@ quit_loop (gpointer loop)
 static JsonObject *
 shut_down (Request *request, GError **error)
 {
-  /* At low priority: the answer goes out first. */
-  g_idle_add_full (G_PRIORITY_LOW, quit_loop, request->daemon->loop, NULL);
+  if (!request_expect (request, error, NULL))
+    return NULL;
+  /* Calls at work, this one too, are answered before the process ends. */
+  g_idle_add (quit_loop, request->daemon->loop);
   return json_object_new();
+}
+
+/* For calls without options. */
+static gboolean
+no_body (Request *request, GError **error)
+{
+  return request_expect (request, error, NULL);
 }
 
 /* The guest that the path names. */
@@ -111,12 +122,14 @@ run_guest (Request *request, GError **error)
       !request_bool (request, "paused", &paused, error) ||
       (spec = guest_spec_from_json (request->body, error)) == NULL)
     return NULL;
-  ERROR_PREFIX (error, "starting guest %s", spec->name);
-  if (!qemu_spec_complete (spec, error))
+  if (!qemu_spec_complete (spec, error)) {
+    g_prefix_error (error, "starting guest %s: ", spec->name);
     return NULL;
+  }
   guest = registry_add (daemon->registry, spec, GUEST_STARTING, error);
   if (guest == NULL)
     return NULL;
+  g_autoptr (GuestWork) work = guest_begin_work (guest, "its start", NULL);
   if (!bring_up (request, guest, paused, error)) {
     guest_kill (guest, NULL);
     claims_release (guest, daemon->runtime, daemon->stores);
@@ -135,7 +148,14 @@ kill_guest (Request *request, GError **error)
   if (guest == NULL)
     return NULL;
   ERROR_PREFIX (error, "ending guest %s", guest_name (guest));
-  if (!guest_kill (guest, error))
+  if (guest_state (guest) == GUEST_STARTING || guest_state (guest) == GUEST_RESTORING) {
+    g_set_error (error, API_ERROR, API_CONFLICT, "it is still being put together: interrupt that");
+    return NULL;
+  }
+  /* Work on a guest whose QEMU is gone fails soon; until then the name stays taken. */
+  g_autoptr (GuestWork) work = NULL;
+  if (!guest_kill (guest, error) ||
+      (work = guest_wait_for_work (guest, "its end", KILL_WAIT_MS, error)) == NULL)
     return NULL;
   claims_release (guest, daemon->runtime, daemon->stores);
   registry_remove (daemon->registry, guest);
@@ -145,7 +165,7 @@ kill_guest (Request *request, GError **error)
 static JsonObject *
 pause_guest (Request *request, GError **error)
 {
-  g_autoptr (Guest) guest = find_guest (request, error);
+  g_autoptr (Guest) guest = no_body (request, error) ? find_guest (request, error) : NULL;
   g_autoptr (GuestWork) work = guest != NULL ? guest_begin_work (guest, "pause", error) : NULL;
 
   return work != NULL && guest_pause (guest, error) ? guest_to_json (guest) : NULL;
@@ -154,7 +174,7 @@ pause_guest (Request *request, GError **error)
 static JsonObject *
 continue_guest (Request *request, GError **error)
 {
-  g_autoptr (Guest) guest = find_guest (request, error);
+  g_autoptr (Guest) guest = no_body (request, error) ? find_guest (request, error) : NULL;
   g_autoptr (GuestWork) work = guest != NULL ? guest_begin_work (guest, "continue", error) : NULL;
 
   return work != NULL && guest_continue (guest, error) ? guest_to_json (guest) : NULL;
@@ -234,6 +254,7 @@ static JsonObject *
 resume_here (Guest *guest, GError **error)
 {
   g_autoptr (GuestWork) work = NULL;
+  gint64 began_us = g_get_monotonic_time();
 
   if (guest_state (guest) != GUEST_PAUSED) {
     g_set_error (error, API_ERROR, API_CONFLICT, "guest %s is here already and not paused",
@@ -245,8 +266,18 @@ resume_here (Guest *guest, GError **error)
     return NULL;
   g_autofree char *checkpoint = guest_checkpoint (guest);
   JsonObject *result = json_object_new();
-  json_object_set_string_member (result, "id", checkpoint != NULL ? checkpoint : "");
+  JsonObject *phases = json_object_new();
+  double resume_ms = (g_get_monotonic_time() - began_us) / 1000.0;
+  if (checkpoint != NULL)
+    json_object_set_string_member (result, "id", checkpoint);
+  else
+    json_object_set_null_member (result, "id");
+  json_object_set_double_member (phases, "rebuild", 0);
+  json_object_set_double_member (phases, "resume", resume_ms);
   json_object_set_object_member (result, "guest", guest_to_json (guest));
+  json_object_set_double_member (result, "wall_ms", resume_ms);
+  json_object_set_object_member (result, "phases", phases);
+  json_object_set_int_member (result, "ram_bytes", guest_spec (guest)->ram_bytes);
   return result;
 }
 
@@ -267,6 +298,12 @@ resume_guest (Request *request, GError **error)
   if (store == NULL || !name_check (request->params[0], "guest name", error) ||
       (manifest = store_manifest_find (store, request->params[0], error)) == NULL)
     return NULL;
+  /* The reference was a name, not an id that begins like one. */
+  if (!g_str_equal (manifest->guest, request->params[0])) {
+    g_set_error (error, API_ERROR, API_NOT_FOUND, "no guest '%s' here, nor a checkpoint of one",
+                 request->params[0]);
+    return NULL;
+  }
   if (g_strcmp0 (manifest->mode, "suspend") != 0) {
     g_set_error (
         error, API_ERROR, API_CONFLICT,

@@ -5,6 +5,8 @@
 
 #include <sys/stat.h>
 
+#define MAX_OPEN 32
+
 /* The place of a store's format object when it was opened: another one is another store. */
 typedef struct {
   Store *store;
@@ -60,8 +62,9 @@ lookup (Stores *stores, const char *path, const struct stat *now)
 }
 
 Store *
-stores_get (Stores *stores, const char *path, GError **error)
+stores_get (Stores *stores, const char *named, GError **error)
 {
+  g_autofree char *path = g_canonicalize_filename (named, NULL);
   ERROR_PREFIX (error, "store %s", path);
   g_autofree char *format = g_build_filename (path, "format", NULL);
   struct stat now = { 0 };
@@ -79,6 +82,9 @@ stores_get (Stores *stores, const char *path, GError **error)
   OpenStore *open = g_new0 (OpenStore, 1);
   *open = (OpenStore){ store_ref (store), now.st_dev, now.st_ino };
   g_autoptr (GMutexLocker) locker = g_mutex_locker_new (&stores->lock);
+  if (g_hash_table_size (stores->by_path) >= MAX_OPEN)
+    g_hash_table_remove_all (
+        stores->by_path); /* those in use live on; the others are opened anew */
   g_hash_table_replace (stores->by_path, g_strdup (path), open);
   return g_steal_pointer (&store);
 }

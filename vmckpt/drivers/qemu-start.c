@@ -178,7 +178,12 @@ replace_keeper (const char *directory, const KeeperState *state, GError **error)
     g_auto (PrivateContext) home = private_context_push();
     g_autoptr (QmpClient) monitor = qmp_client_connect (path, MONITOR_TIMEOUT_MS, NULL);
     g_autofree char *status = monitor != NULL ? qmp_query_status (monitor, NULL) : NULL;
-    paused = status != NULL && !g_str_equal (status, "running");
+    if (status == NULL) {
+      /* Whether it is stopped on purpose cannot be known: better no keeper yet than a wrong one. */
+      g_set_error (error, DRIVER_ERROR, DRIVER_ERROR_FAILED, "QEMU does not answer on its monitor");
+      return NULL;
+    }
+    paused = !g_str_equal (status, "running");
   }
   return keeper_adopt (directory, state->qemu, paused, error);
 }

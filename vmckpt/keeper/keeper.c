@@ -104,7 +104,18 @@ keeper_qemu (Keeper *keeper)
 typedef struct {
   GSourceFunc func;
   gpointer user_data;
+  GDestroyNotify destroy; /* (nullable) */
 } Watch;
+
+static void
+watch_free (gpointer data)
+{
+  Watch *watch = data;
+
+  if (watch->destroy != NULL)
+    watch->destroy (watch->user_data);
+  g_free (watch);
+}
 
 static gboolean
 on_keeper_gone (int fd, GIOCondition condition, gpointer user_data)
@@ -116,15 +127,15 @@ on_keeper_gone (int fd, GIOCondition condition, gpointer user_data)
 }
 
 void
-keeper_watch (Keeper *keeper, GSourceFunc func, gpointer user_data)
+keeper_watch (Keeper *keeper, GSourceFunc func, gpointer user_data, GDestroyNotify destroy)
 {
   Watch *watch = g_new (Watch, 1);
 
   g_return_if_fail (keeper->watch == NULL);
-  *watch = (Watch){ func, user_data };
+  *watch = (Watch){ func, user_data, destroy };
   /* The keeper says nothing on its own, so the first thing to be read here is the end. */
   keeper->watch = g_unix_fd_source_new (keeper->hello, G_IO_IN | G_IO_HUP | G_IO_ERR);
-  g_source_set_callback (keeper->watch, G_SOURCE_FUNC (on_keeper_gone), watch, g_free);
+  g_source_set_callback (keeper->watch, G_SOURCE_FUNC (on_keeper_gone), watch, watch_free);
   g_source_attach (keeper->watch, g_main_context_get_thread_default());
 }
 

@@ -27,6 +27,7 @@
 #define PATIENCE_MS 30000
 #define SETTLE_TIMEOUT_US (20 * G_USEC_PER_SEC)
 #define SETTLE_POLL_US 2000
+#define LEASE_ATTEMPTS 3
 #define MAX_DEVICE_STATE (256u << 20)
 #define PROGRESS_EVERY_PAGES 1024
 #define FD_NAME "vmckpt-stream"
@@ -85,31 +86,14 @@ enter_phase (Capture *capture, Phase phase)
   progress_report (capture->context->progress, phase, 0, 0);
 }
 
-gboolean
-stream_engine_can_live (QmpClient *monitor, GError **error)
-{
-  gboolean known;
-
-  if (!qmp_migrate_has_capability (monitor, CAPABILITY, &known, error))
-    return FALSE;
-  if (!known) {
-    g_set_error (error, RAM_ERROR, RAM_ERROR_IMPOSSIBLE, "this QEMU has no " CAPABILITY);
-    return FALSE;
-  }
-  g_autoptr (GError) refused = NULL;
-  if (!qmp_migrate_set_capability (monitor, CAPABILITY, TRUE, &refused)) {
-    if (!g_error_matches (refused, QMP_ERROR, QMP_ERROR_COMMAND)) {
-      g_propagate_error (error, g_steal_pointer (&refused));
-      return FALSE;
-    }
-    g_set_error (error, RAM_ERROR, RAM_ERROR_IMPOSSIBLE, "QEMU refuses " CAPABILITY " here: %s",
-                 refused->message);
-    return FALSE;
-  }
-  return qmp_migrate_set_capability (monitor, CAPABILITY, FALSE, error);
-}
-
 /* ---- prepare ---- */
+
+static gboolean
+migration_is_at_work (const QmpMigration *migration)
+{
+  static const char *const over[] = { "none", "completed", "failed", "cancelled", NULL };
+  return !g_strv_contains (over, migration->status);
+}
 
 /* Refuses a guest that QEMU itself says cannot be migrated, before anything is touched. */
 static gboolean
@@ -124,12 +108,78 @@ check_migratable (QmpClient *monitor, GError **error)
                  migration.blocked_reasons);
     return FALSE;
   }
+  if (migration_is_at_work (&migration)) {
+    g_set_error (error, RAM_ERROR, RAM_ERROR_BUSY, "another migration of this guest is '%s'",
+                 migration.status);
+    return FALSE;
+  }
+  return TRUE;
+}
+
+/* Takes a lease that is right for the state the guest is in. Taking one waits until the keeper is
+ * through with putting the guest right after an earlier failure, which may change that state. */
+static gboolean
+take_lease (Capture *capture, GError **error)
+{
+  const StreamCaptureContext *context = capture->context;
+
+  for (int attempt = 0; attempt < LEASE_ATTEMPTS; attempt++) {
+    g_autofree char *before = qmp_query_status (context->monitor, error);
+    if (before == NULL)
+      return FALSE;
+    capture->was_running = g_str_equal (before, "running");
+    g_clear_pointer (&capture->lease, keeper_lease_free);
+    capture->lease =
+        keeper_lease_checkpoint (context->keeper, capture->stream, capture->was_running, error);
+    g_autofree char *after =
+        capture->lease != NULL ? qmp_query_status (context->monitor, error) : NULL;
+    if (after == NULL)
+      return FALSE;
+    if (g_str_equal (before, after))
+      return TRUE;
+    if (!keeper_lease_end (capture->lease, error))
+      return FALSE;
+  }
+  g_set_error (error, RAM_ERROR, RAM_ERROR_FAILED, "the guest keeps being stopped and resumed");
+  return FALSE;
+}
+
+/* Live as wanted, or else the stopped way, with the reason told. */
+static gboolean
+choose_mode (Capture *capture, GError **error)
+{
+  const StreamCaptureContext *context = capture->context;
+  g_autoptr (GError) reason = NULL;
+  gboolean known;
+
+  if (!capture->was_running && capture->mode == CAPTURE_LIVE)
+    /* QEMU 7.2 would resume it by itself; a paused guest loses nothing by the stopped way. */
+    capture->mode = CAPTURE_STOP;
+  if (!qmp_migrate_has_capability (context->monitor, CAPABILITY, &known, error))
+    return FALSE;
+  if (!known) {
+    if (capture->mode == CAPTURE_LIVE && context->fallback != NULL)
+      context->fallback ("this QEMU has no " CAPABILITY, context->fallback_data);
+    if (capture->mode == CAPTURE_LIVE)
+      capture->mode = CAPTURE_STOP;
+    return TRUE;
+  }
+  if (qmp_migrate_set_capability (context->monitor, CAPABILITY, capture->mode == CAPTURE_LIVE,
+                                  &reason))
+    return TRUE;
+  if (capture->mode != CAPTURE_LIVE || !g_error_matches (reason, QMP_ERROR, QMP_ERROR_COMMAND)) {
+    g_propagate_error (error, g_steal_pointer (&reason));
+    return FALSE;
+  }
+  if (context->fallback != NULL)
+    context->fallback (reason->message, context->fallback_data);
+  capture->mode = CAPTURE_STOP;
   return TRUE;
 }
 
 /* Makes the pipe, takes the lease, and gives QEMU the write end. */
 static gboolean
-open_stream (Capture *capture, GError **error)
+prepare (Capture *capture, GError **error)
 {
   const StreamCaptureContext *context = capture->context;
   g_auto (AutoFd) write_end = -1;
@@ -141,31 +191,12 @@ open_stream (Capture *capture, GError **error)
   write_end = ends[1];
   /* A larger pipe means fewer wake-ups; refused above fs.pipe-max-size, which does no harm. */
   fcntl (write_end, F_SETPIPE_SZ, 1 << 20);
-  capture->lease =
-      keeper_lease_checkpoint (context->keeper, capture->stream, capture->was_running, error);
-  if (capture->lease == NULL || !fault_visit (FAULT_LEASE_TAKEN, error))
-    return FALSE;
   capture->reader = stream_reader_new (capture->stream);
   stream_reader_set_patience (capture->reader, PATIENCE_MS, context->cancellable);
-  return qmp_getfd (context->monitor, FD_NAME, write_end, error);
-}
-
-static gboolean
-prepare (Capture *capture, GError **error)
-{
-  QmpClient *monitor = capture->context->monitor;
-  g_autofree char *status = qmp_query_status (monitor, error);
-
-  if (status == NULL)
-    return FALSE;
-  capture->was_running = g_str_equal (status, "running");
-  if (!capture->was_running && capture->mode == CAPTURE_LIVE)
-    /* QEMU 7.2 would resume it by itself; a paused guest loses nothing by the stopped way. */
-    capture->mode = CAPTURE_STOP;
-  return check_migratable (monitor, error) &&
-         qmp_migrate_set_bandwidth (monitor, G_MAXINT64 >> 8, error) &&
-         qmp_migrate_set_capability (monitor, CAPABILITY, capture->mode == CAPTURE_LIVE, error) &&
-         open_stream (capture, error);
+  return take_lease (capture, error) && fault_visit (FAULT_LEASE_TAKEN, error) &&
+         check_migratable (context->monitor, error) && choose_mode (capture, error) &&
+         qmp_migrate_set_bandwidth (context->monitor, G_MAXINT64 >> 8, error) &&
+         qmp_getfd (context->monitor, FD_NAME, write_end, error);
 }
 
 /* ---- stop, capture ---- */
@@ -305,8 +336,7 @@ wait_migration_over (QmpClient *monitor, gboolean *completed, GError **error)
     if (!qmp_query_migrate (monitor, &migration, error))
       return FALSE;
     *completed = g_str_equal (migration.status, "completed");
-    if (*completed || g_str_equal (migration.status, "failed") ||
-        g_str_equal (migration.status, "cancelled") || g_str_equal (migration.status, "none"))
+    if (!migration_is_at_work (&migration))
       return TRUE;
     if (g_get_monotonic_time() > deadline) {
       g_set_error (error, RAM_ERROR, RAM_ERROR_STALLED, "QEMU's migration stays '%s'",
@@ -365,7 +395,8 @@ capture_put_right (Capture *capture)
     stream_reader_drain (capture->reader);
   if ((!capture->sending || wait_migration_over (monitor, &completed, NULL)) &&
       ensure_running (capture, NULL) &&
-      qmp_migrate_set_capability (monitor, CAPABILITY, FALSE, NULL))
+      (capture->mode != CAPTURE_LIVE ||
+       qmp_migrate_set_capability (monitor, CAPABILITY, FALSE, NULL)))
     keeper_lease_end (capture->lease, NULL);
   /* Otherwise the lease breaks with this capture, and the keeper goes on trying. */
 }
@@ -399,6 +430,7 @@ report_times (Capture *capture)
   RunClockReading clock = run_clock_read (capture->context->clock);
 
   enter_phase (capture, PHASE_STORE);
+  report->was_running = capture->was_running;
   report->pause_ms = clock.paused_us / 1000.0;
   if (capture->mode == CAPTURE_STOP_KEEP) /* it does not end here: what it took to read the guest */
     report->pause_ms = report->phase_ms[PHASE_STOP] + report->phase_ms[PHASE_CAPTURE];

@@ -17,12 +17,28 @@
 #include <vmckpt/store/writer.h>
 #include <vmckpt/util/error.h>
 
+static const CaptureMode capture_modes[] = {
+  [CHECKPOINT_LIVE] = CAPTURE_LIVE,
+  [CHECKPOINT_STOP] = CAPTURE_STOP,
+  [CHECKPOINT_SUSPEND] = CAPTURE_STOP_KEEP,
+};
+
+/* What is to be told the user, and kept in the report. */
+typedef struct {
+  const UnitWatcher *watcher;
+  JsonArray *list;
+} Messages;
+
 static void
-tell (const UnitWatcher *watcher, JsonArray *messages, const char *text)
+on_fallback (const char *reason, gpointer user_data)
 {
-  json_array_add_string_element (messages, text);
-  if (watcher->message != NULL)
-    watcher->message (text, watcher->user_data);
+  const Messages *messages = user_data;
+  g_autofree char *text =
+      g_strdup_printf ("no live checkpoint, the guest is paused meanwhile: %s", reason);
+
+  json_array_add_string_element (messages->list, text);
+  if (messages->watcher->message != NULL)
+    messages->watcher->message (text, messages->watcher->user_data);
 }
 
 /*
@@ -43,30 +59,6 @@ find_parent (Store *store, const GuestSpec *spec, const char *hint)
     }
   }
   return g_steal_pointer (&parent);
-}
-
-/* Live if asked for and possible; the reason for falling back becomes a message. */
-static gboolean
-choose_mode (const Unit *unit, CheckpointMode wanted, const UnitWatcher *watcher,
-             JsonArray *messages, CaptureMode *mode, GError **error)
-{
-  g_autoptr (GError) reason = NULL;
-
-  *mode = wanted == CHECKPOINT_SUSPEND ? CAPTURE_STOP_KEEP : CAPTURE_STOP;
-  if (wanted != CHECKPOINT_LIVE)
-    return TRUE;
-  if (stream_engine_can_live (unit->monitor, &reason)) {
-    *mode = CAPTURE_LIVE;
-    return TRUE;
-  }
-  if (!g_error_matches (reason, RAM_ERROR, RAM_ERROR_IMPOSSIBLE)) {
-    g_propagate_error (error, g_steal_pointer (&reason));
-    return FALSE;
-  }
-  g_autofree char *text =
-      g_strdup_printf ("no live checkpoint, the guest is paused meanwhile: %s", reason->message);
-  tell (watcher, messages, text);
-  return TRUE;
 }
 
 static void
@@ -115,11 +107,9 @@ unit_checkpoint (const Unit *unit, Store *store, const CheckpointOptions *option
   g_autoptr (KeeperLease) lease = NULL;
   g_autoptr (JsonArray) messages = json_array_new();
   g_auto (CaptureReport) capture = { 0 };
-  CaptureMode mode;
+  Messages listener = { watcher, messages };
 
   progress_report (watcher->progress, PHASE_PREPARE, 0, 0);
-  if (!choose_mode (unit, options->mode, watcher, messages, &mode, error))
-    return NULL;
   writer = store_writer_begin (store, error);
   if (writer == NULL)
     return NULL;
@@ -136,13 +126,17 @@ unit_checkpoint (const Unit *unit, Store *store, const CheckpointOptions *option
                                    .writer = writer,
                                    .parent = parent,
                                    .progress = watcher->progress,
-                                   .cancellable = watcher->cancellable };
-  if (!stream_engine_capture (&context, mode, manifest, &lease, &capture, error))
+                                   .cancellable = watcher->cancellable,
+                                   .fallback = on_fallback,
+                                   .fallback_data = &listener };
+  if (!stream_engine_capture (&context, capture_modes[options->mode], manifest, &lease, &capture,
+                              error))
     return NULL;
   if (options->mode != CHECKPOINT_SUSPEND)
     keeper_lease_end (lease, NULL); /* the guest runs: a keeper that is gone changes nothing */
   if (!commit (manifest, writer, &capture, messages, began_us, watcher, error)) {
-    if (options->mode == CHECKPOINT_SUSPEND && qmp_cont (unit->monitor, NULL))
+    if (options->mode == CHECKPOINT_SUSPEND &&
+        (!capture.was_running || qmp_cont (unit->monitor, NULL)))
       keeper_lease_end (lease, NULL);
     return NULL;
   }

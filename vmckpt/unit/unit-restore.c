@@ -13,7 +13,13 @@
 #include <vmckpt/qmp/commands.h>
 #include <vmckpt/ram/stream-engine.h>
 #include <vmckpt/util/error.h>
+#include <vmckpt/util/fd.h>
 #include <vmckpt/util/json.h>
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#define LAST_WORDS 600
 
 static guint64
 ram_bytes (const Manifest *manifest)
@@ -69,22 +75,34 @@ unit_restore_spec (Store *store, const Manifest *manifest, const RestoreOptions 
   return g_steal_pointer (&spec);
 }
 
+/* The last bytes of a file as text, trimmed; NULL if there are none. */
+static char *
+read_tail (const char *path)
+{
+  g_auto (AutoFd) fd = open (path, O_RDONLY | O_CLOEXEC);
+  char tail[LAST_WORDS + 1];
+  off_t size = fd >= 0 ? lseek (fd, 0, SEEK_END) : -1;
+
+  if (size <= 0 || lseek (fd, MAX (0, size - LAST_WORDS), SEEK_SET) < 0)
+    return NULL;
+  gssize len = fd_read_full (fd, tail, LAST_WORDS, NULL);
+  return len > 0 ? g_strstrip (g_utf8_make_valid (tail, len)) : NULL;
+}
+
 /* QEMU exits when it does not like what it is given; what it said is in its log. */
 static void
 add_last_words (const char *directory, GError **error)
 {
   g_autofree char *path = g_build_filename (directory, GUEST_FILE_STDERR, NULL);
-  g_autofree char *text = NULL;
-  gsize len;
+  g_autofree char *words = NULL;
 
-  if (error == NULL || *error == NULL ||
-      g_error_matches (*error, G_IO_ERROR, G_IO_ERROR_CANCELLED) ||
-      (*error)->domain == STORE_ERROR || !g_file_get_contents (path, &text, &len, NULL) || len == 0)
+  if (error == NULL || *error == NULL || (*error)->domain == STORE_ERROR ||
+      g_error_matches (*error, G_IO_ERROR, G_IO_ERROR_CANCELLED))
     return;
-  const char *tail = len > 600 ? text + len - 600 : text;
-  g_autofree char *valid = g_utf8_make_valid (tail, -1);
-  g_autofree char *message =
-      g_strdup_printf ("%s; QEMU said: %s", (*error)->message, g_strstrip (valid));
+  words = read_tail (path);
+  if (words == NULL || *words == 0)
+    return;
+  g_autofree char *message = g_strdup_printf ("%s; QEMU said: %s", (*error)->message, words);
   g_free ((*error)->message);
   (*error)->message = g_steal_pointer (&message);
 }

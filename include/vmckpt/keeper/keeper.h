@@ -95,9 +95,9 @@ ProcessId keeper_qemu (Keeper *keeper);
  *
  * Calls @func once on the thread-default GMainContext of the caller when the keeper is gone, which
  * is right after QEMU's exit was recorded (or when the keeper was killed: keeper_read_state()
- * tells).
+ * tells). @destroy (nullable) frees @user_data after that, or when @keeper is freed before.
  */
-void keeper_watch (Keeper *keeper, GSourceFunc func, gpointer user_data);
+void keeper_watch (Keeper *keeper, GSourceFunc func, gpointer user_data, GDestroyNotify destroy);
 
 /* ---- Leases ---- */
 

@@ -25,6 +25,7 @@ typedef enum {
                          */
   RAM_ERROR_FAILED,     /* QEMU did not send or take the stream; the message ends with its reason */
   RAM_ERROR_STALLED,    /* QEMU has stopped sending for long */
+  RAM_ERROR_BUSY,       /* QEMU is migrating this guest already, on somebody else's behalf */
 } RamError;
 
 /* What a capture works on. Everything is borrowed. */
@@ -36,11 +37,14 @@ typedef struct {
   const Manifest *parent; /* (nullable): pages equal to its are not stored again */
   const Progress *progress;
   GCancellable *cancellable;
+  /* (nullable): told why, when a live capture was wanted and the guest is stopped instead */
+  void (*fallback) (const char *reason, gpointer user_data);
+  gpointer fallback_data;
 } StreamCaptureContext;
 
 typedef enum {
-  CAPTURE_LIVE,      /* the guest runs on while its pages are sent */
-  CAPTURE_STOP,      /* the guest is stopped, sent, resumed (if it ran) */
+  CAPTURE_LIVE, /* the guest runs on while its pages are sent; CAPTURE_STOP where that cannot be */
+  CAPTURE_STOP, /* the guest is stopped, sent, resumed (if it ran) */
   CAPTURE_STOP_KEEP, /* stopped and, on success, left stopped: for suspend */
 } CaptureMode;
 
@@ -50,20 +54,13 @@ typedef struct {
   double pause_ms;
   gint64 instant_us; /* the instant that the checkpoint shows, microseconds since 1970 */
   guint64 ram_bytes;
-  PageMapStats pages; /* of all RAM blocks */
-  char *machine;      /* machine type as the stream says; owned */
+  PageMapStats pages;   /* of all RAM blocks */
+  gboolean was_running; /* the guest ran before */
+  char *machine;        /* machine type as the stream says; owned */
 } CaptureReport;
 
 void capture_report_clear (CaptureReport *report);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (CaptureReport, capture_report_clear)
-
-/**
- * stream_engine_can_live:
- *
- * Returns: TRUE if this QEMU can be captured live; FALSE with RAM_ERROR_IMPOSSIBLE and the reason,
- * for the message with which the caller falls back to CAPTURE_STOP.
- */
-gboolean stream_engine_can_live (QmpClient *monitor, GError **error);
 
 /**
  * stream_engine_capture:
