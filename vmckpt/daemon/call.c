@@ -310,8 +310,10 @@ start_thread (Call *call, GError **error)
     return FALSE;
   }
   GThread *thread = g_thread_try_new ("request", work, call, error);
-  g_clear_pointer (&thread, g_thread_unref);
-  return error == NULL || *error == NULL;
+  if (thread == NULL)
+    return FALSE;
+  g_thread_unref (thread);
+  return TRUE;
 }
 
 void
@@ -339,7 +341,10 @@ call_start (SoupServerMessage *message, Request *request, RequestHandler handler
   if (streamed)
     begin_stream (call);
   soup_server_message_pause (message);
-  if (!start_thread (call, &call->error)) {
+  /* Not into call->error: that is the thread's from the moment it runs. */
+  GError *error = NULL;
+  if (!start_thread (call, &error)) {
+    call->error = error;
     finish (call);
     call_unref (call);
   }
