@@ -10,7 +10,7 @@
 
 typedef struct {
   char *ram;
-  gint cpus;
+  char *cpus;
   char *kernel, *initrd, *append;
   char **disks;
   char *qemu, *accel, *machine, *cpu;
@@ -20,7 +20,7 @@ typedef struct {
 #define VALUE(member) G_STRUCT_OFFSET (RunValues, member)
 static const VerbOption run_options[] = {
   { "ram", 0, G_OPTION_ARG_FILENAME, VALUE (ram), "SIZE", "memory, e.g. 512M or 2G" },
-  { "cpus", 0, G_OPTION_ARG_INT, VALUE (cpus), "N", "virtual processors" },
+  { "cpus", 0, G_OPTION_ARG_FILENAME, VALUE (cpus), "N", "virtual processors" },
   { "kernel", 0, G_OPTION_ARG_FILENAME, VALUE (kernel), "FILE", "kernel to boot" },
   { "initrd", 0, G_OPTION_ARG_FILENAME, VALUE (initrd), "FILE", "its initial RAM disk" },
   { "append", 0, G_OPTION_ARG_FILENAME, VALUE (append), "TEXT", "its command line" },
@@ -67,7 +67,7 @@ set_disks (JsonObject *body, char **disks, GError **error)
 static gboolean
 set_sizes (JsonObject *body, const RunValues *values, GError **error)
 {
-  guint64 ram;
+  guint64 ram, cpus;
 
   if (values->ram != NULL) {
     if (!bytes_parse_size (values->ram, &ram, error))
@@ -78,12 +78,13 @@ set_sizes (JsonObject *body, const RunValues *values, GError **error)
     }
     json_object_set_int_member (body, "ram_bytes", ram);
   }
-  if (values->cpus < 0) {
-    g_set_error_literal (error, CLI_ERROR, CLI_ERROR_USAGE, "--cpus is not a count");
+  if (values->cpus == NULL)
+    return TRUE;
+  if (!g_ascii_string_to_unsigned (values->cpus, 10, 1, G_MAXINT32, &cpus, NULL)) {
+    g_set_error (error, CLI_ERROR, CLI_ERROR_USAGE, "--cpus %s is not a count", values->cpus);
     return FALSE;
   }
-  if (values->cpus > 0)
-    json_object_set_int_member (body, "cpus", values->cpus);
+  json_object_set_int_member (body, "cpus", cpus);
   return TRUE;
 }
 

@@ -6,6 +6,7 @@
 #include "main-call.h"
 
 #include <vmckpt/qmp/commands.h>
+#include <vmckpt/ram/stream-engine.h>
 #include <vmckpt/util/error.h>
 #include <vmckpt/util/json.h>
 
@@ -365,12 +366,22 @@ get_monitor (Guest *guest, GError **error)
   return NULL;
 }
 
+/* Passes @done on; a failure is taken note of. */
+static gboolean
+noted (Guest *guest, gboolean done, GError **error)
+{
+  if (!done && error != NULL)
+    guest_note_failure (guest, *error);
+  return done;
+}
+
 gboolean
 guest_continue (Guest *guest, GError **error)
 {
   g_autoptr (QmpClient) monitor = get_monitor (guest, error);
 
-  return monitor != NULL && qmp_cont (monitor, error) && refresh_state (guest, error);
+  return monitor != NULL &&
+         noted (guest, qmp_cont (monitor, error) && refresh_state (guest, error), error);
 }
 
 gboolean
@@ -378,7 +389,19 @@ guest_pause (Guest *guest, GError **error)
 {
   g_autoptr (QmpClient) monitor = get_monitor (guest, error);
 
-  return monitor != NULL && qmp_stop (monitor, error) && refresh_state (guest, error);
+  return monitor != NULL &&
+         noted (guest, qmp_stop (monitor, error) && refresh_state (guest, error), error);
+}
+
+void
+guest_note_failure (Guest *guest, const GError *error)
+{
+  if (!g_error_matches (error, QMP_ERROR, QMP_ERROR_TIMEOUT) &&
+      !g_error_matches (error, RAM_ERROR, RAM_ERROR_STALLED))
+    return;
+  LOCK (guest);
+  if (guest->state == GUEST_RUNNING || guest->state == GUEST_PAUSED)
+    set_state (guest, GUEST_UNRESPONSIVE, "its QEMU does not answer");
 }
 
 gboolean

@@ -65,6 +65,10 @@ void guest_load_memory (Guest *guest);
 gboolean guest_continue (Guest *guest, GError **error);
 gboolean guest_pause (Guest *guest, GError **error);
 
+/* If @error says that QEMU does not answer, the guest is listed as unresponsive, until it is found
+ * again. */
+void guest_note_failure (Guest *guest, const GError *error);
+
 /* Ends QEMU and waits until it is gone. Works also while something is at work on the guest. */
 gboolean guest_kill (Guest *guest, GError **error);
 

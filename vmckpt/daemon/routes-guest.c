@@ -199,6 +199,8 @@ take_checkpoint (Request *request, Guest *guest, CheckpointOptions *options, GEr
   g_autoptr (Manifest) manifest = unit_checkpoint (&unit, store, options, &request->watcher, error);
   if (manifest != NULL)
     guest_set_checkpoint (guest, manifest->id);
+  else if (error != NULL)
+    guest_note_failure (guest, *error);
   return g_steal_pointer (&manifest);
 }
 
