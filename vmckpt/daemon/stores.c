@@ -61,6 +61,25 @@ lookup (Stores *stores, const char *path, const struct stat *now)
   return NULL;
 }
 
+/* What is not there, or is there and no store, is answered with what to do about it. */
+static Store *
+open_store (const char *path, GError **error)
+{
+  g_autoptr (GError) cause = NULL;
+  Backend *backend = backend_directory_open (path, FALSE, &cause);
+  Store *store = backend != NULL ? store_open (backend, &cause) : NULL;
+
+  if (store != NULL)
+    return store;
+  if (g_error_matches (cause, G_IO_ERROR, G_IO_ERROR_NOT_FOUND) ||
+      g_error_matches (cause, STORE_ERROR, STORE_ERROR_NOT_A_STORE))
+    g_set_error (error, STORE_ERROR, STORE_ERROR_NOT_A_STORE,
+                 "%s (is it mounted? 'vmckpt store init' makes a new one)", cause->message);
+  else
+    g_propagate_error (error, g_steal_pointer (&cause));
+  return NULL;
+}
+
 Store *
 stores_get (Stores *stores, const char *named, GError **error)
 {
@@ -75,8 +94,7 @@ stores_get (Stores *stores, const char *named, GError **error)
   if (store != NULL)
     return g_steal_pointer (&store);
   /* Opened without the lock: a store that hangs must not hold up the others. */
-  Backend *backend = backend_directory_open (path, FALSE, error);
-  store = backend != NULL ? store_open (backend, error) : NULL;
+  store = open_store (path, error);
   if (store == NULL)
     return NULL;
   OpenStore *open = g_new0 (OpenStore, 1);

@@ -73,6 +73,11 @@ cpu_expand (QmpClient *monitor, const char *cpu, GError **error)
   json_object_set_object_member (arguments, "model", parse_cpu (cpu));
   answer =
       qmp_client_execute (monitor, "query-cpu-model-expansion", arguments, -1, 0, NULL, &cause);
+  if (answer == NULL && g_error_matches (cause, QMP_ERROR, QMP_ERROR_TIMEOUT)) {
+    /* Callers want to tell a QEMU that hangs from one that refuses. */
+    g_propagate_error (error, g_steal_pointer (&cause));
+    return NULL;
+  }
   if (answer == NULL) {
     g_set_error (error, DRIVER_ERROR,
                  g_error_matches (cause, QMP_ERROR, QMP_ERROR_COMMAND) ? DRIVER_ERROR_INVALID
