@@ -30,6 +30,8 @@ typedef struct {
   Backend backend;
   GMutex lock;
   GHashTable *unsynced; /* (lock) paths of directories that changed since the last sync */
+  GMutex sync_lock;     /* held while directories are synced: taken before lock */
+  int sync_failures;    /* (atomic) */
   char *temporary;      /* prefix of this process's temporary files */
   int serial;           /* (atomic) */
 } DirectoryBackend;
@@ -64,6 +66,24 @@ mark_unsynced (DirectoryBackend *self, const char *directory)
   g_mutex_unlock (&self->lock);
 }
 
+/* All directories from @path's own up to the store's: one that another writer made a moment ago, or
+ * that holds an object which another put there, is as little synced as our own. */
+static void
+mark_path_unsynced (DirectoryBackend *self, const char *path)
+{
+  g_autofree char *directory = g_path_get_dirname (path);
+  gsize root = strlen (self->backend.location);
+
+  for (;;) {
+    mark_unsynced (self, directory);
+    if (strlen (directory) <= root)
+      return;
+    char *above = g_path_get_dirname (directory);
+    g_free (directory);
+    directory = above;
+  }
+}
+
 /* Makes the directories between the store's own and @path. */
 static gboolean
 make_parents (DirectoryBackend *self, const char *path, GError **error)
@@ -73,10 +93,7 @@ make_parents (DirectoryBackend *self, const char *path, GError **error)
   for (const char *slash = strchr (path + root + 1, '/'); slash != NULL;
        slash = strchr (slash + 1, '/')) {
     g_autofree char *directory = g_strndup (path, slash - path);
-    g_autofree char *above = g_path_get_dirname (directory);
-    if (mkdir (directory, 0777) == 0)
-      mark_unsynced (self, above);
-    else if (errno != EEXIST)
+    if (mkdir (directory, 0777) < 0 && errno != EEXIST)
       return fd_set_errno_error (error, "making the directory %s", directory);
   }
   return TRUE;
@@ -121,7 +138,10 @@ rename_new (const char *from, const char *to)
     return 0;
   if (errno != EINVAL && errno != ENOSYS)
     return -1;
-  return link (from, to) == 0 ? unlink (from) : -1;
+  if (link (from, to) < 0)
+    return -1;
+  unlink (from); /* the object is there, whatever becomes of the temporary name: gc removes that */
+  return 0;
 }
 
 static gboolean
@@ -131,6 +151,8 @@ directory_put (Backend *backend, const char *name, GBytes *data, gboolean *exist
   g_autofree char *path = object_path (backend, name, error);
 
   *existed = path != NULL && access (path, F_OK) == 0;
+  if (path != NULL)
+    mark_path_unsynced (self, path);
   if (path == NULL || *existed)
     return path != NULL;
   g_autoptr (TemporaryFile) temporary = write_temporary (self, data, error);
@@ -141,8 +163,7 @@ directory_put (Backend *backend, const char *name, GBytes *data, gboolean *exist
     return *existed || fd_set_errno_error (error, "naming %s", path);
   }
   g_free (g_steal_pointer (&temporary));
-  g_autofree char *parent = g_path_get_dirname (path);
-  mark_unsynced (self, parent);
+  mark_path_unsynced (self, path); /* again: a sync may have come in between */
   if (!fault_visit (FAULT_OBJECT_NAMED, error)) {
     unlink (path);
     return FALSE;
@@ -303,10 +324,10 @@ sync_directory (const char *path, GError **error)
   return TRUE;
 }
 
+/* With the sync lock held. */
 static gboolean
-directory_sync (Backend *backend, GError **error)
+sync_unsynced (DirectoryBackend *self, GError **error)
 {
-  DirectoryBackend *self = (DirectoryBackend *)backend;
   GHashTableIter iter;
   gpointer path;
 
@@ -328,6 +349,26 @@ directory_sync (Backend *backend, GError **error)
 }
 
 static gboolean
+directory_sync (Backend *backend, GError **error)
+{
+  DirectoryBackend *self = (DirectoryBackend *)backend;
+  int failures = g_atomic_int_get (&self->sync_failures);
+  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&self->sync_lock);
+
+  /* Another thread's sync may have taken our directories along. If it failed, so did ours: the
+   * kernel tells of a failed write-back only once, a second fsync(2) would succeed. */
+  if (g_atomic_int_get (&self->sync_failures) != failures) {
+    g_set_error (error, G_IO_ERROR, G_IO_ERROR_FAILED,
+                 "syncing %s: it failed for another writer at the same time", backend->location);
+    return FALSE;
+  }
+  if (sync_unsynced (self, error))
+    return TRUE;
+  g_atomic_int_inc (&self->sync_failures);
+  return FALSE;
+}
+
+static gboolean
 directory_space (Backend *backend, guint64 *available, GError **error)
 {
   struct statvfs st;
@@ -345,6 +386,7 @@ directory_free (Backend *backend)
 
   g_hash_table_unref (self->unsynced);
   g_mutex_clear (&self->lock);
+  g_mutex_clear (&self->sync_lock);
   g_free (self->temporary);
   g_free (backend->location);
   g_free (self);
@@ -393,7 +435,11 @@ backend_directory_open (const char *path, gboolean create, GError **error)
   directory->temporary = g_build_filename (temporary, owner, NULL);
   directory->unsynced = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
   g_mutex_init (&directory->lock);
-  if (create)
+  g_mutex_init (&directory->sync_lock);
+  if (create) {
+    g_autofree char *above = g_path_get_dirname (directory->backend.location);
     mark_unsynced (directory, directory->backend.location);
+    mark_unsynced (directory, above);
+  }
   return &directory->backend;
 }

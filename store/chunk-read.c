@@ -91,34 +91,48 @@ store_chunk_in_frame (Store *store, const ChunkName *name, const ChunkLocation *
   return NULL;
 }
 
-/* One attempt with what the index says now. */
+/* Tries each copy of the chunk that @view knows of and that was not tried yet; @tried: packs that
+ * failed. NULL with *@cause the last failure, untouched if there was nothing to try. */
 static GBytes *
-read_located (Store *store, const ChunkName *name, ChunkLocation *location, GError **error)
+try_copies (Store *store, const ChunkName *name, const IndexView *view, GHashTable *tried,
+            GError **cause)
 {
-  g_autoptr (GBytes) frame = store_frame_read (store, location, TRUE, error);
+  ChunkLocation location;
 
-  if (frame == NULL || !store_chunk_in_frame (store, name, location, frame, error))
-    return NULL;
-  return g_bytes_new_from_bytes (frame, location->offset, location->len);
+  while (index_view_find (view, name, tried, TRUE, &location)) {
+    g_clear_error (cause);
+    g_autoptr (GBytes) frame = store_frame_read (store, &location, TRUE, cause);
+    if (frame != NULL && store_chunk_in_frame (store, name, &location, frame, cause))
+      return g_bytes_new_from_bytes (frame, location.offset, location.len);
+    if (!g_error_matches (*cause, STORE_ERROR, STORE_ERROR_DAMAGED))
+      return NULL;
+    g_hash_table_add (tried, g_memdup2 (&location.pack, sizeof location.pack));
+  }
+  return NULL;
 }
 
 GBytes *
 store_chunk_read (Store *store, const ChunkName *name, GError **error)
 {
-  ChunkLocation location, again;
+  /* What is known; what gc may have changed meanwhile; what only the packs themselves tell. */
+  IndexView *(*const views[]) (Index *, GError **) = { index_view, index_reload, index_recover };
+  g_autoptr (GHashTable) tried =
+      g_hash_table_new_full (chunk_name_hash, chunk_name_equal, g_free, NULL);
   g_autoptr (GError) cause = NULL;
 
-  if (!store_chunk_locate (store, name, &location, error))
-    return NULL;
-  GBytes *chunk = read_located (store, name, &location, &cause);
-  if (chunk != NULL)
-    return chunk;
-  /* gc may have moved it: the index knows by now. */
-  g_autoptr (IndexView) view = index_reload (store->index, NULL);
-  if (g_error_matches (cause, STORE_ERROR, STORE_ERROR_DAMAGED) && view != NULL &&
-      index_view_find (view, name, NULL, TRUE, &again) &&
-      !chunk_name_equal (&again.pack, &location.pack))
-    return read_located (store, name, &again, error);
-  g_propagate_error (error, g_steal_pointer (&cause));
+  for (guint i = 0; i < G_N_ELEMENTS (views); i++) {
+    g_autoptr (IndexView) view = views[i](store->index, error);
+    if (view == NULL)
+      return NULL;
+    GBytes *chunk = try_copies (store, name, view, tried, &cause);
+    if (chunk != NULL)
+      return chunk;
+    if (cause != NULL && !g_error_matches (cause, STORE_ERROR, STORE_ERROR_DAMAGED))
+      break;
+  }
+  if (cause != NULL)
+    g_propagate_error (error, g_steal_pointer (&cause));
+  else if (store_check_reachable (store, error))
+    set_missing (name, error);
   return NULL;
 }

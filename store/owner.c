@@ -3,7 +3,16 @@
 
 #include <vmckpt/util/json.h>
 
+#include <sys/stat.h>
 #include <unistd.h>
+
+/* A pid means something only in its own pid namespace (pid_namespaces(7)). */
+static guint64
+own_pid_namespace (void)
+{
+  struct stat st;
+  return stat ("/proc/self/ns/pid", &st) == 0 ? st.st_ino : 0;
+}
 
 void
 owner_init_self (Owner *owner)
@@ -12,6 +21,7 @@ owner_init_self (Owner *owner)
   owner->boot_id = process_boot_id();
   owner->process = process_id_of (getpid());
   owner->since_us = g_get_real_time();
+  owner->pid_namespace = own_pid_namespace();
 }
 
 void
@@ -27,7 +37,9 @@ owner_is_dead (const Owner *owner)
   g_autofree char *boot_id = process_boot_id();
 
   if (g_strcmp0 (owner->boot_id, boot_id) != 0)
-    return g_strcmp0 (owner->host, g_get_host_name()) == 0;
+    return g_strcmp0 (owner->host, g_get_host_name()) == 0 && !g_str_equal (boot_id, "unknown");
+  if (owner->pid_namespace != 0 && owner->pid_namespace != own_pid_namespace())
+    return FALSE;
   if (owner->process.start_ticks != 0)
     return !process_id_alive (owner->process);
   /* Not known well enough to tell it from a later process: dead only if there is none at all. */
@@ -41,7 +53,8 @@ owner_is_stale (const Owner *owner)
 
   if (owner_is_dead (owner))
     return TRUE;
-  return g_strcmp0 (owner->boot_id, boot_id) != 0 &&
+  return (g_strcmp0 (owner->boot_id, boot_id) != 0 ||
+          (owner->pid_namespace != 0 && owner->pid_namespace != own_pid_namespace())) &&
          g_get_real_time() - owner->since_us > OWNER_TRUST_US;
 }
 
@@ -53,6 +66,7 @@ owner_to_json (const Owner *owner, JsonObject *object)
   json_object_set_int_member (object, "pid", owner->process.pid);
   json_object_set_int_member (object, "start_ticks", owner->process.start_ticks);
   json_object_set_int_member (object, "since_us", owner->since_us);
+  json_object_set_int_member (object, "pid_namespace", owner->pid_namespace);
 }
 
 gboolean
@@ -70,6 +84,7 @@ owner_from_json (Owner *owner, JsonObject *object, GError **error)
   owner->boot_id = g_strdup (boot_id);
   owner->process.pid = MIN (pid, G_MAXINT);
   owner->since_us = since;
+  owner->pid_namespace = json_get_uint64_or (object, "pid_namespace", 0);
   return TRUE;
 }
 

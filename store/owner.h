@@ -13,7 +13,8 @@ typedef struct {
   char *host;
   char *boot_id;
   ProcessId process;
-  gint64 since_us; /* microseconds since 1970 */
+  gint64 since_us;       /* microseconds since 1970 */
+  guint64 pid_namespace; /* inode of /proc/self/ns/pid there; 0: not known */
 } Owner;
 
 /* This process, now. */
@@ -21,8 +22,8 @@ void owner_init_self (Owner *owner);
 void owner_clear (Owner *owner);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Owner, owner_clear)
 
-/* TRUE only if the process is provably gone: same boot and not there, or same host and another
- * boot. */
+/* TRUE only if the process is provably gone: same boot and pid namespace and not there, or same
+ * host and another boot. */
 gboolean owner_is_dead (const Owner *owner);
 
 /* The same, or of another host and older than OWNER_TRUST_US. */

@@ -4,6 +4,7 @@
 #include <vmckpt/util/fd.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
@@ -11,25 +12,33 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* Reads state and start time of @pid; FALSE if there is no such process. */
-static gboolean
+typedef enum { STAT_READ, STAT_GONE, STAT_UNKNOWN } StatResult;
+
+/* Reads state and start time of @pid. Only "no such file" or "no such process" says that it is
+ * gone: no descriptor or memory left, or a hidden /proc, say nothing. */
+static StatResult
 read_stat (pid_t pid, char *state, guint64 *start_ticks)
 {
   g_autofree char *path = g_strdup_printf ("/proc/%d/stat", (int)pid);
-  g_autofree char *text = NULL;
+  g_auto (AutoFd) fd = open (path, O_RDONLY | O_CLOEXEC);
+  char text[1024];
 
-  if (!g_file_get_contents (path, &text, NULL, NULL))
-    return FALSE;
+  if (fd < 0)
+    return (errno == ENOENT && access ("/proc/self/stat", F_OK) == 0) || errno == ESRCH
+               ? STAT_GONE
+               : STAT_UNKNOWN;
+  ssize_t len = read (fd, text, sizeof text - 1);
+  if (len <= 0)
+    return len < 0 && errno == ESRCH ? STAT_GONE : STAT_UNKNOWN;
+  text[len] = 0;
   /* The command name may hold anything, also ')': the fields start after the last one. */
   const char *fields = strrchr (text, ')');
-  if (fields == NULL)
-    return FALSE;
-  g_auto (GStrv) field = g_strsplit (fields + 2, " ", 0);
-  if (g_strv_length (field) < 20)
-    return FALSE;
+  g_auto (GStrv) field = fields != NULL ? g_strsplit (fields + 2, " ", 0) : NULL;
+  if (field == NULL || g_strv_length (field) < 20)
+    return STAT_UNKNOWN;
   *state = field[0][0];
   *start_ticks = g_ascii_strtoull (field[19], NULL, 10);
-  return TRUE;
+  return STAT_READ;
 }
 
 ProcessId
@@ -38,7 +47,7 @@ process_id_of (pid_t pid)
   ProcessId id = { .pid = pid };
   char state;
 
-  if (pid <= 0 || !read_stat (pid, &state, &id.start_ticks))
+  if (pid <= 0 || read_stat (pid, &state, &id.start_ticks) != STAT_READ)
     id.start_ticks = 0;
   return id;
 }
@@ -49,8 +58,16 @@ process_id_alive (ProcessId id)
   guint64 start;
   char state;
 
-  return id.start_ticks != 0 && read_stat (id.pid, &state, &start) && start == id.start_ticks &&
-         state != 'Z' && state != 'X';
+  if (id.start_ticks == 0)
+    return FALSE;
+  switch (read_stat (id.pid, &state, &start)) {
+  case STAT_READ:
+    return start == id.start_ticks && state != 'Z' && state != 'X';
+  case STAT_GONE:
+    return FALSE;
+  default:
+    return TRUE;
+  }
 }
 
 char *

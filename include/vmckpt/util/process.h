@@ -16,7 +16,7 @@ typedef struct {
 /* Names the process that has @pid now; start_ticks is 0 if there is none. */
 ProcessId process_id_of (pid_t pid);
 
-/* TRUE while that very process exists and is not a zombie. */
+/* TRUE while that very process exists and is not a zombie; also if that cannot be found out. */
 gboolean process_id_alive (ProcessId id);
 
 /* This machine's current boot (/proc/sys/kernel/random/boot_id), newly allocated. */
