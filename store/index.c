@@ -289,10 +289,10 @@ table_from_packs (Index *index, GHashTable *packs, GError **error)
 IndexView *
 index_recover (Index *index, GError **error)
 {
-  g_autoptr (IndexView) old = current_view (index);
   g_autoptr (GHashTable) packs =
       g_hash_table_new_full (chunk_name_hash, chunk_name_equal, g_free, NULL);
-  g_autoptr (IndexView) view = load_view (index, old, error);
+  /* All of them from the medium again: what is in memory says nothing about that. */
+  g_autoptr (IndexView) view = load_view (index, NULL, error);
 
   if (view == NULL)
     return NULL;
