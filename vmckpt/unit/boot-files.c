@@ -42,7 +42,12 @@ store_one (StoreWriter *writer, const char *role, const char *path, const Manife
     return TRUE;
   if (former != NULL &&
       g_strcmp0 (recorded_hash (parent, role), recorded_hash (manifest, role)) == 0) {
-    manifest_add_part (manifest, role, "", &former->map);
+    /* A map with nothing put is its base, which the store now keeps for this writer. */
+    g_autoptr (PageMapWriter) same =
+        page_map_writer_new (writer, former->map.length, &former->map, error);
+    if (same == NULL || !page_map_writer_finish (same, &map, NULL, error))
+      return FALSE;
+    manifest_add_part (manifest, role, "", &map);
     return TRUE;
   }
   g_autoptr (GMappedFile) file = map_file (path, error);
