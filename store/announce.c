@@ -11,6 +11,7 @@
 
 #define WRITER_MAGIC "vmckpt-writer"
 #define CONDEMNED_MAGIC "vmckpt-condemned"
+#define WAITS_SUFFIX ".waits"
 
 void
 announcement_free (Announcement *announcement)
@@ -20,22 +21,26 @@ announcement_free (Announcement *announcement)
   g_free (announcement);
 }
 
-/* Puts a text object under @directory with a random name, and syncs. */
-static char *
-put_text (Store *store, const char *directory, const char *magic, JsonObject *object,
-          GError **error)
+/* Puts a text object, and syncs. */
+static gboolean
+put_text (Store *store, const char *name, const char *magic, JsonObject *object, GError **error)
 {
-  g_autofree char *uuid = g_uuid_string_random();
-  g_autofree char *name = g_strdup_printf ("%s/%s", directory, uuid);
   g_autoptr (GBytes) bytes = text_object_write (magic, object, &store->key);
 
   if (!store_put (store, name, bytes, NULL, error))
-    return NULL;
-  if (!store_sync (store, error)) {
-    store->backend->ops->remove (store->backend, name, NULL);
-    return NULL;
-  }
-  return g_steal_pointer (&name);
+    return FALSE;
+  if (store_sync (store, error))
+    return TRUE;
+  store->backend->ops->remove (store->backend, name, NULL);
+  return FALSE;
+}
+
+/* A new name in @directory. */
+static char *
+random_name (const char *directory)
+{
+  g_autofree char *uuid = g_uuid_string_random();
+  return g_strdup_printf ("%s/%s", directory, uuid);
 }
 
 static JsonObject *
@@ -55,7 +60,8 @@ announcement_put (Store *store, AnnounceKind kind, GError **error)
   owner_init_self (&self);
   json_object_set_string_member (object, "kind", kind == ANNOUNCE_GC ? "gc" : "writer");
   owner_to_json (&self, object);
-  return put_text (store, "writers", WRITER_MAGIC, object, error);
+  g_autofree char *name = random_name ("writers");
+  return put_text (store, name, WRITER_MAGIC, object, error) ? g_steal_pointer (&name) : NULL;
 }
 
 typedef struct {
@@ -150,27 +156,43 @@ condemned_free (Condemned *condemned)
 }
 
 char *
-condemned_put (Store *store, GPtrArray *packs, GHashTable *waits_for, GError **error)
+condemned_put (Store *store, GPtrArray *packs, GError **error)
 {
   g_autoptr (JsonObject) object = json_object_new();
+  g_autofree char *name = random_name ("condemned");
   JsonArray *list = json_array_new();
-  JsonArray *writers = json_array_new();
-  GHashTableIter iter;
-  gpointer name;
 
   for (guint i = 0; i < packs->len; i++) {
     g_autofree char *hex = chunk_name_to_hex (packs->pdata[i]);
     json_array_add_string_element (list, hex);
   }
   json_object_set_array_member (object, "packs", list);
-  if (waits_for != NULL) {
-    g_hash_table_iter_init (&iter, waits_for);
-    while (g_hash_table_iter_next (&iter, &name, NULL))
-      json_array_add_string_element (writers, name);
-    json_object_set_array_member (object, "waits_for", json_array_ref (writers));
-  }
-  json_array_unref (writers);
-  return put_text (store, "condemned", CONDEMNED_MAGIC, object, error);
+  return put_text (store, name, CONDEMNED_MAGIC, object, error) ? g_steal_pointer (&name) : NULL;
+}
+
+gboolean
+condemned_put_waits (Store *store, const char *object, GHashTable *waits_for, GError **error)
+{
+  g_autoptr (JsonObject) json = json_object_new();
+  g_autofree char *name = g_strconcat (object, WAITS_SUFFIX, NULL);
+  JsonArray *writers = json_array_new();
+  GHashTableIter iter;
+  gpointer writer;
+
+  g_hash_table_iter_init (&iter, waits_for);
+  while (g_hash_table_iter_next (&iter, &writer, NULL))
+    json_array_add_string_element (writers, writer);
+  json_object_set_array_member (json, "waits_for", writers);
+  return put_text (store, name, CONDEMNED_MAGIC, json, error);
+}
+
+gboolean
+condemned_remove (Store *store, const char *object, GError **error)
+{
+  g_autofree char *waits = g_strconcat (object, WAITS_SUFFIX, NULL);
+
+  /* In this order: a list without the other is one that nobody has looked at yet. */
+  return store_remove (store, waits, error) && store_remove (store, object, error);
 }
 
 /* Adds the strings of a list to @set, as names of packs or as they are. */
@@ -193,25 +215,62 @@ read_strings (JsonArray *list, gboolean packs, GHashTable *set, GError **error)
   return TRUE;
 }
 
+/* Reads the strings of one member of one object into @set. */
+static gboolean
+read_list (Store *store, const char *object, const char *member, gboolean packs, GHashTable *set,
+           GError **error)
+{
+  g_autoptr (GError) cause = NULL;
+  g_autoptr (JsonObject) json = get_text (store, object, CONDEMNED_MAGIC, error);
+
+  if (json == NULL)
+    return FALSE;
+  JsonArray *list = json_get_array (json, member, &cause);
+  if (list != NULL)
+    return read_strings (list, packs, set, error);
+  g_set_error_literal (error, STORE_ERROR, STORE_ERROR_DAMAGED, cause->message);
+  return FALSE;
+}
+
 static Condemned *
 read_condemned (Store *store, const char *name, GError **error)
 {
   g_autoptr (Condemned) condemned = g_new0 (Condemned, 1);
+  g_autofree char *waits = g_strconcat (name, WAITS_SUFFIX, NULL);
+  g_autoptr (GError) cause = NULL;
 
   condemned->object = g_strdup (name);
   condemned->packs = g_hash_table_new_full (chunk_name_hash, chunk_name_equal, g_free, NULL);
   condemned->waits_for = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
-  g_autoptr (JsonObject) object = get_text (store, name, CONDEMNED_MAGIC, error);
-  JsonArray *packs = object != NULL ? json_get_array (object, "packs", error) : NULL;
-  if (packs == NULL || !read_strings (packs, TRUE, condemned->packs, error))
+  if (!read_list (store, name, "packs", TRUE, condemned->packs, error))
     return NULL;
-  condemned->knows_writers = json_object_has_member (object, "waits_for");
-  if (condemned->knows_writers) {
-    JsonArray *writers = json_get_array (object, "waits_for", error);
-    if (writers == NULL || !read_strings (writers, FALSE, condemned->waits_for, error))
-      return NULL;
+  condemned->knows_writers =
+      read_list (store, waits, "waits_for", FALSE, condemned->waits_for, &cause);
+  /* Not there, or not readable: gc notes anew who is there. */
+  if (!condemned->knows_writers && !g_error_matches (cause, G_IO_ERROR, G_IO_ERROR_NOT_FOUND) &&
+      !g_error_matches (cause, STORE_ERROR, STORE_ERROR_DAMAGED)) {
+    g_propagate_error (error, g_steal_pointer (&cause));
+    return NULL;
   }
   return g_steal_pointer (&condemned);
+}
+
+/* Adds one list to @found, or its name to @bad (nullable). One that is gone was dealt with. */
+static gboolean
+add_condemned (Store *store, const char *name, GPtrArray *found, GPtrArray *bad, GError **error)
+{
+  g_autoptr (GError) cause = NULL;
+  Condemned *condemned = read_condemned (store, name, &cause);
+
+  if (condemned != NULL) {
+    g_ptr_array_add (found, condemned);
+  } else if (bad != NULL && g_error_matches (cause, STORE_ERROR, STORE_ERROR_DAMAGED)) {
+    g_ptr_array_add (bad, g_strdup (name));
+  } else if (!g_error_matches (cause, G_IO_ERROR, G_IO_ERROR_NOT_FOUND)) {
+    g_propagate_prefixed_error (error, g_steal_pointer (&cause), "%s: ", name);
+    return FALSE;
+  }
+  return TRUE;
 }
 
 GPtrArray *
@@ -226,16 +285,9 @@ condemned_list (Store *store, GPtrArray **damaged, GError **error)
     return NULL;
   for (guint i = 0; i < listing->len; i++) {
     const char *name = g_array_index (listing, Listed, i).name;
-    g_autoptr (GError) cause = NULL;
-    Condemned *condemned = read_condemned (store, name, &cause);
-    if (condemned != NULL) {
-      g_ptr_array_add (found, condemned);
-    } else if (damaged != NULL && g_error_matches (cause, STORE_ERROR, STORE_ERROR_DAMAGED)) {
-      g_ptr_array_add (bad, g_strdup (name));
-    } else if (!g_error_matches (cause, G_IO_ERROR, G_IO_ERROR_NOT_FOUND)) {
-      g_propagate_prefixed_error (error, g_steal_pointer (&cause), "%s: ", name);
+    if (!g_str_has_suffix (name, WAITS_SUFFIX) &&
+        !add_condemned (store, name, found, damaged != NULL ? bad : NULL, error))
       return NULL;
-    }
   }
   if (damaged != NULL)
     *damaged = g_steal_pointer (&bad);

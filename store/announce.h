@@ -33,22 +33,33 @@ gboolean announcements_check (Store *store, GPtrArray *damaged, GError **error);
 /* Packs of one condemned object at most: bounds its size. */
 #define CONDEMNED_PACKS_MAX 16384
 
+/*
+ * condemned/UUID lists the packs; it stays until they are dealt with, so that whoever lists the
+ * directory while things change in it cannot miss it. condemned/UUID.waits comes later and says for
+ * whom gc waits.
+ */
 typedef struct {
   char *object;
   GHashTable *packs;      /* set of ChunkName */
-  gboolean knows_writers; /* FALSE: it was put before gc looked which writers there are */
+  gboolean knows_writers; /* FALSE: gc has not noted yet which writers there are */
   GHashTable *waits_for;  /* set of char*: announcements that were there then */
 } Condemned;
 
 void condemned_free (Condemned *condemned);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (Condemned, condemned_free)
 
-/* Puts and syncs a list; @waits_for: (nullable): announcements; NULL: not known yet. Returns the
- * object's name. */
-char *condemned_put (Store *store, GPtrArray *packs, GHashTable *waits_for, GError **error);
+/* Puts and syncs a list; returns the object's name. */
+char *condemned_put (Store *store, GPtrArray *packs, GError **error);
+
+/* Notes that the list @object waits for these announcements. */
+gboolean condemned_put_waits (Store *store, const char *object, GHashTable *waits_for,
+                              GError **error);
+
+/* Removes a list and what belongs to it. */
+gboolean condemned_remove (Store *store, const char *object, GError **error);
 
 /* Reads all lists. (transfer full) (element-type Condemned). @damaged: (out) (optional) (transfer
- * full): names of those that cannot be read; without it, one such is an error. */
+ * full): names of objects that cannot be read; without it, one such is an error. */
 GPtrArray *condemned_list (Store *store, GPtrArray **damaged, GError **error);
 
 /* All packs of all lists, as a set of ChunkName. (transfer full) */

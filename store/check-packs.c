@@ -2,6 +2,7 @@
 /* The packs, and whether the index says the same as their footers. */
 #include "check-private.h"
 #include "gc-private.h"
+#include "work-queue.h"
 
 #include <string.h>
 
@@ -143,7 +144,7 @@ note_read_error (ReadAll *all, const ChunkName *pack, GError *error)
   g_mutex_unlock (&all->check->lock);
 }
 
-/* Runs in the pool's threads: reads one pack. */
+/* A WorkFunc: reads one pack. */
 static void
 read_pack (gpointer data, gpointer user_data)
 {
@@ -174,21 +175,20 @@ read_all_packs (Check *check, GError **error)
 {
   g_autoptr (GPtrArray) errors = g_ptr_array_new_with_free_func ((GDestroyNotify)g_error_free);
   ReadAll all = { .check = check, .errors = errors };
-  guint threads = CLAMP (g_get_num_processors(), 1, READERS_MAX);
-  GThreadPool *pool = g_thread_pool_new (read_pack, &all, threads, FALSE, error);
   GHashTableIter iter;
   gpointer pack, size;
 
-  if (pool == NULL)
-    return FALSE;
   g_hash_table_iter_init (&iter, check->listed);
   while (g_hash_table_iter_next (&iter, NULL, &size))
     all.total += *(guint64 *)size;
+  g_autoptr (WorkQueue) queue = work_queue_new (READERS_MAX, read_pack, &all, error);
+  if (queue == NULL)
+    return FALSE;
   g_hash_table_iter_init (&iter, check->listed);
   while (g_hash_table_iter_next (&iter, &pack, NULL))
     if (!g_hash_table_contains (check->bad_packs, pack))
-      g_thread_pool_push (pool, pack, NULL);
-  g_thread_pool_free (pool, FALSE, TRUE);
+      work_queue_push (queue, pack);
+  work_queue_free (g_steal_pointer (&queue));
   if (errors->len > 0) {
     g_propagate_error (error, g_error_copy (errors->pdata[0]));
     return FALSE;

@@ -116,14 +116,22 @@ note_greatest (const char *name, guint64 size, gint64 mtime_us, gpointer user_da
   return TRUE;
 }
 
+/* Lists until two listings agree: one alone may miss both an object that is removed meanwhile and
+ * the one that takes its place. */
 static gboolean
 greatest_number (Store *store, const char *guest_uuid, guint64 *number, GError **error)
 {
   g_autofree char *prefix = g_strdup_printf ("claims/%s/", guest_uuid);
+  guint64 before = 0;
 
   *number = 0;
-  return store_list (store, prefix, note_greatest, number, error) &&
-         (*number > 0 || store_check_reachable (store, error));
+  for (int listings = 1;; listings++) {
+    if (!store_list (store, prefix, note_greatest, number, error))
+      return FALSE;
+    if (listings > 1 && *number == before)
+      return *number > 0 || store_check_reachable (store, error);
+    before = *number;
+  }
 }
 
 /* Reads the claim that counts. */
@@ -148,7 +156,8 @@ read_current (Store *store, const char *guest_uuid, CurrentClaim *current, GErro
   }
 }
 
-/* Removes what number @number replaces. What is left over by a failure does not count anyway. */
+/* Removes what is before the predecessor of @number; that one stays for those who are listing now.
+ * What is left over by a failure does not count anyway. */
 static void
 remove_smaller (Store *store, const char *guest_uuid, guint64 number)
 {
@@ -158,7 +167,7 @@ remove_smaller (Store *store, const char *guest_uuid, guint64 number)
 
   for (guint i = 0; names != NULL && i < names->len; i++) {
     const char *last = strrchr (names->pdata[i], '/') + 1;
-    if (g_ascii_string_to_unsigned (last, 10, 1, G_MAXINT64, &other, NULL) && other < number)
+    if (g_ascii_string_to_unsigned (last, 10, 1, G_MAXINT64, &other, NULL) && other + 1 < number)
       store->backend->ops->remove (store->backend, names->pdata[i], NULL);
   }
 }

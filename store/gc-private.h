@@ -11,6 +11,7 @@
 
 GHashTable *pack_set_new (void);
 void pack_set_add (GHashTable *set, const ChunkName *pack);
+void pack_set_add_all (GHashTable *set, GHashTable *more);
 /* Moves all of @from that is in @only (nullable: all) to @to. */
 void pack_set_move (GHashTable *to, GHashTable *from, GHashTable *only);
 
@@ -27,13 +28,14 @@ GHashTable *gc_live_writers (Store *store, const char *own, guint *other_gc, GEr
 /**
  * gc_repack:
  * @victims: packs to be emptied
+ * @dead: packs that are going to be deleted: a copy that one of them has does not count
  * @chunks: (out): how many were moved
  * @bytes: (out): what was written
  *
  * Copies what is needed of the @victims into new packs and publishes these.
  */
-gboolean gc_repack (Store *store, Mark *mark, GHashTable *victims, guint64 *chunks, guint64 *bytes,
-                    GCancellable *cancellable, GError **error);
+gboolean gc_repack (Store *store, Mark *mark, GHashTable *victims, GHashTable *dead,
+                    guint64 *chunks, guint64 *bytes, GCancellable *cancellable, GError **error);
 
 /**
  * gc_delete:

@@ -49,15 +49,18 @@ copy_chunk (Store *store, Pipeline *pipeline, const Kept *kept, GError **error)
 }
 
 gboolean
-gc_repack (Store *store, Mark *mark, GHashTable *victims, guint64 *chunks, guint64 *bytes,
-           GCancellable *cancellable, GError **error)
+gc_repack (Store *store, Mark *mark, GHashTable *victims, GHashTable *dead, guint64 *chunks,
+           guint64 *bytes, GCancellable *cancellable, GError **error)
 {
   g_autoptr (GArray) kept = g_array_new (FALSE, FALSE, sizeof (Kept));
+  g_autoptr (GHashTable) avoid = pack_set_new();
   StoreWriterStats stats;
 
+  pack_set_add_all (avoid, victims);
+  pack_set_add_all (avoid, dead);
   mark_foreach_kept (mark, victims, collect_kept, kept);
   g_array_sort (kept, compare_kept);
-  g_autoptr (StoreWriter) writer = store_writer_begin_avoiding (store, victims, error);
+  g_autoptr (StoreWriter) writer = store_writer_begin_avoiding (store, avoid, error);
   if (writer == NULL)
     return FALSE;
   for (guint i = 0; i < kept->len; i++)

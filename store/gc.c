@@ -63,6 +63,17 @@ pack_set_add (GHashTable *set, const ChunkName *pack)
 }
 
 void
+pack_set_add_all (GHashTable *set, GHashTable *more)
+{
+  GHashTableIter iter;
+  gpointer pack;
+
+  g_hash_table_iter_init (&iter, more);
+  while (g_hash_table_iter_next (&iter, &pack, NULL))
+    pack_set_add (set, pack);
+}
+
+void
 pack_set_move (GHashTable *to, GHashTable *from, GHashTable *only)
 {
   GHashTableIter iter;
@@ -145,7 +156,7 @@ set_to_array (GHashTable *set)
 
 /* Puts @packs as condemned, in several objects if there are many; their names go to @objects. */
 static gboolean
-condemn (Gc *gc, GHashTable *packs, GHashTable *waits_for, GPtrArray *objects, GError **error)
+condemn (Gc *gc, GHashTable *packs, GPtrArray *objects, GError **error)
 {
   g_autoptr (GPtrArray) all = set_to_array (packs);
 
@@ -153,7 +164,7 @@ condemn (Gc *gc, GHashTable *packs, GHashTable *waits_for, GPtrArray *objects, G
     g_autoptr (GPtrArray) some = g_ptr_array_new();
     for (guint i = at; i < MIN (all->len, at + CONDEMNED_PACKS_MAX); i++)
       g_ptr_array_add (some, all->pdata[i]);
-    char *object = condemned_put (gc->store, some, waits_for, error);
+    char *object = condemned_put (gc->store, some, error);
     if (object == NULL)
       return FALSE;
     g_ptr_array_add (objects, object);
@@ -161,7 +172,23 @@ condemn (Gc *gc, GHashTable *packs, GHashTable *waits_for, GPtrArray *objects, G
   return TRUE;
 }
 
-/* Sorts earlier lists: those whose writers are all gone are ripe, the others wait on. */
+/* Takes one list of an earlier gc: it is ripe if the writers that it waits for are all gone. */
+static gboolean
+take_condemned (Gc *gc, const Condemned *list, GHashTable *live, gboolean dry_run, GError **error)
+{
+  gboolean waits =
+      list->knows_writers ? intersect (list->waits_for, live) : g_hash_table_size (live) > 0;
+
+  pack_set_add_all (gc->all_condemned, list->packs);
+  pack_set_add_all (waits ? gc->waiting : gc->ripe, list->packs);
+  if (!waits)
+    g_ptr_array_add (gc->done_lists, g_strdup (list->object));
+  /* From now on it waits only for the writers that are there now. */
+  return !waits || list->knows_writers || dry_run ||
+         condemned_put_waits (gc->store, list->object, live, error);
+}
+
+/* Sorts the lists of earlier gcs. */
 static gboolean
 sort_condemned (Gc *gc, gboolean dry_run, GError **error)
 {
@@ -176,26 +203,9 @@ sort_condemned (Gc *gc, gboolean dry_run, GError **error)
     return FALSE;
   for (guint i = 0; i < damaged->len; i++)
     g_ptr_array_add (gc->done_lists, g_strdup (damaged->pdata[i]));
-  for (guint i = 0; i < gc->condemned->len; i++) {
-    Condemned *list = gc->condemned->pdata[i];
-    g_autoptr (GHashTable) copy = pack_set_new();
-    gboolean waits =
-        list->knows_writers ? intersect (list->waits_for, live) : g_hash_table_size (live) > 0;
-    pack_set_move (copy, list->packs, NULL);
-    g_autoptr (GPtrArray) packs = set_to_array (copy);
-    for (guint j = 0; j < packs->len; j++) {
-      pack_set_add (gc->all_condemned, packs->pdata[j]);
-      pack_set_add (waits ? gc->waiting : gc->ripe, packs->pdata[j]);
-    }
-    /* From now on it waits only for the writers that are there now. */
-    if (waits && !list->knows_writers && !dry_run) {
-      g_autoptr (GPtrArray) replaced = g_ptr_array_new_with_free_func (g_free);
-      if (!condemn (gc, copy, live, replaced, error))
-        return FALSE;
-    }
-    if (!waits || !list->knows_writers)
-      g_ptr_array_add (gc->done_lists, g_strdup (list->object));
-  }
+  for (guint i = 0; i < gc->condemned->len; i++)
+    if (!take_condemned (gc, gc->condemned->pdata[i], live, dry_run, error))
+      return FALSE;
   return TRUE;
 }
 
@@ -203,7 +213,7 @@ sort_condemned (Gc *gc, gboolean dry_run, GError **error)
 static void
 judge_packs (Gc *gc, GHashTable *dead, GHashTable *victims, guint64 *unused)
 {
-  g_autoptr (GHashTable) uses = mark_pack_use (gc->mark, gc->all_condemned);
+  g_autoptr (GHashTable) uses = mark_pack_use (gc->mark, NULL, gc->all_condemned);
   GHashTableIter iter;
   gpointer pack, size;
 
@@ -234,7 +244,7 @@ repack (Gc *gc, GHashTable *victims, GHashTable *dead, guint64 *written, GError 
 
   if (g_hash_table_size (victims) == 0)
     return TRUE;
-  if (gc_repack (gc->store, gc->mark, victims, &gc->report->rewritten_chunks, written,
+  if (gc_repack (gc->store, gc->mark, victims, dead, &gc->report->rewritten_chunks, written,
                  gc->cancellable, &cause)) {
     pack_set_move (dead, victims, NULL);
     return TRUE;
@@ -246,15 +256,30 @@ repack (Gc *gc, GHashTable *victims, GHashTable *dead, guint64 *written, GError 
   return FALSE;
 }
 
-/* Takes off gc->fresh what checkpoints need that came since the walk. */
+/* Removes from @packs those that are needed. */
+static void
+take_off_needed (GHashTable *packs, GHashTable *uses)
+{
+  GHashTableIter iter;
+  gpointer pack;
+
+  g_hash_table_iter_init (&iter, packs);
+  while (g_hash_table_iter_next (&iter, &pack, NULL)) {
+    const PackUse *use = g_hash_table_lookup (uses, pack);
+    if (use != NULL && use->needed > 0)
+      g_hash_table_iter_remove (&iter);
+  }
+}
+
+/* Takes off gc->fresh what checkpoints need that came since the walk. Their writers may have relied
+ * on packs that are only condemned now, though another copy was in a pack that was condemned when
+ * they began; so of the two the former keeps the chunk. */
 static gboolean
 spare_needed (Gc *gc, GError **error)
 {
   g_autoptr (GPtrArray) names = store_list_names (gc->store, "manifests/", error);
   GHashTable *known = mark_checkpoints (gc->mark);
   gboolean changed = FALSE;
-  GHashTableIter iter;
-  gpointer pack;
 
   if (names == NULL)
     return FALSE;
@@ -262,16 +287,12 @@ spare_needed (Gc *gc, GError **error)
     changed = changed || !g_hash_table_contains (known, strrchr (names->pdata[i], '/') + 1);
   if (!changed)
     return TRUE;
-  g_autoptr (Mark) mark = mark_new (gc->store, error);
-  if (mark == NULL || !mark_all (mark, gc->progress, gc->cancellable, error))
+  g_autoptr (Mark) mark = mark_new (gc->store);
+  if (!mark_all (mark, gc->progress, gc->cancellable, error))
     return FALSE;
-  g_autoptr (GHashTable) uses = mark_pack_use (mark, gc->fresh);
-  g_hash_table_iter_init (&iter, gc->fresh);
-  while (g_hash_table_iter_next (&iter, &pack, NULL)) {
-    const PackUse *use = g_hash_table_lookup (uses, pack);
-    if (use != NULL && use->needed > 0)
-      g_hash_table_iter_remove (&iter);
-  }
+  g_autoptr (GHashTable) uses = mark_pack_use (mark, gc->fresh, gc->all_condemned);
+  take_off_needed (gc->fresh, uses);
+  take_off_needed (gc->ripe, uses);
   return TRUE;
 }
 
@@ -284,23 +305,21 @@ condemn_fresh (Gc *gc, GError **error)
 
   if (g_hash_table_size (gc->fresh) == 0)
     return TRUE;
-  if (!condemn (gc, gc->fresh, NULL, objects, error) || !fault_visit (FAULT_GC_CONDEMNED, error))
+  if (!condemn (gc, gc->fresh, objects, error) || !fault_visit (FAULT_GC_CONDEMNED, error))
     return FALSE;
   g_autoptr (GHashTable) live = gc_live_writers (gc->store, gc->announcement, &other_gc, error);
   if (live == NULL)
     return FALSE;
-  if (g_hash_table_size (live) == 0) {
-    if (!spare_needed (gc, error))
+  gboolean waits = g_hash_table_size (live) > 0;
+  for (guint i = 0; i < objects->len; i++) {
+    if (!waits)
+      g_ptr_array_add (gc->done_lists, g_strdup (objects->pdata[i]));
+    else if (!condemned_put_waits (gc->store, objects->pdata[i], live, error))
       return FALSE;
-    pack_set_move (gc->ripe, gc->fresh, NULL);
-  } else {
-    g_autoptr (GPtrArray) waiting = g_ptr_array_new_with_free_func (g_free);
-    if (!condemn (gc, gc->fresh, live, waiting, error))
-      return FALSE;
-    pack_set_move (gc->waiting, gc->fresh, NULL);
   }
-  for (guint i = 0; i < objects->len; i++)
-    g_ptr_array_add (gc->done_lists, g_strdup (objects->pdata[i]));
+  if (!waits && !spare_needed (gc, error))
+    return FALSE;
+  pack_set_move (waits ? gc->waiting : gc->ripe, gc->fresh, NULL);
   return TRUE;
 }
 
@@ -309,7 +328,7 @@ static gboolean
 remove_done_lists (Gc *gc, GError **error)
 {
   for (guint i = 0; i < gc->done_lists->len; i++)
-    if (!store_remove (gc->store, gc->done_lists->pdata[i], error))
+    if (!condemned_remove (gc->store, gc->done_lists->pdata[i], error))
       return FALSE;
   return store_sync (gc->store, error);
 }
@@ -319,8 +338,8 @@ static gboolean
 examine (Gc *gc, GHashTable *dead, GHashTable *victims, guint64 *unused, GError **error)
 {
   gc->listed = gc_list_packs (gc->store, error);
-  gc->mark = gc->listed != NULL ? mark_new (gc->store, error) : NULL;
-  if (gc->mark == NULL || !mark_all (gc->mark, gc->progress, gc->cancellable, error))
+  gc->mark = mark_new (gc->store);
+  if (gc->listed == NULL || !mark_all (gc->mark, gc->progress, gc->cancellable, error))
     return FALSE;
   judge_packs (gc, dead, victims, unused);
   return TRUE;

@@ -139,8 +139,10 @@ collect_table (const char *name, guint64 size, gint64 mtime_us, gpointer user_da
 static int
 compare_newest_first (gconstpointer a, gconstpointer b)
 {
-  gint64 ta = ((const Listed *)a)->mtime_us, tb = ((const Listed *)b)->mtime_us;
-  return ta > tb ? -1 : ta < tb;
+  const Listed *one = a, *other = b;
+  if (one->mtime_us != other->mtime_us)
+    return one->mtime_us > other->mtime_us ? -1 : 1;
+  return chunk_name_compare (&one->hash, &other->hash);
 }
 
 static IndexTable *
@@ -171,17 +173,40 @@ load_table (Index *index, const Listed *listed, GError **error)
   return g_steal_pointer (&table);
 }
 
+/* Lists the tables until two listings agree: one alone may miss both a table that was replaced
+ * meanwhile and the one that took its place. (transfer full) (element-type Listed) */
+static GArray *
+list_tables (Index *index, GError **error)
+{
+  g_autoptr (GArray) before = NULL;
+
+  for (int attempt = 0;; attempt++) {
+    g_autoptr (GArray) listing = g_array_new (FALSE, FALSE, sizeof (Listed));
+    g_array_set_clear_func (listing, clear_listed);
+    if (!index->backend->ops->list (index->backend, "index/", collect_table, listing, error))
+      return NULL;
+    g_array_sort (listing, compare_newest_first);
+    gboolean same = before != NULL && before->len == listing->len;
+    for (guint i = 0; same && i < listing->len; i++)
+      same = chunk_name_equal (&g_array_index (before, Listed, i).hash,
+                               &g_array_index (listing, Listed, i).hash);
+    /* Somebody who always changes something cannot keep us from reading. */
+    if (same || attempt == 20)
+      return g_steal_pointer (&listing);
+    g_clear_pointer (&before, g_array_unref);
+    before = g_steal_pointer (&listing);
+  }
+}
+
 /* One attempt; *again: a table went away between the listing and the reading. */
 static IndexView *
 try_load (Index *index, const IndexView *old, gboolean *again, GError **error)
 {
   g_autoptr (IndexView) view = view_new();
-  g_autoptr (GArray) listing = g_array_new (FALSE, FALSE, sizeof (Listed));
+  g_autoptr (GArray) listing = list_tables (index, error);
 
-  g_array_set_clear_func (listing, clear_listed);
-  if (!index->backend->ops->list (index->backend, "index/", collect_table, listing, error))
+  if (listing == NULL)
     return NULL;
-  g_array_sort (listing, compare_newest_first);
   for (guint i = 0; i < listing->len; i++) {
     const Listed *listed = &g_array_index (listing, Listed, i);
     g_autoptr (GError) cause = NULL;

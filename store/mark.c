@@ -35,23 +35,29 @@ add_table (Mark *mark, IndexTable *table)
 }
 
 Mark *
-mark_new (Store *store, GError **error)
+mark_new (Store *store)
 {
-  g_autoptr (IndexView) view = index_recover (store->index, error);
-
-  if (view == NULL)
-    return NULL;
   Mark *mark = g_new0 (Mark, 1);
+
   mark->store = store_ref (store);
-  mark->view = g_steal_pointer (&view);
   mark->tables = g_array_new (FALSE, FALSE, sizeof (MarkedTable));
   mark->checkpoints = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
   g_array_set_clear_func (mark->tables, clear_marked);
+  return mark;
+}
+
+/* Takes the index as it is now, recovered if a table is damaged. */
+static gboolean
+load_index (Mark *mark, GError **error)
+{
+  mark->view = index_recover (mark->store->index, error);
+  if (mark->view == NULL)
+    return FALSE;
   for (guint i = 0; i < mark->view->tables->len; i++)
     add_table (mark, mark->view->tables->pdata[i]);
   if (mark->view->recovered != NULL)
     add_table (mark, mark->view->recovered);
-  return mark;
+  return TRUE;
 }
 
 void
@@ -62,12 +68,6 @@ mark_free (Mark *mark)
   index_view_unref (mark->view);
   store_unref (mark->store);
   g_free (mark);
-}
-
-const IndexView *
-mark_view (const Mark *mark)
-{
-  return mark->view;
 }
 
 GHashTable *
@@ -148,10 +148,11 @@ mark_all (Mark *mark, const Progress *progress, GCancellable *cancellable, GErro
                  (const char *)damaged->pdata[0]);
     return FALSE;
   }
+  /* Not before: what a manifest names was in the index before the manifest was put. */
+  if (!load_index (mark, error))
+    return FALSE;
   for (guint i = 0; i < manifests->len; i++) {
     const Manifest *manifest = manifests->pdata[i];
-    if (g_hash_table_contains (mark->checkpoints, manifest->id))
-      continue;
     if (!mark_manifest (mark, manifest, cancellable, error))
       return FALSE;
     g_hash_table_add (mark->checkpoints, g_strdup (manifest->id));
@@ -208,21 +209,27 @@ count_potential (MarkedTable *marked, guint i, const ChunkName *name, const Chun
 /* The order in which packs get to keep chunks. */
 typedef struct {
   GHashTable *uses;
-  GHashTable *last;
-  GHashTable *rank; /* ChunkName → place + 1 */
+  GHashTable *late, *latest; /* (nullable) */
+  GHashTable *rank;          /* ChunkName → place + 1 */
 } Ranking;
+
+static guint
+lateness (const Ranking *ranking, const ChunkName *pack)
+{
+  if (ranking->latest != NULL && g_hash_table_contains (ranking->latest, pack))
+    return 2;
+  return ranking->late != NULL && g_hash_table_contains (ranking->late, pack);
+}
 
 static int
 compare_uses (gconstpointer a, gconstpointer b, gpointer user_data)
 {
   const PackUse *one = *(PackUse **)a, *other = *(PackUse **)b;
-  const Ranking *ranking = user_data;
-  gboolean last_one = ranking->last != NULL && g_hash_table_contains (ranking->last, &one->name);
-  gboolean last_other =
-      ranking->last != NULL && g_hash_table_contains (ranking->last, &other->name);
+  guint late_one = lateness (user_data, &one->name),
+        late_other = lateness (user_data, &other->name);
 
-  if (last_one != last_other)
-    return last_one - last_other;
+  if (late_one != late_other)
+    return late_one < late_other ? -1 : 1;
   double share_one = (double)one->needed_bytes / MAX (one->chunk_bytes, 1);
   double share_other = (double)other->needed_bytes / MAX (other->chunk_bytes, 1);
   if (share_one != share_other)
@@ -303,11 +310,11 @@ settle_entry (MarkedTable *marked, guint i, const ChunkName *name, const ChunkLo
 }
 
 GHashTable *
-mark_pack_use (Mark *mark, GHashTable *last)
+mark_pack_use (Mark *mark, GHashTable *late, GHashTable *latest)
 {
   GHashTable *uses = g_hash_table_new_full (chunk_name_hash, chunk_name_equal, NULL, g_free);
   g_autoptr (GHashTable) rank = g_hash_table_new (chunk_name_hash, chunk_name_equal);
-  Ranking ranking = { uses, last, rank };
+  Ranking ranking = { uses, late, latest, rank };
   Settling settling = { mark, &ranking };
 
   for (guint i = 0; i < mark->tables->len; i++) {

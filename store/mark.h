@@ -22,17 +22,14 @@ typedef struct {
 
 typedef struct _Mark Mark;
 
-/* Works on the index as it is now, recovered if a table is damaged. */
-Mark *mark_new (Store *store, GError **error);
+Mark *mark_new (Store *store);
 void mark_free (Mark *mark);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (Mark, mark_free)
-
-const IndexView *mark_view (const Mark *mark);
 
 /**
  * mark_all:
  *
- * Walks all checkpoints there are, but those walked before by this Mark.
+ * Walks all checkpoints there are. Once.
  *
  * Returns: FALSE with STORE_ERROR_DAMAGED if one cannot be walked: what it needs is not known then.
  */
@@ -43,13 +40,14 @@ GHashTable *mark_checkpoints (const Mark *mark);
 
 /**
  * mark_pack_use:
- * @last: (nullable): set of ChunkName: packs that are to keep a chunk only if no other pack has it
+ * @late: (nullable): set of ChunkName: packs that are to keep a chunk only if no other pack has it
+ * @latest: (nullable): packs that are to keep one only if not even those have it
  *
  * Settles which pack keeps each needed chunk: of several that have it, the one that is most used.
  *
  * Returns: (transfer full): ChunkName → PackUse, for every pack in the index
  */
-GHashTable *mark_pack_use (Mark *mark, GHashTable *last);
+GHashTable *mark_pack_use (Mark *mark, GHashTable *late, GHashTable *latest);
 
 typedef void (*MarkFunc) (const ChunkName *name, const ChunkLocation *location, gpointer user_data);
 

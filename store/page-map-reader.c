@@ -5,6 +5,7 @@
  * delivered in order.
  */
 #include "map-names.h"
+#include "work-queue.h"
 
 #include <vmckpt/store/writer.h>
 
@@ -200,7 +201,7 @@ read_pages (ReadBatch *batch, GError **error)
   return wanted != NULL;
 }
 
-/* Runs in the pool's threads. */
+/* A WorkFunc. */
 static void
 read_batch (gpointer data, gpointer user_data)
 {
@@ -219,7 +220,7 @@ read_batch (gpointer data, gpointer user_data)
 /* One walk over all pages. */
 typedef struct {
   PageMapReader *reader;
-  GThreadPool *pool;
+  WorkQueue *queue;
   GMutex lock;
   GCond changed;
   GQueue batches; /* in order */
@@ -238,8 +239,7 @@ wait_for (ReadAhead *ahead, ReadBatch *batch)
 static void
 read_ahead_clear (ReadAhead *ahead)
 {
-  if (ahead->pool != NULL)
-    g_thread_pool_free (ahead->pool, FALSE, TRUE);
+  work_queue_free (ahead->queue);
   g_queue_clear_full (&ahead->batches, (GDestroyNotify)read_batch_free);
   g_mutex_clear (&ahead->lock);
   g_cond_clear (&ahead->changed);
@@ -270,7 +270,8 @@ push_batch (ReadAhead *ahead, GError **error)
   }
   ahead->next += batch->count;
   g_queue_push_tail (&ahead->batches, batch);
-  return g_thread_pool_push (ahead->pool, batch, NULL) || TRUE;
+  work_queue_push (ahead->queue, batch);
+  return TRUE;
 }
 
 static gboolean
@@ -296,18 +297,18 @@ page_map_reader_foreach (PageMapReader *reader, gboolean include_zeros, PageFunc
                          GError **error)
 {
   g_auto (ReadAhead) ahead = { .reader = reader };
-  guint threads = CLAMP (g_get_num_processors(), 1, READERS_MAX);
   guint64 pages = map_pages (reader->map.length);
 
   g_mutex_init (&ahead.lock);
   g_cond_init (&ahead.changed);
-  ahead.pool = g_thread_pool_new (read_batch, NULL, threads, FALSE, error);
-  if (ahead.pool == NULL)
+  ahead.queue = work_queue_new (READERS_MAX, read_batch, NULL, error);
+  if (ahead.queue == NULL)
     return FALSE;
+  const guint most = work_queue_threads (ahead.queue) + 2;
   while (ahead.next < pages || ahead.batches.length > 0) {
     if (g_cancellable_set_error_if_cancelled (cancellable, error))
       return FALSE;
-    if (ahead.next < pages && ahead.batches.length < threads + 2) {
+    if (ahead.next < pages && ahead.batches.length < most) {
       if (!push_batch (&ahead, error))
         return FALSE;
       continue;

@@ -284,31 +284,41 @@ collect_bases (StoreWriter *writer, GError **error)
   return TRUE;
 }
 
+/* Makes sure of one chunk of a base: one that is only in condemned packs is stored again. */
 static gboolean
-base_chunk_there (StoreWriter *writer, const ChunkName *name, GError **error)
+secure_chunk (StoreWriter *writer, const ChunkName *name, GError **error)
 {
   g_autoptr (IndexView) view = index_view (writer->store->index, error);
+  g_autoptr (GError) cause = NULL;
   ChunkLocation location;
+  ChunkName again;
 
   if (view == NULL)
     return FALSE;
   if (index_view_find (view, name, writer->skip, FALSE, &location))
     return TRUE;
-  g_set_error_literal (error, STORE_ERROR, STORE_ERROR_NOT_FOUND,
-                       "the checkpoint to build on is being deleted: take a full one");
+  g_autoptr (GBytes) bytes = store_chunk_read (writer->store, name, &cause);
+  if (bytes != NULL) {
+    /* Only pages have a page's length. */
+    PackKind kind = g_bytes_get_size (bytes) == PAGE_SIZE_BYTES ? PACK_DATA : PACK_METADATA;
+    return pipeline_add (writer->pipeline, kind, bytes, &again, error);
+  }
+  g_set_error (error, STORE_ERROR, STORE_ERROR_NOT_FOUND,
+               "the checkpoint to build on is gone or damaged, take a full one: %s",
+               cause->message);
   return FALSE;
 }
 
 static gboolean
 visit_base_node (const ChunkName *name, gboolean *descend, gpointer user_data, GError **error)
 {
-  return base_chunk_there (user_data, name, error);
+  return secure_chunk (user_data, name, error);
 }
 
 static gboolean
 visit_base_page (guint64 page, const ChunkName *name, gpointer user_data, GError **error)
 {
-  return base_chunk_there (user_data, name, error);
+  return secure_chunk (user_data, name, error);
 }
 
 gboolean

@@ -153,7 +153,6 @@ test_younger_writer (void)
   g_autoptr (Store) store = fixture_store_new (backend_memory_new());
   g_autofree guint64 *seeds = seeds_new (1);
   g_autoptr (Manifest) one = fixture_checkpoint (store, 1, seeds, PAGES, NULL, NULL);
-  const PageMap *base = &manifest_find_part (one, "ram", NULL)->map;
   g_autoptr (GError) error = NULL;
   PageMapStats stats;
   StoreWriter *older = store_writer_begin (store, &error);
@@ -166,15 +165,45 @@ test_younger_writer (void)
   store_writer_free (older);
   PageMap map = fixture_write_map (younger, seeds, PAGES, NULL, NULL, &stats);
   g_assert_cmpuint (stats.fresh, ==, PAGES);
-  /* Nor can it build on what is going away. */
-  g_assert_null (page_map_writer_new (younger, base->length, base, &error));
-  g_assert_error (error, STORE_ERROR, STORE_ERROR_NOT_FOUND);
   report = run_gc (store);
   g_assert_cmpuint (report.deleted_packs, ==, 2);
   g_autoptr (Manifest) two = fixture_commit (younger, "g1", 2, &map);
   store_writer_free (younger);
   fixture_assert_checkpoint (store, two->id, seeds, PAGES);
   assert_all_well (store);
+}
+
+/* What it builds on may be in such packs too: then that is stored again. */
+static void
+test_condemned_base (void)
+{
+  g_autoptr (Store) store = fixture_store_new (backend_memory_new());
+  g_autofree guint64 *seeds = seeds_new (1);
+  g_autofree guint64 *changed = g_memdup2 (seeds, PAGES * sizeof *seeds);
+  g_autoptr (Manifest) one = fixture_checkpoint (store, 1, seeds, PAGES, NULL, NULL);
+  const PageMap *base = &manifest_find_part (one, "ram", NULL)->map;
+  g_autoptr (GError) error = NULL;
+  PageMapStats stats;
+  StoreWriter *older = store_writer_begin (store, &error);
+
+  changed[7] = 999999;
+  remove_checkpoint (store, one);
+  g_assert_cmpuint (run_gc (store).waiting_packs, ==, 2);
+  StoreWriter *younger = store_writer_begin (store, &error);
+  store_writer_free (older);
+  PageMap map = fixture_write_map (younger, changed, PAGES, base, seeds, &stats);
+  g_assert_cmpuint (stats.put, ==, 1);
+  g_assert_cmpuint (run_gc (store).deleted_packs, ==, 2);
+  g_autoptr (Manifest) two = fixture_commit (younger, "g1", 2, &map);
+  store_writer_free (younger);
+  fixture_assert_checkpoint (store, two->id, changed, PAGES);
+  assert_all_well (store);
+  /* And what is gone altogether cannot be built on. */
+  g_autoptr (StoreWriter) late = store_writer_begin (store, &error);
+  ChunkName unknown = { { 1 } };
+  const PageMap nothing = { base->length, unknown };
+  g_assert_null (page_map_writer_new (late, base->length, &nothing, &error));
+  g_assert_error (error, STORE_ERROR, STORE_ERROR_NOT_FOUND);
 }
 
 /* An announcement of a process that is gone keeps nothing; one of an unknown host does. */
@@ -270,6 +299,104 @@ test_merge (void)
   assert_all_well (store);
 }
 
+/* One of several that use the same store at once, each with a store of its own. */
+typedef struct {
+  const char *path;
+  guint number;
+  int *writing; /* (atomic) writers not done yet */
+  guint done;
+} Actor;
+
+/* Checkpoints on top of each other; the older ones are removed soon. All seeds come from a small
+ * set, so that pages of checkpoints that others remove are found in the store again and again. */
+static gpointer
+write_beside (gpointer data)
+{
+  Actor *actor = data;
+  g_autoptr (GError) error = NULL;
+  g_autoptr (Store) store = store_open (fixture_directory_backend (actor->path), &error);
+  g_autoptr (GRand) random = g_rand_new_with_seed (actor->number);
+  g_autofree guint64 *seeds = g_new0 (guint64, 600);
+  g_autoptr (Manifest) parent = NULL;
+
+  g_assert_no_error (error);
+  for (guint i = 0; i < 25; i++) {
+    g_autofree guint64 *former = g_memdup2 (seeds, 600 * sizeof *seeds);
+    g_autoptr (StoreWriter) writer = store_writer_begin (store, &error);
+    g_assert_no_error (error);
+    for (guint j = 0; j < (parent == NULL ? 600 : 40); j++)
+      seeds[g_rand_int_range (random, 0, 600)] = g_rand_int_range (random, 0, 900);
+    const PageMap *base = parent != NULL ? &manifest_find_part (parent, "ram", NULL)->map : NULL;
+    PageMap map = fixture_write_map (writer, seeds, 600, base, base != NULL ? former : NULL, NULL);
+    Manifest *next = fixture_commit (writer, "g1", actor->number * 1000 + i, &map);
+    if (parent != NULL)
+      remove_checkpoint (store, parent);
+    manifest_free (parent);
+    parent = next;
+    fixture_assert_checkpoint (store, parent->id, seeds, 600);
+    /* Now and then there is nobody to build on. */
+    if (g_rand_int_range (random, 0, 8) == 0) {
+      remove_checkpoint (store, parent);
+      g_clear_pointer (&parent, manifest_free);
+      memset (seeds, 0, 600 * sizeof *seeds);
+    }
+    actor->done++;
+  }
+  g_atomic_int_add (actor->writing, -1);
+  return NULL;
+}
+
+static gpointer
+gc_beside (gpointer data)
+{
+  Actor *actor = data;
+  g_autoptr (GError) error = NULL;
+  g_autoptr (Store) store = store_open (fixture_directory_backend (actor->path), &error);
+
+  g_assert_no_error (error);
+  while (g_atomic_int_get (actor->writing) > 0) {
+    StoreGcReport report;
+    g_autoptr (GError) cause = NULL;
+    if (store_gc (store, FALSE, &report, NULL, NULL, &cause))
+      actor->done += report.deleted_packs > 0;
+    else /* the other one is at work */
+      g_assert_error (cause, STORE_ERROR, STORE_ERROR_IN_USE);
+  }
+  return NULL;
+}
+
+/* Writers, removals and two gcs at once: nobody ever misses anything, and in the end nothing is
+ * left over. */
+static void
+test_beside (void)
+{
+  g_autoptr (FixtureDirectory) path = fixture_directory_new();
+  g_autoptr (Store) store = fixture_store_new (fixture_directory_backend (path));
+  GThread *threads[5];
+  Actor actors[5];
+  int writing = 3;
+  guint deleted = 0;
+
+  for (guint i = 0; i < 5; i++) {
+    actors[i] = (Actor){ path, i, &writing, 0 };
+    threads[i] = g_thread_new ("actor", i < 3 ? write_beside : gc_beside, &actors[i]);
+  }
+  for (guint i = 0; i < 5; i++) {
+    g_thread_join (threads[i]);
+    deleted += i >= 3 ? actors[i].done : 0;
+  }
+  g_test_message ("%u gcs deleted something meanwhile", deleted);
+  assert_all_well (store);
+  run_gc (store); /* what was condemned and is needed again comes off the list */
+  run_gc (store); /* and may be repacked */
+  assert_all_well (store);
+  g_autoptr (GError) error = NULL;
+  StoreStats stats;
+  g_assert_true (store_stats (store, TRUE, &stats, &error));
+  g_assert_cmpuint (stats.unused_bytes, ==, 0);
+  g_assert_cmpuint (fixture_count_objects (store->backend, "condemned/"), ==, 0);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -279,9 +406,11 @@ main (int argc, char **argv)
   g_test_add_func ("/store/gc/repack", test_repack);
   g_test_add_func ("/store/gc/writer-in-progress", test_writer_in_progress);
   g_test_add_func ("/store/gc/younger-writer", test_younger_writer);
+  g_test_add_func ("/store/gc/condemned-base", test_condemned_base);
   g_test_add_func ("/store/gc/dead-writers", test_dead_writers);
   g_test_add_func ("/store/gc/one-at-a-time", test_one_at_a_time);
   g_test_add_func ("/store/gc/reader-beside", test_reader_beside);
   g_test_add_func ("/store/gc/merge", test_merge);
+  g_test_add_func ("/store/gc/beside", test_beside);
   return g_test_run();
 }
