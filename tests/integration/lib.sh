@@ -55,6 +55,13 @@ says() {
   grep -Eiq -- "$1" "$T/err" || fail "the message should say '$1', but it is: $(cat "$T/err")"
 }
 
+# shows PATTERN COMMAND...: it prints that. (A pipe into grep -q would cut the command off.)
+shows() {
+  local pattern=$1
+  shift
+  "$@" >"$T/shown" && grep -aEq -- "$pattern" "$T/shown"
+}
+
 # within SECONDS COMMAND...: tries the command until it succeeds.
 within() {
   local deadline=$((SECONDS + $1))
@@ -164,7 +171,7 @@ wait_log() {
 }
 
 log_has() {
-  tail -c "+$(($3 + 1))" "$(log_file "$1")" 2>/dev/null | grep -aEq -- "$2"
+  shows "$2" tail -c "+$(($3 + 1))" "$(log_file "$1")" 2>/dev/null
 }
 
 log_size() {
@@ -182,9 +189,9 @@ witness_ok() {
 
 # round NAME [first|last]: number of a round of reports in the log.
 round() {
-  local pick="tail"
-  [ "${2:-last}" = last ] || pick="head"
-  grep -aEo 'witness all ok [0-9]+' "$(log_file "$1")" | "$pick" -n 1 | grep -Eo '[0-9]+$'
+  local stop=()
+  [ "${2:-last}" = last ] || stop=(-m 1)
+  grep -aEo "${stop[@]}" 'witness all ok [0-9]+' "$(log_file "$1")" | tail -n 1 | grep -Eo '[0-9]+$'
 }
 
 # counter NAME CELL: the last number that a cell has reported.
@@ -311,7 +318,7 @@ $(show_processes)"
 }
 
 no_qemu() {
-  ! show_processes | grep -q 'qemu\|keeper'
+  ! shows 'qemu|keeper' show_processes
 }
 
 no_processes() {
