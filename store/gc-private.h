@@ -5,15 +5,10 @@
 #include <vmckpt/store/maintain.h>
 
 #include "mark.h"
+#include "pack-set.h"
 
 /* A pack less used than this is emptied: what is needed of it moves into another. */
 #define GC_REPACK_SHARE 0.5
-
-GHashTable *pack_set_new (void);
-void pack_set_add (GHashTable *set, const ChunkName *pack);
-void pack_set_add_all (GHashTable *set, GHashTable *more);
-/* Moves all of @from that is in @only (nullable: all) to @to. */
-void pack_set_move (GHashTable *to, GHashTable *from, GHashTable *only);
 
 /* Names and sizes of the packs on the medium: ChunkName → guint64*. (transfer full) */
 GHashTable *gc_list_packs (Store *store, GError **error);

@@ -50,44 +50,6 @@ gc_clear (Gc *gc)
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Gc, gc_clear)
 
-GHashTable *
-pack_set_new (void)
-{
-  return g_hash_table_new_full (chunk_name_hash, chunk_name_equal, g_free, NULL);
-}
-
-void
-pack_set_add (GHashTable *set, const ChunkName *pack)
-{
-  g_hash_table_add (set, g_memdup2 (pack, sizeof *pack));
-}
-
-void
-pack_set_add_all (GHashTable *set, GHashTable *more)
-{
-  GHashTableIter iter;
-  gpointer pack;
-
-  g_hash_table_iter_init (&iter, more);
-  while (g_hash_table_iter_next (&iter, &pack, NULL))
-    pack_set_add (set, pack);
-}
-
-void
-pack_set_move (GHashTable *to, GHashTable *from, GHashTable *only)
-{
-  GHashTableIter iter;
-  gpointer pack;
-
-  g_hash_table_iter_init (&iter, from);
-  while (g_hash_table_iter_next (&iter, &pack, NULL)) {
-    if (only != NULL && !g_hash_table_contains (only, pack))
-      continue;
-    pack_set_add (to, pack);
-    g_hash_table_iter_remove (&iter);
-  }
-}
-
 static gboolean
 collect_pack (const char *name, guint64 size, gint64 mtime_us, gpointer user_data)
 {
@@ -374,6 +336,8 @@ run (Gc *gc, GError **error)
   if (!condemn_fresh (gc, error) || g_cancellable_set_error_if_cancelled (gc->cancellable, error))
     return FALSE;
   gc->report->waiting_packs = g_hash_table_size (gc->waiting);
+  /* What is lost must not be taken for there by the next writer. */
+  pack_set_add_all (gc->ripe, mark_missing_packs (gc->mark));
   if (!gc_delete (gc->store, gc->ripe, gc->needed, gc->listed, gc->report, error) ||
       !remove_done_lists (gc, error) || !tags_remove_stray (gc->store, error))
     return FALSE;
@@ -387,6 +351,9 @@ run_dry (Gc *gc, GError **error)
   g_autoptr (GHashTable) dead = pack_set_new();
   g_autoptr (GHashTable) victims = pack_set_new();
 
+  /* Announced like a writer, so that nothing goes while this looks; a read-only store has to do
+   * without. */
+  gc->announcement = announcement_put (gc->store, ANNOUNCE_WRITER, NULL);
   if (!sort_condemned (gc, TRUE, error) ||
       !examine (gc, dead, victims, &gc->report->freed_bytes, error))
     return FALSE;

@@ -3,6 +3,7 @@
 
 #include "map-walk.h"
 #include "name-set.h"
+#include "pack-set.h"
 
 /* One index table and a bit for each of its entries. */
 typedef struct {
@@ -16,6 +17,8 @@ struct _Mark {
   IndexView *view;
   GArray *tables;          /* of MarkedTable */
   GHashTable *checkpoints; /* set of char* */
+  GHashTable *missing;     /* set of ChunkName: packs in the index that are not there as it says */
+  GHashTable *unpublished; /* set of ChunkName: packs that only their own footer names */
 };
 
 static void
@@ -42,8 +45,42 @@ mark_new (Store *store)
   mark->store = store_ref (store);
   mark->tables = g_array_new (FALSE, FALSE, sizeof (MarkedTable));
   mark->checkpoints = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
+  mark->missing = pack_set_new();
+  mark->unpublished = pack_set_new();
   g_array_set_clear_func (mark->tables, clear_marked);
   return mark;
+}
+
+/* Notes the packs of @table whose object is not there, or has another size than the index says.
+ * Each is looked at, since a listing made before may miss a pack that was put meanwhile. */
+static gboolean
+find_missing (Mark *mark, const IndexTable *table, GError **error)
+{
+  for (guint i = 0; i < index_table_packs (table); i++) {
+    g_autoptr (GError) cause = NULL;
+    IndexPack pack;
+    guint64 size = 0;
+    index_table_pack (table, i, &pack);
+    g_autofree char *object = object_name ("packs", &pack.name);
+    if (!mark->store->backend->ops->stat (mark->store->backend, object, &size, &cause) &&
+        !g_error_matches (cause, G_IO_ERROR, G_IO_ERROR_NOT_FOUND)) {
+      g_propagate_error (error, g_steal_pointer (&cause));
+      return FALSE;
+    }
+    if (size != pack.size)
+      pack_set_add (mark->missing, &pack.name);
+  }
+  return TRUE;
+}
+
+static void
+note_unpublished (Mark *mark, const IndexTable *recovered)
+{
+  for (guint i = 0; i < index_table_packs (recovered); i++) {
+    IndexPack pack;
+    index_table_pack (recovered, i, &pack);
+    pack_set_add (mark->unpublished, &pack.name);
+  }
 }
 
 /* Takes the index as it is now, recovered if a table is damaged. */
@@ -53,10 +90,15 @@ load_index (Mark *mark, GError **error)
   mark->view = index_recover (mark->store->index, error);
   if (mark->view == NULL)
     return FALSE;
-  for (guint i = 0; i < mark->view->tables->len; i++)
+  for (guint i = 0; i < mark->view->tables->len; i++) {
     add_table (mark, mark->view->tables->pdata[i]);
-  if (mark->view->recovered != NULL)
+    if (!find_missing (mark, mark->view->tables->pdata[i], error))
+      return FALSE;
+  }
+  if (mark->view->recovered != NULL) {
     add_table (mark, mark->view->recovered);
+    note_unpublished (mark, mark->view->recovered);
+  }
   return TRUE;
 }
 
@@ -65,6 +107,8 @@ mark_free (Mark *mark)
 {
   g_array_unref (mark->tables);
   g_hash_table_unref (mark->checkpoints);
+  g_hash_table_unref (mark->missing);
+  g_hash_table_unref (mark->unpublished);
   index_view_unref (mark->view);
   store_unref (mark->store);
   g_free (mark);
@@ -74,6 +118,12 @@ GHashTable *
 mark_checkpoints (const Mark *mark)
 {
   return mark->checkpoints;
+}
+
+GHashTable *
+mark_missing_packs (const Mark *mark)
+{
+  return mark->missing;
 }
 
 /* Sets the bits of all copies of a chunk. *fresh: it was not marked before. */
@@ -208,14 +258,21 @@ count_potential (MarkedTable *marked, guint i, const ChunkName *name, const Chun
 
 /* The order in which packs get to keep chunks. */
 typedef struct {
+  const Mark *mark;
   GHashTable *uses;
   GHashTable *late, *latest; /* (nullable) */
   GHashTable *rank;          /* ChunkName → place + 1 */
 } Ranking;
 
+/* A pack that is gone keeps nothing. One that no table names may be a writer's, which takes it away
+ * again if it gives up: it keeps only what is nowhere else. */
 static guint
 lateness (const Ranking *ranking, const ChunkName *pack)
 {
+  if (g_hash_table_contains (ranking->mark->missing, pack))
+    return 4;
+  if (g_hash_table_contains (ranking->mark->unpublished, pack))
+    return 3;
   if (ranking->latest != NULL && g_hash_table_contains (ranking->latest, pack))
     return 2;
   return ranking->late != NULL && g_hash_table_contains (ranking->late, pack);
@@ -314,7 +371,7 @@ mark_pack_use (Mark *mark, GHashTable *late, GHashTable *latest)
 {
   GHashTable *uses = g_hash_table_new_full (chunk_name_hash, chunk_name_equal, NULL, g_free);
   g_autoptr (GHashTable) rank = g_hash_table_new (chunk_name_hash, chunk_name_equal);
-  Ranking ranking = { uses, late, latest, rank };
+  Ranking ranking = { mark, uses, late, latest, rank };
   Settling settling = { mark, &ranking };
 
   for (guint i = 0; i < mark->tables->len; i++) {

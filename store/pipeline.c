@@ -8,6 +8,7 @@
 #include "pipeline.h"
 
 #include "name-set.h"
+#include "pack-set.h"
 
 #include <vmckpt/util/bytes.h>
 
@@ -33,11 +34,12 @@ typedef struct {
 
 struct _Pipeline {
   Store *store;
-  GHashTable *skip;
   GPtrArray *threads; /* of GThread */
 
   GMutex dedup;
   IndexView *view;                     /* (dedup) */
+  GHashTable *skip;                    /* (dedup) packs not to rely on */
+  GHashTable *present;                 /* (dedup) packs that were seen to be there */
   NameSet *added;                      /* (dedup) */
   FrameTask *filling[PACK_KIND_COUNT]; /* (dedup) (nullable) */
 
@@ -291,7 +293,10 @@ pipeline_new (Store *store, IndexView *view, GHashTable *skip, GError **error)
 
   self->store = store_ref (store);
   self->view = index_view_ref (view);
-  self->skip = skip != NULL ? g_hash_table_ref (skip) : NULL;
+  self->skip = pack_set_new();
+  if (skip != NULL)
+    pack_set_add_all (self->skip, skip);
+  self->present = pack_set_new();
   self->added = name_set_new();
   self->contents = index_contents_new();
   self->threads = g_ptr_array_new();
@@ -351,7 +356,8 @@ pipeline_free (Pipeline *self)
   g_ptr_array_unref (self->put_packs);
   name_set_free (self->added);
   index_view_unref (self->view);
-  g_clear_pointer (&self->skip, g_hash_table_unref);
+  g_hash_table_unref (self->skip);
+  g_hash_table_unref (self->present);
   g_mutex_clear (&self->dedup);
   g_mutex_clear (&self->lock);
   g_cond_clear (&self->work);
@@ -420,14 +426,31 @@ open_frame (Pipeline *self, PackKind kind)
   return task;
 }
 
+/* TRUE if a pack has the chunk. Each pack that is relied on is looked at once, since the index does
+ * not know what was lost. With the dedup lock. */
+static gboolean
+is_stored (Pipeline *self, const ChunkName *name)
+{
+  ChunkLocation location;
+
+  while (index_view_find (self->view, name, self->skip, FALSE, &location)) {
+    guint64 size = 0;
+    if (g_hash_table_contains (self->present, &location.pack))
+      return TRUE;
+    g_autofree char *object = object_name ("packs", &location.pack);
+    const BackendOps *ops = self->store->backend->ops;
+    gboolean there =
+        ops->stat (self->store->backend, object, &size, NULL) && size == location.pack_size;
+    pack_set_add (there ? self->present : self->skip, &location.pack);
+  }
+  return FALSE;
+}
+
 ChunkFate
 pipeline_add_locked (Pipeline *self, PackKind kind, const ChunkName *name, const guint8 *data,
                      gsize len)
 {
-  ChunkLocation location;
-
-  if (name_set_contains (self->added, name) ||
-      index_view_find (self->view, name, self->skip, FALSE, &location))
+  if (name_set_contains (self->added, name) || is_stored (self, name))
     return CHUNK_KNOWN;
   name_set_add (self->added, name);
   if (self->filling[kind] == NULL)

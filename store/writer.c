@@ -21,7 +21,8 @@ struct _StoreWriter {
   char *announcement;
   GHashTable *skip; /* packs that do not count */
   gboolean some_condemned;
-  gboolean published; /* an index table names what was written */
+  gboolean published; /* an index table names what was written, or may do so */
+  gboolean failed;    /* a flush failed after its packs were sealed */
   GMutex lock;
   GHashTable *safe_bases; /* (lock) (nullable) set of ChunkName: maps of checkpoints that exist */
   guint64 other_bytes;    /* index tables and manifest */
@@ -172,8 +173,14 @@ publish (StoreWriter *writer, IndexContents *contents, GError **error)
   Store *store = writer->store;
   guint64 size = 0;
 
-  if (!index_publish (store->index, contents, &size, NULL, error))
+  /* An error does not say that the table is not there (a network file system that timed out). Packs
+   * that it may name are gc's to remove; only a full store is sure to have taken nothing. */
+  g_autoptr (GError) cause = NULL;
+  if (!index_publish (store->index, contents, &size, NULL, &cause)) {
+    writer->published = !g_error_matches (cause, G_IO_ERROR, G_IO_ERROR_NO_SPACE);
+    g_propagate_error (error, g_steal_pointer (&cause));
     return FALSE;
+  }
   writer->published = TRUE;
   g_mutex_lock (&writer->lock);
   writer->other_bytes += size;
@@ -193,14 +200,20 @@ store_writer_flush (StoreWriter *writer, GCancellable *cancellable, GError **err
   ERROR_PREFIX (error, "writing to the store %s", store_location (writer->store));
   g_autoptr (IndexContents) contents = NULL;
 
+  if (writer->failed) {
+    g_set_error_literal (error, G_IO_ERROR, G_IO_ERROR_FAILED, "an earlier flush failed");
+    return FALSE;
+  }
   if (g_cancellable_set_error_if_cancelled (cancellable, error) ||
       !pipeline_seal (writer->pipeline, &contents, error))
     return FALSE;
   if (contents->packs->len == 0)
     return TRUE;
-  return store_sync (writer->store, error) && fault_visit (FAULT_PACKS_SYNCED, error) &&
-         !g_cancellable_set_error_if_cancelled (cancellable, error) &&
-         publish (writer, contents, error);
+  /* What was sealed is not sealed again: without a table of it there is no checkpoint. */
+  writer->failed = !store_sync (writer->store, error) || !fault_visit (FAULT_PACKS_SYNCED, error) ||
+                   g_cancellable_set_error_if_cancelled (cancellable, error) ||
+                   !publish (writer, contents, error);
+  return !writer->failed;
 }
 
 /* Puts the manifest; after FALSE it is not there. */
