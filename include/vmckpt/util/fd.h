@@ -62,7 +62,8 @@ gboolean fd_write_full (int fd, const void *buf, gsize len, GError **error);
  */
 gboolean fd_send (int sock, const void *buf, gsize len, int pass, GError **error);
 
-/* One attempt of that, for non-blocking sockets: bytes sent (then @pass went along), or -1 with errno. */
+/* One attempt of that, for non-blocking sockets: bytes sent (then @pass went along), or -1 with
+ * errno. */
 gssize fd_send_some (int sock, const void *buf, gsize len, int pass);
 
 /**

@@ -45,7 +45,8 @@ const char *json_get_string_or (JsonObject *object, const char *member, const ch
 guint64 json_get_uint64_or (JsonObject *object, const char *member, guint64 fallback);
 gboolean json_get_bool_or (JsonObject *object, const char *member, gboolean fallback);
 
-/* Element @index of @array if it is a string (borrowed), else NULL. json-glib's own getter warns. */
+/* Element @index of @array if it is a string (borrowed), else NULL. json-glib's own getter warns.
+ */
 const char *json_array_string_or_null (JsonArray *array, guint index);
 
 /* The object as compact text on one line (newly allocated), members in the order they were set. */
