@@ -125,23 +125,19 @@ walk_checkpoint (Walk *walk, const Manifest *manifest, GError **error)
 gboolean
 check_checkpoints (Check *check, GError **error)
 {
-  g_autoptr (GPtrArray) damaged = NULL;
-  g_autoptr (GPtrArray) manifests = store_manifest_list (check->store, NULL, &damaged, error);
   g_autoptr (NameSet) good = name_set_new();
   g_autoptr (NameSet) seen = name_set_new();
   g_autoptr (GArray) nodes = g_array_new (FALSE, FALSE, sizeof (ChunkName));
   Walk walk = { .check = check, .good = good, .seen = seen, .nodes = nodes };
 
-  if (manifests == NULL)
-    return FALSE;
-  for (guint i = 0; i < damaged->len; i++) {
-    const char *id = damaged->pdata[i];
+  for (guint i = 0; i < check->damaged->len; i++) {
+    const char *id = check->damaged->pdata[i];
     g_autofree char *object = g_strconcat ("manifests/", id, NULL);
     check_note (check, object, "does not hold what its name says, or cannot be understood");
     check_note_hurt (check, object, id);
   }
-  for (guint i = 0; i < manifests->len; i++)
-    if (!walk_checkpoint (&walk, manifests->pdata[i], error))
+  for (guint i = 0; i < check->manifests->len; i++)
+    if (!walk_checkpoint (&walk, check->manifests->pdata[i], error))
       return FALSE;
   return TRUE;
 }

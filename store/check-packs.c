@@ -47,6 +47,20 @@ agrees (const IndexTable *table, const IndexPack *record, const PackFooter *foot
 }
 
 /* What every pack in the index must be: there, of that size, with the right footer. */
+/* TRUE if the pack is gone, and may be. */
+static gboolean
+gone_rightly (Check *check, const ChunkName *pack)
+{
+  g_autofree char *object = object_name ("packs", pack);
+  gboolean mine = !g_hash_table_contains (check->condemned, pack);
+  guint64 size;
+
+  for (guint i = 0; mine && i < check->view->tables->len; i++)
+    if (index_table_has_pack (check->view->tables->pdata[i], pack))
+      return FALSE;
+  return !check->store->backend->ops->stat (check->store->backend, object, &size, NULL);
+}
+
 static gboolean
 check_indexed_pack (Check *check, const IndexTable *table, const IndexPack *record, GError **error)
 {
@@ -54,6 +68,8 @@ check_indexed_pack (Check *check, const IndexTable *table, const IndexPack *reco
   const guint64 *size = g_hash_table_lookup (check->listed, &record->name);
   g_autoptr (GError) cause = NULL;
 
+  if (gone_rightly (check, &record->name))
+    return TRUE;
   if (size == NULL) {
     check_note_pack (check, &record->name, "is missing");
     return TRUE;
@@ -76,6 +92,8 @@ check_indexed_pack (Check *check, const IndexTable *table, const IndexPack *reco
     check_note_pack (check, &record->name, cause->message);
     return TRUE;
   }
+  if (gone_rightly (check, &record->name))
+    return TRUE;
   g_propagate_error (error, g_steal_pointer (&cause));
   return FALSE;
 }
@@ -110,6 +128,10 @@ check_frame (Check *check, const ChunkName *pack, const PackFooter *footer, cons
   g_autoptr (GBytes) frame = store_frame_read (check->store, &location, FALSE, error);
   gboolean good = frame != NULL;
 
+  if (frame == NULL && gone_rightly (check, pack)) {
+    g_clear_error (error);
+    return TRUE;
+  }
   for (guint i = 0; i < info->chunks; i++) {
     location.offset = chunks[i].offset;
     location.len = chunks[i].len;
@@ -199,9 +221,10 @@ read_all_packs (Check *check, GError **error)
 gboolean
 check_packs (Check *check, gboolean read_data, GError **error)
 {
-  check->listed = gc_list_packs (check->store, error);
-  check->view = check->listed != NULL ? index_recover (check->store->index, error) : NULL;
-  if (check->view == NULL)
+  /* In this order: what a table names was there before the table. */
+  check->view = index_recover (check->store->index, error);
+  check->listed = check->view != NULL ? gc_list_packs (check->store, error) : NULL;
+  if (check->listed == NULL)
     return FALSE;
   for (guint i = 0; i < check->view->damaged->len; i++)
     check_note (check, check->view->damaged->pdata[i],

@@ -13,6 +13,10 @@ typedef struct {
   const Progress *progress;
   GCancellable *cancellable;
   GMutex lock;
+  char *announcement;    /* (nullable): the medium may be read-only */
+  GHashTable *condemned; /* packs that may go at any time; no other does while announced */
+  GPtrArray *manifests;  /* of Manifest: listed before the index is loaded */
+  GPtrArray *damaged;    /* of char*: ids of those that cannot be read */
   GHashTable *problems;  /* (lock) object → StoreProblem */
   GHashTable *listed;    /* packs on the medium → size */
   IndexView *view;       /* the published tables, and what packs say beyond them */

@@ -3,6 +3,9 @@
  * Examining a store, from the bottom up: packs and their footers, the index against the footers,
  * (with read_data) every chunk, then every checkpoint from its manifest down, which meets what was
  * found wrong below it. Nodes of page maps are read and verified in any case.
+ *
+ * A check is announced like a writer, so that no pack goes while it looks, but those that were
+ * condemned before.
  */
 #include "announce.h"
 #include "check-private.h"
@@ -83,24 +86,18 @@ check_note_hurt (Check *check, const char *object, const char *checkpoint)
   g_hash_table_add (problem->checkpoints, g_strdup (checkpoint));
 }
 
-/* Tags, announcements, condemned lists and claims. */
+/* Tags, announcements and claims. */
 static gboolean
 check_small_objects (Check *check, GError **error)
 {
   g_autoptr (GPtrArray) damaged = g_ptr_array_new_with_free_func (g_free);
-  g_autoptr (GPtrArray) bad_lists = NULL;
 
   if (!tags_check (check->store, damaged, error) ||
       !announcements_check (check->store, damaged, error) ||
       !claims_check (check->store, damaged, error))
     return FALSE;
-  g_autoptr (GPtrArray) lists = condemned_list (check->store, &bad_lists, error);
-  if (lists == NULL)
-    return FALSE;
   for (guint i = 0; i < damaged->len; i++)
     check_note (check, damaged->pdata[i], "does not hold what it should");
-  for (guint i = 0; i < bad_lists->len; i++)
-    check_note (check, bad_lists->pdata[i], "does not hold what it should (gc repairs that)");
   return TRUE;
 }
 
@@ -130,6 +127,60 @@ to_finding (StoreProblem *problem)
   return finding;
 }
 
+static gboolean
+object_exists (Check *check, const char *object)
+{
+  guint64 size;
+  return check->store->backend->ops->stat (check->store->backend, object, &size, NULL);
+}
+
+static gboolean
+is_indexed (const IndexView *view, const char *object)
+{
+  ChunkName name;
+
+  if (!object_name_parse (object, "packs", &name))
+    return FALSE;
+  for (guint i = 0; i < view->tables->len; i++)
+    if (index_table_has_pack (view->tables->pdata[i], &name))
+      return TRUE;
+  return FALSE;
+}
+
+/* FALSE for what only looked wrong because others went on meanwhile: a checkpoint was removed, or
+ * gc deleted a pack. */
+static gboolean
+still_matters (Check *check, const IndexView *now, StoreProblem *problem)
+{
+  GHashTableIter iter;
+  gpointer id;
+
+  g_hash_table_iter_init (&iter, problem->checkpoints);
+  while (g_hash_table_iter_next (&iter, &id, NULL)) {
+    g_autofree char *manifest = g_strconcat ("manifests/", id, NULL);
+    if (!object_exists (check, manifest))
+      g_hash_table_iter_remove (&iter);
+  }
+  return g_hash_table_size (problem->checkpoints) > 0 || object_exists (check, problem->object) ||
+         is_indexed (now, problem->object);
+}
+
+static gboolean
+drop_what_passed (Check *check, GError **error)
+{
+  g_autoptr (IndexView) now = index_reload (check->store->index, error);
+  GHashTableIter iter;
+  gpointer problem;
+
+  if (now == NULL)
+    return FALSE;
+  g_hash_table_iter_init (&iter, check->problems);
+  while (g_hash_table_iter_next (&iter, NULL, &problem))
+    if (!still_matters (check, now, problem))
+      g_hash_table_iter_remove (&iter);
+  return TRUE;
+}
+
 static int
 compare_findings (gconstpointer a, gconstpointer b)
 {
@@ -153,7 +204,15 @@ to_findings (Check *check)
 static void
 check_clear (Check *check)
 {
+  const BackendOps *ops = check->store->backend->ops;
+
+  if (check->announcement != NULL)
+    ops->remove (check->store->backend, check->announcement, NULL);
+  g_free (check->announcement);
   g_mutex_clear (&check->lock);
+  g_clear_pointer (&check->condemned, g_hash_table_unref);
+  g_clear_pointer (&check->manifests, g_ptr_array_unref);
+  g_clear_pointer (&check->damaged, g_ptr_array_unref);
   g_clear_pointer (&check->problems, g_hash_table_unref);
   g_clear_pointer (&check->listed, g_hash_table_unref);
   g_clear_pointer (&check->bad_packs, g_hash_table_unref);
@@ -175,6 +234,23 @@ check_format (Check *check, GError **error)
   return TRUE;
 }
 
+/* As a writer begins: announce, read what is condemned; the index comes later. */
+static gboolean
+announce (Check *check, GError **error)
+{
+  g_autoptr (GPtrArray) damaged = NULL;
+
+  check->announcement = announcement_put (check->store, ANNOUNCE_WRITER, NULL);
+  g_autoptr (GPtrArray) lists = condemned_list (check->store, &damaged, error);
+  if (lists == NULL)
+    return FALSE;
+  for (guint i = 0; i < lists->len; i++)
+    pack_set_add_all (check->condemned, ((Condemned *)lists->pdata[i])->packs);
+  for (guint i = 0; i < damaged->len; i++)
+    check_note (check, damaged->pdata[i], "does not hold what it should (gc repairs that)");
+  return TRUE;
+}
+
 gboolean
 store_check (Store *store, gboolean read_data, GPtrArray **findings, const Progress *progress,
              GCancellable *cancellable, GError **error)
@@ -186,8 +262,13 @@ store_check (Store *store, gboolean read_data, GPtrArray **findings, const Progr
   check.problems = g_hash_table_new_full (g_str_hash, g_str_equal, NULL, problem_free);
   check.bad_packs = pack_set_new();
   check.bad_chunks = name_set_new();
-  if (!check_format (&check, error) || !check_small_objects (&check, error) ||
-      !check_packs (&check, read_data, error) || !check_checkpoints (&check, error))
+  check.condemned = pack_set_new();
+  if (!check_format (&check, error) || !announce (&check, error) ||
+      !check_small_objects (&check, error))
+    return FALSE;
+  check.manifests = store_manifest_list (store, NULL, &check.damaged, error);
+  if (check.manifests == NULL || !check_packs (&check, read_data, error) ||
+      !check_checkpoints (&check, error) || !drop_what_passed (&check, error))
     return FALSE;
   *findings = to_findings (&check);
   return TRUE;

@@ -326,6 +326,15 @@ index_table_pack (const IndexTable *table, guint i, IndexPack *pack)
   pack->kind = byte_reader_le32 (&reader);
 }
 
+gboolean
+index_table_has_pack (const IndexTable *table, const ChunkName *pack)
+{
+  for (guint i = 0; i < table->n_packs; i++)
+    if (memcmp (table->packs + (gsize)i * PACK_RECORD, pack, CHUNK_NAME_BYTES) == 0)
+      return TRUE;
+  return FALSE;
+}
+
 /* Reads a frame's record; FALSE if it cannot be. */
 static gboolean
 read_frame (const IndexTable *table, guint32 i, IndexFrame *frame)

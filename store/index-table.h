@@ -84,6 +84,8 @@ gboolean index_table_entry (const IndexTable *table, guint i, ChunkName *name,
 
 void index_table_pack (const IndexTable *table, guint i, IndexPack *pack);
 
+gboolean index_table_has_pack (const IndexTable *table, const ChunkName *pack);
+
 /* Appends all of the table that is not in a pack for which @skip (nullable, a set of ChunkName)
  * says so. FALSE if the table is damaged. */
 gboolean index_table_append_to (const IndexTable *table, IndexContents *contents, GHashTable *skip);

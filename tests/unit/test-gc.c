@@ -365,25 +365,41 @@ gc_beside (gpointer data)
   return NULL;
 }
 
-/* Writers, removals and two gcs at once: nobody ever misses anything, and in the end nothing is
- * left over. */
+/* Checks while all is in motion: nothing ever looks damaged. */
+static gpointer
+check_beside (gpointer data)
+{
+  Actor *actor = data;
+  g_autoptr (GError) error = NULL;
+  g_autoptr (Store) store = store_open (fixture_directory_backend (actor->path), &error);
+
+  g_assert_no_error (error);
+  while (g_atomic_int_get (actor->writing) > 0)
+    assert_all_well (store);
+  return NULL;
+}
+
+/* Writers, removals, two gcs and a check at once: nobody ever misses anything, and in the end
+ * nothing is left over. */
 static void
 test_beside (void)
 {
   g_autoptr (FixtureDirectory) path = fixture_directory_new();
   g_autoptr (Store) store = fixture_store_new (fixture_directory_backend (path));
-  GThread *threads[5];
-  Actor actors[5];
+  static const GThreadFunc roles[] = { write_beside, write_beside, write_beside,
+                                       gc_beside,    gc_beside,    check_beside };
+  GThread *threads[G_N_ELEMENTS (roles)];
+  Actor actors[G_N_ELEMENTS (roles)];
   int writing = 3;
   guint deleted = 0;
 
-  for (guint i = 0; i < 5; i++) {
+  for (guint i = 0; i < G_N_ELEMENTS (roles); i++) {
     actors[i] = (Actor){ path, i, &writing, 0 };
-    threads[i] = g_thread_new ("actor", i < 3 ? write_beside : gc_beside, &actors[i]);
+    threads[i] = g_thread_new ("actor", roles[i], &actors[i]);
   }
-  for (guint i = 0; i < 5; i++) {
+  for (guint i = 0; i < G_N_ELEMENTS (roles); i++) {
     g_thread_join (threads[i]);
-    deleted += i >= 3 ? actors[i].done : 0;
+    deleted += roles[i] == gc_beside ? actors[i].done : 0;
   }
   g_test_message ("%u gcs deleted something meanwhile", deleted);
   assert_all_well (store);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Claims: who runs a guest now. One object per guest uuid, put if absent, so that of two hosts that
- * restore the same guest at the same time one is refused. A claim names the machine's boot, the
- * runtime directory and QEMU's process, so that on the same machine a dead claimant is recognised
- * at once.
+ * Claims: who runs a guest now. Per guest uuid a series of numbered objects, each put if absent, of
+ * which the last counts; so of two hosts that restore the same guest at the same time one is
+ * refused. A claim names the machine's boot, the runtime directory and QEMU's process, so that on
+ * the same machine a dead claimant is recognised at once.
  */
 #pragma once
 

@@ -21,6 +21,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (StoreFinding, store_finding_free)
  * @findings: (out) (transfer full) (element-type StoreFinding): what is damaged; empty if all is
  * well
  *
+ * Runs beside writers and gc; while it runs, gc deletes nothing that was not condemned before.
+ *
  * Returns: FALSE with @error only if the store could not be examined at all.
  */
 gboolean store_check (Store *store, gboolean read_data, GPtrArray **findings,
@@ -56,6 +58,9 @@ typedef struct {
  *
  * Deletes what no checkpoint and no writer in progress needs. Killed at any point, nothing needed
  * is gone and the next gc finishes the job. Runs beside writers and readers.
+ *
+ * Returns: FALSE with STORE_ERROR_IN_USE if another gc is at work, STORE_ERROR_DAMAGED if it cannot
+ * be known what some checkpoint needs.
  */
 gboolean store_gc (Store *store, gboolean dry_run, StoreGcReport *report, const Progress *progress,
                    GCancellable *cancellable, GError **error);

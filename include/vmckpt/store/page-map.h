@@ -36,8 +36,9 @@ typedef struct _PageMapWriter PageMapWriter;
  * page_map_writer_new:
  * @writer: the transaction that the pages belong to; must outlive this
  * @length: bytes to be described
- * @base: (nullable): a map in the same store from which every page is taken that is not put; its
- * length may differ. NULL: pages that are not put are zeros.
+ * @base: (nullable): a map in the same store (of a checkpoint, or flushed) from which every page is
+ * taken that is not put; its length may differ. NULL: pages that are not put are zeros. A base that
+ * is gone is STORE_ERROR_NOT_FOUND: write a full map then.
  *
  * Pages are hashed, compared, compressed and stored by worker threads behind the scenes, with
  * bounded memory: page_map_writer_put() waits when the workers are behind. One thread at a time.
@@ -98,7 +99,7 @@ typedef gboolean (*PageFunc) (guint64 page, const guint8 *data, gpointer user_da
  * @progress: (nullable): PHASE_READ
  *
  * Calls @func for all pages in ascending order, each verified; reads ahead in parallel.
- * STORE_ERROR_ DAMAGED names the object and page.
+ * STORE_ERROR_DAMAGED names the object and page.
  */
 gboolean page_map_reader_foreach (PageMapReader *reader, gboolean include_zeros, PageFunc func,
                                   gpointer user_data, const Progress *progress,

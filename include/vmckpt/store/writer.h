@@ -17,7 +17,8 @@
  */
 StoreWriter *store_writer_begin (Store *store, GError **error);
 
-/* Aborts unless committed: removes the announcement and what this writer wrote. Never fails. */
+/* Aborts unless committed: removes the announcement and what this writer wrote (after a flush,
+ * which let others find it, that is left to gc). Never fails. */
 void store_writer_free (StoreWriter *writer);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (StoreWriter, store_writer_free)
 
@@ -38,7 +39,8 @@ void store_writer_stats (StoreWriter *writer, StoreWriterStats *stats);
  * store_writer_flush:
  *
  * Makes every chunk and the index durable, so that commit only has to write the manifest, and the
- * counts are final (but for the manifest itself).
+ * counts are final (but for the manifest itself). More may be put afterwards, also on top of maps
+ * that were flushed. No page may be put meanwhile.
  */
 gboolean store_writer_flush (StoreWriter *writer, GCancellable *cancellable, GError **error);
 
