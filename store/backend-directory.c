@@ -151,8 +151,8 @@ directory_put (Backend *backend, const char *name, GBytes *data, gboolean *exist
   g_autofree char *path = object_path (backend, name, error);
 
   *existed = path != NULL && access (path, F_OK) == 0;
-  if (path != NULL)
-    mark_path_unsynced (self, path);
+  if (*existed)
+    mark_path_unsynced (self, path); /* whoever put it may not have synced it yet */
   if (path == NULL || *existed)
     return path != NULL;
   g_autoptr (TemporaryFile) temporary = write_temporary (self, data, error);
@@ -160,10 +160,12 @@ directory_put (Backend *backend, const char *name, GBytes *data, gboolean *exist
     return FALSE;
   if (rename_new (temporary, path) < 0) {
     *existed = errno == EEXIST;
+    if (*existed)
+      mark_path_unsynced (self, path);
     return *existed || fd_set_errno_error (error, "naming %s", path);
   }
   g_free (g_steal_pointer (&temporary));
-  mark_path_unsynced (self, path); /* again: a sync may have come in between */
+  mark_path_unsynced (self, path);
   if (!fault_visit (FAULT_OBJECT_NAMED, error)) {
     unlink (path);
     return FALSE;
@@ -319,6 +321,9 @@ sync_directory (const char *path, GError **error)
 {
   g_auto (AutoFd) fd = open (path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
+  /* One that is gone holds no names. */
+  if (fd < 0 && errno == ENOENT)
+    return TRUE;
   if (fd < 0 || fsync (fd) < 0)
     return fd_set_errno_error (error, "syncing the directory %s", path);
   return TRUE;
