@@ -238,16 +238,14 @@ is_running() { [ "$(state_of "$1")" = running ]; }
 is_unresponsive() { [ "$(state_of "$1")" = unresponsive ]; }
 has_exited() { [ "$(state_of "$1")" = exited ]; }
 
-nobody_here() { [ -z "$(vm --json ps)" ]; }
-
 # idle NAME: nothing is at work on it.
 idle() {
   [ "$(vm --json ps | grep -F "\"$1\"" | field operation)" = None ]
 }
 
-# settled NAME: it runs, or it is not there.
-settled() {
-  case $(state_of "$1") in running | '') return 0 ;; *) return 1 ;; esac
+# restored NAME ID: it runs, because it is restored now or already was.
+restored() {
+  vm restore "$2" >"$T/out" 2>"$T/err" || is_running "$1"
 }
 
 require_running() {
