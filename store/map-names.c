@@ -43,6 +43,7 @@ typedef struct {
 struct _MapNames {
   Store *store;
   Overrides overrides; /* entries NULL: not made */
+  guint64 max_overrides;
   MapRoot root;
   guint64 pages;
   LeafSlot **slots;
@@ -107,6 +108,7 @@ map_names_new (Store *store, const PageMap *map, GError **error)
   g_autoptr (MapNames) names = g_new0 (MapNames, 1);
 
   names->store = store_ref (store);
+  names->max_overrides = OVERRIDES_MAX;
   names->slots = g_new0 (LeafSlot *, LEAF_SLOTS);
   names->nodes = g_hash_table_new_full (chunk_name_hash, chunk_name_equal, g_free, NULL);
   names->scratch = g_new (RunEntry, RUN_NODE_ENTRIES);
@@ -134,6 +136,12 @@ map_names_free (MapNames *names)
   g_free (names->overrides.entries);
   store_unref (names->store);
   g_free (names);
+}
+
+void
+map_names_limit_overrides (MapNames *names, guint64 max)
+{
+  names->max_overrides = max;
 }
 
 const MapRoot *
@@ -298,7 +306,7 @@ make_overrides (MapNames *names, GError **error)
 
   for (guint i = 0; i < names->root.n_runs; i++)
     count += names->root.runs[i].count;
-  if (names->overrides.entries != NULL || count == 0 || count > OVERRIDES_MAX ||
+  if (names->overrides.entries != NULL || count == 0 || count > names->max_overrides ||
       leaves > 16 * OVERRIDES_MAX)
     return TRUE;
   for (guint i = 0; i < names->root.n_runs; i++) {

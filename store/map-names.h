@@ -15,6 +15,10 @@ MapNames *map_names_new (Store *store, const PageMap *map, GError **error);
 void map_names_free (MapNames *names);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (MapNames, map_names_free)
 
+/* With more overrides than this they are not brought into memory but searched for. Before the first
+ * lookup. */
+void map_names_limit_overrides (MapNames *names, guint64 max);
+
 const MapRoot *map_names_root (const MapNames *names);
 
 /* The names of the 256 pages of leaf @leaf, zeros beyond the end. Borrowed until the next call. */

@@ -146,6 +146,37 @@ test_random_reads (void)
   g_assert_error (error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT);
 }
 
+/* Searching the runs gives the same names as having sorted them. */
+static void
+test_many_overrides (void)
+{
+  g_autoptr (Store) store = fixture_store_new (backend_memory_new());
+  g_auto (Model) model = { 0 };
+  g_autoptr (Manifest) parent = NULL;
+  g_autoptr (GError) error = NULL;
+
+  model_resize (&model, 70000);
+  model_change (&model, 20000, TRUE);
+  for (guint i = 0; i < 4; i++) {
+    g_autofree guint64 *former = g_memdup2 (model.seeds, model.pages * sizeof (guint64));
+    model_change (&model, i == 2 ? 5000 : 300, FALSE); /* also runs of two levels */
+    Manifest *next =
+        fixture_checkpoint (store, i, model.seeds, 70000, parent, parent != NULL ? former : NULL);
+    manifest_free (parent);
+    parent = next;
+  }
+  const PageMap *map = &manifest_find_part (parent, "ram", NULL)->map;
+  g_autoptr (MapNames) sorted = map_names_new (store, map, &error);
+  g_autoptr (MapNames) searched = map_names_new (store, map, &error);
+  g_assert_cmpuint (map_names_root (sorted)->n_runs, ==, 3);
+  map_names_limit_overrides (searched, 0);
+  for (guint64 leaf = 0; leaf < 70000 / NODE_FANOUT; leaf++) {
+    const ChunkName *one = map_names_leaf (sorted, leaf, &error);
+    const ChunkName *other = map_names_leaf (searched, leaf, &error);
+    g_assert_cmpmem (one, NODE_FANOUT * sizeof *one, other, NODE_FANOUT * sizeof *other);
+  }
+}
+
 /* A map of zeros costs nothing and has no name. */
 static void
 test_zeros (void)
@@ -261,6 +292,7 @@ main (int argc, char **argv)
   g_test_init (&argc, &argv, NULL);
   g_test_add_func ("/store/page-map/generations", test_generations);
   g_test_add_func ("/store/page-map/random-reads", test_random_reads);
+  g_test_add_func ("/store/page-map/many-overrides", test_many_overrides);
   g_test_add_func ("/store/page-map/zeros", test_zeros);
   g_test_add_func ("/store/page-map/deterministic", test_deterministic);
   g_test_add_func ("/store/page-map/metadata-bounded", test_metadata_bounded);
