@@ -8,6 +8,7 @@
 #include <glib/gstdio.h>
 
 #define FIND_AGAIN_SECONDS 3
+#define UNFINISHED_WAIT_MS 10000
 
 struct _Registry {
   const Runtime *runtime;
@@ -174,10 +175,23 @@ find_rival (Registry *registry, const GuestSpec *spec)
   return NULL;
 }
 
+void
+registry_wait_for_unfinished (Registry *registry, const char *name)
+{
+  g_autoptr (Guest) guest = registry_get (registry, name, NULL);
+
+  if (guest != NULL &&
+      (guest_state (guest) == GUEST_STARTING || guest_state (guest) == GUEST_RESTORING)) {
+    g_autoptr (GuestWork) work G_GNUC_UNUSED =
+        guest_wait_for_work (guest, "waiting", UNFINISHED_WAIT_MS, NULL);
+  }
+}
+
 Guest *
 registry_add (Registry *registry, const GuestSpec *spec, GuestState state, GError **error)
 {
   g_autoptr (Guest) guest = guest_new (registry->runtime, spec, state);
+  registry_wait_for_unfinished (registry, spec->name);
   LOCK (registry);
   Guest *rival = find_rival (registry, spec);
 

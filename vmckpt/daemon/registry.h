@@ -32,6 +32,10 @@ void registry_find_guests (Registry *registry);
  */
 Guest *registry_add (Registry *registry, const GuestSpec *spec, GuestState state, GError **error);
 
+/* A start or restore of that name that was interrupted a moment ago may still be clearing away:
+ * that does not take long, so it is waited for. registry_add() does so by itself. */
+void registry_wait_for_unfinished (Registry *registry, const char *name);
+
 /* Takes a guest out, with its directory and the boot files that nobody else needs. Nothing happens
  * if its name belongs to another guest by now. */
 void registry_remove (Registry *registry, Guest *guest);

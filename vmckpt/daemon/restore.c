@@ -87,6 +87,7 @@ restore_checkpoint (Request *request, Store *store, const Manifest *manifest,
   const char *name = wish->as != NULL ? wish->as : manifest->guest;
   double phase_ms[PHASE_COUNT] = { 0 };
 
+  registry_wait_for_unfinished (daemon->registry, name);
   if (!name_check (name, "guest name", error) ||
       !check_not_here (daemon->registry, manifest, error))
     return NULL;
