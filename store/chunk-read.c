@@ -91,6 +91,23 @@ store_chunk_in_frame (Store *store, const ChunkName *name, const ChunkLocation *
   return NULL;
 }
 
+/* The chunk at that place, verified. Only a frame that held what was looked for is kept, and one
+ * that no longer does is read again: it may be from before the store was repaired. */
+static GBytes *
+read_copy (Store *store, const ChunkName *name, const ChunkLocation *location, GError **error)
+{
+  g_autoptr (GBytes) frame = frame_cache_get (store->frames, location);
+
+  if (frame == NULL || !store_chunk_in_frame (store, name, location, frame, NULL)) {
+    g_clear_pointer (&frame, g_bytes_unref);
+    frame = store_frame_read (store, location, FALSE, error);
+    if (frame == NULL || !store_chunk_in_frame (store, name, location, frame, error))
+      return NULL;
+    frame_cache_put (store->frames, location, frame);
+  }
+  return g_bytes_new_from_bytes (frame, location->offset, location->len);
+}
+
 /* Tries each copy of the chunk that @view knows of and that was not tried yet; @tried: packs that
  * failed. NULL with *@cause the last failure, untouched if there was nothing to try. */
 static GBytes *
@@ -101,9 +118,9 @@ try_copies (Store *store, const ChunkName *name, const IndexView *view, GHashTab
 
   while (index_view_find (view, name, tried, TRUE, &location)) {
     g_clear_error (cause);
-    g_autoptr (GBytes) frame = store_frame_read (store, &location, TRUE, cause);
-    if (frame != NULL && store_chunk_in_frame (store, name, &location, frame, cause))
-      return g_bytes_new_from_bytes (frame, location.offset, location.len);
+    GBytes *chunk = read_copy (store, name, &location, cause);
+    if (chunk != NULL)
+      return chunk;
     if (!g_error_matches (*cause, STORE_ERROR, STORE_ERROR_DAMAGED))
       return NULL;
     g_hash_table_add (tried, g_memdup2 (&location.pack, sizeof location.pack));

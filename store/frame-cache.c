@@ -71,6 +71,15 @@ frame_cache_get (FrameCache *cache, const ChunkLocation *location)
   return g_bytes_ref (cached->frame);
 }
 
+/* With the lock. */
+static void
+drop (FrameCache *cache, Cached *cached)
+{
+  g_queue_unlink (&cache->order, &cached->link);
+  cache->bytes -= g_bytes_get_size (cached->frame);
+  g_hash_table_remove (cache->frames, cached);
+}
+
 void
 frame_cache_put (FrameCache *cache, const ChunkLocation *location, GBytes *frame)
 {
@@ -79,17 +88,12 @@ frame_cache_put (FrameCache *cache, const ChunkLocation *location, GBytes *frame
   *cached = (Cached){ location->pack, location->frame.offset, g_bytes_ref (frame), { 0 } };
   cached->link.data = cached;
   g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&cache->lock);
-  if (g_hash_table_contains (cache->frames, cached)) {
-    cached_free (cached);
-    return;
-  }
+  Cached *old = g_hash_table_lookup (cache->frames, cached);
+  if (old != NULL)
+    drop (cache, old);
   g_hash_table_add (cache->frames, cached);
   g_queue_push_tail_link (&cache->order, &cached->link);
   cache->bytes += g_bytes_get_size (frame);
-  while (cache->bytes > cache->max_bytes && cache->order.length > 1) {
-    Cached *oldest = cache->order.head->data;
-    g_queue_unlink (&cache->order, &oldest->link);
-    cache->bytes -= g_bytes_get_size (oldest->frame);
-    g_hash_table_remove (cache->frames, oldest);
-  }
+  while (cache->bytes > cache->max_bytes && cache->order.length > 1)
+    drop (cache, cache->order.head->data);
 }

@@ -11,4 +11,6 @@ void frame_cache_free (FrameCache *cache);
 
 /* (transfer full) (nullable) */
 GBytes *frame_cache_get (FrameCache *cache, const ChunkLocation *location);
+
+/* Keeps @frame, in place of what was kept for @location. */
 void frame_cache_put (FrameCache *cache, const ChunkLocation *location, GBytes *frame);

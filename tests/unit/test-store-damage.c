@@ -244,6 +244,29 @@ test_format_later (void)
   g_assert_nonnull (find (findings, "format"));
 }
 
+/* A store that is open all the time sees the damage, and sees it mended. (The nodes of page maps,
+ * which are kept in memory, are near the end of a pack.) */
+static void
+test_mended (void)
+{
+  g_auto (Damaged) self = { 0 };
+
+  damaged_init (&self);
+  g_autoptr (Store) store = store_open (fixture_directory_backend (self.path), NULL);
+  g_autoptr (Manifest) manifest = store_manifest_load (store, self.two, NULL);
+  g_autoptr (GPtrArray) packs = list_names (self.path, "packs/");
+  for (guint i = 0; i < packs->len; i++) {
+    for (int part = 0; part <= 100; part++) {
+      g_autoptr (GError) error = NULL;
+      damage (self.path, packs->pdata[i], FLIP, 0.8 + part / 500.0);
+      store_verify (store, manifest, NULL, NULL, NULL);
+      damage (self.path, packs->pdata[i], FLIP, 0.8 + part / 500.0);
+      g_assert_true (store_verify (store, manifest, NULL, NULL, &error));
+      g_assert_no_error (error);
+    }
+  }
+}
+
 /* A sound store has no findings, and gc mends a damaged or lost index. */
 static void
 test_gc_mends_index (void)
@@ -316,6 +339,7 @@ main (int argc, char **argv)
   g_test_add_func ("/store/damage/tags", test_tags);
   g_test_add_func ("/store/damage/format", test_format);
   g_test_add_func ("/store/damage/format-later", test_format_later);
+  g_test_add_func ("/store/damage/mended", test_mended);
   g_test_add_func ("/store/damage/gc-mends-index", test_gc_mends_index);
   g_test_add_func ("/store/damage/gc-refuses", test_gc_refuses);
   g_test_add_func ("/store/damage/verify", test_verify);
