@@ -50,12 +50,14 @@ typedef struct {
 
 GuestSpec *guest_spec_new (const char *name);
 GuestSpec *guest_spec_copy (const GuestSpec *spec);
+/* Frees @spec. */
 void guest_spec_free (GuestSpec *spec);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (GuestSpec, guest_spec_free)
 
 /* Parses "F[,shared|readonly|exclude]" of --disk. A disk with no mode would have to be captured,
  * which is DRIVER_ERROR_IMPOSSIBLE with a sentence that says what to write. */
 GuestDisk *guest_disk_parse (const char *text, GError **error);
+/* Frees @disk. */
 void guest_disk_free (GuestDisk *disk);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (GuestDisk, guest_disk_free)
 

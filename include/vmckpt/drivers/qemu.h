@@ -18,6 +18,7 @@ typedef struct {
   gboolean kvm; /* a guest really runs under KVM here; see README.md for how that is probed */
 } QemuProbe;
 
+/* Frees what it holds and resets it. */
 void qemu_probe_clear (QemuProbe *probe);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (QemuProbe, qemu_probe_clear)
 
@@ -48,6 +49,7 @@ typedef struct {
   QmpClient *monitor;
 } QemuGuest;
 
+/* Frees what it holds and resets it. */
 void qemu_guest_clear (QemuGuest *guest);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (QemuGuest, qemu_guest_clear)
 

@@ -83,6 +83,7 @@ typedef struct {
   gint64 exited_us; /* when, microseconds since 1970 */
 } KeeperState;
 
+/* Reads keeper.json; G_IO_ERROR if it is not there, KEEPER_ERROR_PROTOCOL if it is not ours. */
 gboolean keeper_read_state (const char *directory, KeeperState *state, GError **error);
 
 /* Text for people: "powered off", "killed by signal 9", "failed with status 1". Newly allocated. */

@@ -52,7 +52,9 @@ QmpClient *qmp_client_connect (const char *path, int timeout_ms, GError **error)
  */
 QmpClient *qmp_client_new_for_fd (int fd, int timeout_ms, GError **error);
 
+/* Takes a reference. */
 QmpClient *qmp_client_ref (QmpClient *client);
+/* Drops a reference; the last one frees. */
 void qmp_client_unref (QmpClient *client);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (QmpClient, qmp_client_unref)
 

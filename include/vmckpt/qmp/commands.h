@@ -11,6 +11,7 @@
 /* query-status: the run state, e.g. "running", "paused", "postmigrate"; newly allocated. */
 char *qmp_query_status (QmpClient *client, GError **error);
 
+/* stop, cont and quit: pause and resume the CPUs, end QEMU. */
 gboolean qmp_stop (QmpClient *client, GError **error);
 gboolean qmp_cont (QmpClient *client, GError **error);
 gboolean qmp_quit (QmpClient *client, GError **error);
@@ -42,6 +43,7 @@ typedef struct {
   guint64 ram_total, ram_transferred, ram_remaining; /* bytes; 0 where not reported */
 } QmpMigration;
 
+/* Frees what it holds and resets it. */
 void qmp_migration_clear (QmpMigration *migration);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (QmpMigration, qmp_migration_clear)
 

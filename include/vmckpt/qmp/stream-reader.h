@@ -59,6 +59,7 @@ StreamReader *stream_reader_new (int fd);
 /* Reads from memory (borrowed). */
 StreamReader *stream_reader_new_for_data (const guint8 *data, gsize len);
 
+/* Frees @reader. */
 void stream_reader_free (StreamReader *reader);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (StreamReader, stream_reader_free)
 

@@ -14,6 +14,7 @@ typedef struct _StreamWriter StreamWriter;
 /* Writes to @fd (borrowed), blocking. SIGPIPE must be ignored by the process. One thread at a time.
  */
 StreamWriter *stream_writer_new (int fd);
+/* Frees @writer. */
 void stream_writer_free (StreamWriter *writer);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (StreamWriter, stream_writer_free)
 

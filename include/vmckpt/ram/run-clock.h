@@ -10,6 +10,7 @@
 typedef struct _RunClock RunClock;
 
 RunClock *run_clock_new (void);
+/* Frees @clock. */
 void run_clock_free (RunClock *clock);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (RunClock, run_clock_free)
 

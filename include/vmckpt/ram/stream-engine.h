@@ -59,6 +59,7 @@ typedef struct {
   char *machine;        /* machine type as the stream says; owned */
 } CaptureReport;
 
+/* Frees what it holds and resets it. */
 void capture_report_clear (CaptureReport *report);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (CaptureReport, capture_report_clear)
 

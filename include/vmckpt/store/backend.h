@@ -57,5 +57,6 @@ Backend *backend_directory_open (const char *path, gboolean create, GError **err
 /* Objects in memory, for tests. */
 Backend *backend_memory_new (void);
 
+/* Frees @backend. */
 void backend_free (Backend *backend);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (Backend, backend_free)

@@ -21,6 +21,7 @@ typedef struct {
 } Claim;
 
 Claim *claim_new (void);
+/* Frees @claim. */
 void claim_free (Claim *claim);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (Claim, claim_free)
 

@@ -12,6 +12,7 @@ typedef struct {
   GStrv checkpoints; /* full ids that cannot be restored because of it; may be empty */
 } StoreFinding;
 
+/* Frees @finding. */
 void store_finding_free (StoreFinding *finding);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (StoreFinding, store_finding_free)
 

@@ -35,6 +35,7 @@ typedef struct {
 } Manifest;
 
 Manifest *manifest_new (void);
+/* Frees @manifest. */
 void manifest_free (Manifest *manifest);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (Manifest, manifest_free)
 

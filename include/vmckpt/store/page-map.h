@@ -80,6 +80,7 @@ typedef struct _PageMapReader PageMapReader;
 
 /* Opens a map for reading; nodes are read when needed. One thread at a time. */
 PageMapReader *page_map_reader_new (Store *store, const PageMap *map, GError **error);
+/* Frees @reader. */
 void page_map_reader_free (PageMapReader *reader);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (PageMapReader, page_map_reader_free)
 

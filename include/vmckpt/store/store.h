@@ -30,7 +30,9 @@ gboolean store_init (Backend *backend, GError **error);
 /* Opens a store; takes @backend (transfer full), also on failure. */
 Store *store_open (Backend *backend, GError **error);
 
+/* Takes a reference. */
 Store *store_ref (Store *store);
+/* Drops a reference; the last one frees. */
 void store_unref (Store *store);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (Store, store_unref)
 
