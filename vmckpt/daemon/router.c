@@ -6,7 +6,8 @@
 
 #include <string.h>
 
-static const Route *const tables[] = { guest_routes, checkpoint_routes, store_routes };
+static const Route *const tables[] = { guest_routes, checkpoint_routes, store_routes,
+                                       store_maintain_routes };
 
 /* A path's segment as text; FALSE if it is not UTF-8. */
 static gboolean

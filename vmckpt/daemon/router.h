@@ -21,6 +21,7 @@ typedef struct {
 extern const Route guest_routes[];
 extern const Route checkpoint_routes[];
 extern const Route store_routes[];
+extern const Route store_maintain_routes[];
 
 /* Serves all routes on @server. */
 void router_attach (SoupServer *server, Daemon *daemon);

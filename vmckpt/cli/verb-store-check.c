@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* vmckpt store check. */
+#include "cli-error.h"
+#include "cli-format.h"
+#include "verb.h"
+
+typedef struct {
+  gboolean read_data;
+} CheckValues;
+
+static const VerbOption check_options[] = {
+  { "read-data", 0, G_OPTION_ARG_NONE, G_STRUCT_OFFSET (CheckValues, read_data), NULL,
+    "read and verify all data too" },
+  { NULL },
+};
+
+static void
+print_findings (Cli *cli, JsonArray *findings)
+{
+  for (guint i = 0; i < json_array_get_length (findings); i++) {
+    g_autoptr (JsonObject) finding = cli_element (findings, i);
+    g_autofree char *object = format_text_member (finding, "object");
+    g_autofree char *problem = format_text_member (finding, "problem");
+    g_autofree char *hurt = format_ids_member (finding, "checkpoints");
+    output_print (cli->out, "%s: %s\n  hurts %s\n", object, problem,
+                  g_str_equal (hurt, "-") ? "no checkpoint" : hurt);
+  }
+}
+
+static gboolean
+run_check (Cli *cli, const VerbCall *call, GError **error)
+{
+  const CheckValues *values = call->values;
+  g_autoptr (GString) path = api_path ("store", "check", NULL);
+  g_autoptr (JsonObject) body = json_object_new();
+  g_autoptr (JsonObject) result = NULL;
+  g_autoptr (JsonArray) findings = NULL;
+
+  if (!cli_add_store (cli, path, error))
+    return FALSE;
+  json_object_set_boolean_member (body, "read_data", values->read_data);
+  result = cli_call_long (cli, path, body, "store", error);
+  if (result == NULL)
+    return FALSE;
+  findings = cli_array (result, "findings");
+  guint count = json_array_get_length (findings);
+  if (cli->json)
+    cli_print_json (cli, result);
+  else
+    print_findings (cli, findings);
+  if (count > 0) {
+    g_set_error (error, CLI_ERROR, CLI_ERROR_DAMAGED, "check of the store %s: %u problem%s found",
+                 cli->store, count, count == 1 ? "" : "s");
+    return FALSE;
+  }
+  cli_say (cli, "nothing is wrong with the store %s%s", cli->store,
+           values->read_data ? "; all data was read" : "; --read-data would read all data too");
+  return TRUE;
+}
+
+const Verb verb_store_check = {
+  .name = "store check",
+  .arguments = "",
+  .summary = "Look for damage, and say what it hurts",
+  .group = VERB_GROUP_STORE,
+  .options = check_options,
+  .values_size = sizeof (CheckValues),
+  .run = run_check,
+};
