@@ -36,20 +36,6 @@ typedef struct {
   int serial;           /* (atomic) */
 } DirectoryBackend;
 
-/* A temporary file that disappears with its scope unless it got a name. */
-typedef char TemporaryFile;
-
-static void
-temporary_file_remove (TemporaryFile *path)
-{
-  int kept = errno;
-  if (path != NULL)
-    unlink (path);
-  g_free (path);
-  errno = kept;
-}
-G_DEFINE_AUTOPTR_CLEANUP_FUNC (TemporaryFile, temporary_file_remove)
-
 static char *
 object_path (Backend *backend, const char *name, GError **error)
 {
@@ -99,35 +85,65 @@ make_parents (DirectoryBackend *self, const char *path, GError **error)
   return TRUE;
 }
 
-/* Writes and syncs a temporary file; NULL with @error. */
-static TemporaryFile *
-write_temporary (DirectoryBackend *self, GBytes *data, GError **error)
+/* A file in tmp/ that has no object's name yet. */
+typedef struct {
+  BackendStream stream;
+  char *path; /* (nullable): it got a name */
+  int fd;
+} DirectoryStream;
+
+static BackendStream *
+directory_stream_begin (Backend *backend, GError **error)
 {
-  char *name = g_strdup_printf ("%s.%d.%08x", self->temporary, g_atomic_int_add (&self->serial, 1),
-                                g_random_int());
-  g_auto (AutoFd) fd = open (name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+  DirectoryBackend *self = (DirectoryBackend *)backend;
+  g_autofree char *path = g_strdup_printf ("%s.%d.%08x", self->temporary,
+                                           g_atomic_int_add (&self->serial, 1), g_random_int());
+  g_auto (AutoFd) fd = open (path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
 
   if (fd < 0) {
-    fd_set_errno_error (error, "creating %s", name);
-    g_free (name);
+    fd_set_errno_error (error, "creating %s", path);
     return NULL;
   }
-  g_autoptr (TemporaryFile) file = name;
-  if (!fd_write_full (fd, g_bytes_get_data (data, NULL), g_bytes_get_size (data), error) ||
-      !fault_visit (FAULT_OBJECT_WRITTEN, error))
-    return NULL;
-  if (fdatasync (fd) < 0) {
-    fd_set_errno_error (error, "syncing %s", file);
-    return NULL;
-  }
+  DirectoryStream *stream = g_new0 (DirectoryStream, 1);
+  stream->stream.backend = backend;
+  stream->path = g_steal_pointer (&path);
+  stream->fd = fd_steal (&fd);
+  return &stream->stream;
+}
+
+static gboolean
+directory_stream_write (BackendStream *stream, const void *data, gsize len, GError **error)
+{
+  return fd_write_full (((DirectoryStream *)stream)->fd, data, len, error);
+}
+
+static void
+directory_stream_free (BackendStream *stream)
+{
+  DirectoryStream *self = (DirectoryStream *)stream;
+  int kept = errno;
+
+  if (self->fd >= 0)
+    close (self->fd);
+  if (self->path != NULL)
+    unlink (self->path);
+  errno = kept;
+  g_free (self->path);
+  g_free (self);
+}
+
+/* Makes what was written durable, and closes the file. */
+static gboolean
+finish_stream (DirectoryStream *self, GError **error)
+{
+  if (!fault_visit (FAULT_OBJECT_WRITTEN, error))
+    return FALSE;
+  if (fdatasync (self->fd) < 0)
+    return fd_set_errno_error (error, "syncing %s", self->path);
   /* Network file systems may report a failed write only now. */
-  if (close (fd_steal (&fd)) < 0) {
-    fd_set_errno_error (error, "closing %s", file);
-    return NULL;
-  }
-  if (!fault_visit (FAULT_OBJECT_SYNCED, error))
-    return NULL;
-  return g_steal_pointer (&file);
+  if (close (fd_steal (&self->fd)) < 0)
+    return fd_set_errno_error (error, "closing %s", self->path);
+  return fault_visit (FAULT_OBJECT_SYNCED, error);
 }
 
 /* Renames without replacing; -1 with errno EEXIST if @to is there. */
@@ -144,33 +160,56 @@ rename_new (const char *from, const char *to)
   return 0;
 }
 
+/* TRUE if there is an object at @path already. */
 static gboolean
-directory_put (Backend *backend, const char *name, GBytes *data, gboolean *existed, GError **error)
+object_there (DirectoryBackend *self, const char *path)
 {
-  DirectoryBackend *self = (DirectoryBackend *)backend;
-  g_autofree char *path = object_path (backend, name, error);
+  if (access (path, F_OK) != 0)
+    return FALSE;
+  mark_path_unsynced (self, path); /* whoever put it may not have synced it yet */
+  return TRUE;
+}
 
-  *existed = path != NULL && access (path, F_OK) == 0;
-  if (*existed)
-    mark_path_unsynced (self, path); /* whoever put it may not have synced it yet */
+static gboolean
+directory_stream_commit (BackendStream *stream, const char *name, gboolean *existed, GError **error)
+{
+  DirectoryStream *self = (DirectoryStream *)stream;
+  DirectoryBackend *directory = (DirectoryBackend *)stream->backend;
+  g_autofree char *path = object_path (stream->backend, name, error);
+
+  *existed = path != NULL && object_there (directory, path);
   if (path == NULL || *existed)
     return path != NULL;
-  g_autoptr (TemporaryFile) temporary = write_temporary (self, data, error);
-  if (temporary == NULL || !make_parents (self, path, error))
+  if (!finish_stream (self, error) || !make_parents (directory, path, error))
     return FALSE;
-  if (rename_new (temporary, path) < 0) {
+  if (rename_new (self->path, path) < 0) {
     *existed = errno == EEXIST;
     if (*existed)
-      mark_path_unsynced (self, path);
+      mark_path_unsynced (directory, path);
     return *existed || fd_set_errno_error (error, "naming %s", path);
   }
-  g_free (g_steal_pointer (&temporary));
-  mark_path_unsynced (self, path);
+  g_clear_pointer (&self->path, g_free);
+  mark_path_unsynced (directory, path);
   if (!fault_visit (FAULT_OBJECT_NAMED, error)) {
     unlink (path);
     return FALSE;
   }
   return TRUE;
+}
+
+static gboolean
+directory_put (Backend *backend, const char *name, GBytes *data, gboolean *existed, GError **error)
+{
+  g_autofree char *path = object_path (backend, name, error);
+
+  *existed = path != NULL && object_there ((DirectoryBackend *)backend, path);
+  if (path == NULL || *existed)
+    return path != NULL;
+  g_autoptr (BackendStream) stream = directory_stream_begin (backend, error);
+  return stream != NULL &&
+         directory_stream_write (stream, g_bytes_get_data (data, NULL), g_bytes_get_size (data),
+                                 error) &&
+         directory_stream_commit (stream, name, existed, error);
 }
 
 /* Opens an object for reading; @size: (out). */
@@ -221,16 +260,6 @@ directory_get (Backend *backend, const char *name, guint64 offset, gsize len, GE
     done += n;
   }
   return g_bytes_new_take (g_steal_pointer (&data), len);
-}
-
-static GBytes *
-directory_map (Backend *backend, const char *name, GError **error)
-{
-  guint64 size;
-  g_auto (AutoFd) fd = open_object (backend, name, &size, error);
-  g_autoptr (GMappedFile) file = fd >= 0 ? g_mapped_file_new_from_fd (fd, FALSE, error) : NULL;
-
-  return file != NULL ? g_mapped_file_get_bytes (file) : NULL;
 }
 
 static gboolean
@@ -405,8 +434,11 @@ static const BackendOps directory_ops = {
   .remove = directory_remove,
   .sync = directory_sync,
   .space = directory_space,
+  .stream_begin = directory_stream_begin,
+  .stream_write = directory_stream_write,
+  .stream_commit = directory_stream_commit,
+  .stream_free = directory_stream_free,
   .free = directory_free,
-  .map = directory_map,
 };
 
 Backend *

@@ -45,6 +45,50 @@ memory_put (Backend *backend, const char *name, GBytes *data, gboolean *existed,
   return TRUE;
 }
 
+typedef struct {
+  BackendStream stream;
+  GByteArray *data;
+} MemoryStream;
+
+static BackendStream *
+memory_stream_begin (Backend *backend, GError **error)
+{
+  MemoryStream *self = g_new0 (MemoryStream, 1);
+  self->stream.backend = backend;
+  self->data = g_byte_array_new();
+  return &self->stream;
+}
+
+static gboolean
+memory_stream_write (BackendStream *stream, const void *data, gsize len, GError **error)
+{
+  MemoryStream *self = (MemoryStream *)stream;
+
+  if (self->data->len > G_MAXUINT - len) {
+    g_set_error_literal (error, G_IO_ERROR, G_IO_ERROR_NO_SPACE, "the object is too large");
+    return FALSE;
+  }
+  g_byte_array_append (self->data, data, len);
+  return TRUE;
+}
+
+static gboolean
+memory_stream_commit (BackendStream *stream, const char *name, gboolean *existed, GError **error)
+{
+  MemoryStream *self = (MemoryStream *)stream;
+  g_autoptr (GBytes) data = g_bytes_new_static (self->data->data, self->data->len);
+
+  return memory_put (stream->backend, name, data, existed, error);
+}
+
+static void
+memory_stream_free (BackendStream *stream)
+{
+  MemoryStream *self = (MemoryStream *)stream;
+  g_byte_array_unref (self->data);
+  g_free (self);
+}
+
 /* The object's bytes with a reference, or NULL with @error. */
 static GBytes *
 find_object (Backend *backend, const char *name, GError **error)
@@ -155,6 +199,10 @@ static const BackendOps memory_ops = {
   .remove = memory_remove,
   .sync = memory_sync,
   .space = memory_space,
+  .stream_begin = memory_stream_begin,
+  .stream_write = memory_stream_write,
+  .stream_commit = memory_stream_commit,
+  .stream_free = memory_stream_free,
   .free = memory_free,
 };
 

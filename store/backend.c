@@ -10,6 +10,13 @@ backend_free (Backend *backend)
     backend->ops->free (backend);
 }
 
+void
+backend_stream_free (BackendStream *stream)
+{
+  if (stream != NULL)
+    stream->backend->ops->stream_free (stream);
+}
+
 gboolean
 backend_name_valid (const char *name, GError **error)
 {

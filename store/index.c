@@ -159,9 +159,8 @@ static IndexTable *
 load_table (Index *index, const Listed *listed, GError **error)
 {
   const BackendOps *ops = index->backend->ops;
-  gboolean whole = listed->size <= LOAD_WHOLE_BYTES || ops->map == NULL;
-  g_autoptr (GBytes) bytes = whole ? ops->get (index->backend, listed->object, 0, G_MAXSIZE, error)
-                                   : ops->map (index->backend, listed->object, error);
+  gboolean whole = listed->size <= LOAD_WHOLE_BYTES;
+  g_autoptr (GBytes) bytes = ops->get (index->backend, listed->object, 0, G_MAXSIZE, error);
   if (bytes == NULL)
     return NULL;
   g_autoptr (IndexTable) table = index_table_new (listed->object, bytes, index->key, error);

@@ -186,6 +186,75 @@ test_names (Fixture *fixture, gconstpointer directory)
   }
 }
 
+/* A stream begun and filled with @text, in two pieces. */
+static BackendStream *
+begin_stream (Backend *backend, const char *text)
+{
+  g_autoptr (GError) error = NULL;
+  BackendStream *stream = backend->ops->stream_begin (backend, &error);
+  gsize half = strlen (text) / 2;
+
+  g_assert_no_error (error);
+  g_assert_true (backend->ops->stream_write (stream, text, half, &error));
+  g_assert_true (backend->ops->stream_write (stream, text + half, strlen (text) - half, &error));
+  return stream;
+}
+
+static gboolean
+commit_stream (BackendStream *stream, const char *name)
+{
+  g_autoptr (GError) error = NULL;
+  gboolean existed = 42;
+
+  g_assert_true (stream->backend->ops->stream_commit (stream, name, &existed, &error));
+  g_assert_no_error (error);
+  g_assert_true (existed == TRUE || existed == FALSE);
+  return existed;
+}
+
+/* Nothing is seen before the commit, then all; a name that is taken stays as it is. */
+static void
+test_stream (Fixture *fixture, gconstpointer directory)
+{
+  Backend *backend = fixture->backend;
+  g_autoptr (BackendStream) one = begin_stream (backend, "the first of them");
+  g_autoptr (BackendStream) two = begin_stream (backend, "and the second");
+  g_autoptr (BackendStream) none = begin_stream (backend, "");
+  g_autoptr (GError) error = NULL;
+
+  assert_get_fails (backend, "index/one", 0, 1, G_IO_ERROR_NOT_FOUND);
+  assert_lists (backend, "index/", "");
+  g_assert_false (commit_stream (one, "index/one"));
+  assert_content (backend, "index/one", "the first of them");
+  g_assert_true (commit_stream (two, "index/one"));
+  g_assert_false (commit_stream (none, "index/none"));
+  assert_content (backend, "index/one", "the first of them");
+  assert_content (backend, "index/none", "");
+  g_assert_true (backend->ops->sync (backend, &error));
+  /* Freed after the commit: the object stays, the one that was not needed is gone. */
+  g_clear_pointer (&one, backend_stream_free);
+  g_clear_pointer (&two, backend_stream_free);
+  g_clear_pointer (&none, backend_stream_free);
+  assert_lists (backend, "", "index/none=0 index/one=17");
+}
+
+/* A stream that is given up leaves nothing; neither does one whose name cannot be. */
+static void
+test_stream_dropped (Fixture *fixture, gconstpointer directory)
+{
+  Backend *backend = fixture->backend;
+  g_autoptr (GError) error = NULL;
+  gboolean existed;
+
+  backend_stream_free (begin_stream (backend, "never seen"));
+  assert_lists (backend, "", "");
+  g_autoptr (BackendStream) stream = begin_stream (backend, "never seen either");
+  g_assert_false (backend->ops->stream_commit (stream, "../out", &existed, &error));
+  g_assert_error (error, G_IO_ERROR, G_IO_ERROR_INVALID_FILENAME);
+  g_clear_pointer (&stream, backend_stream_free);
+  assert_lists (backend, "", "");
+}
+
 typedef struct {
   Backend *backend;
   int winners; /* (atomic) */
@@ -198,7 +267,8 @@ race_main (gpointer data)
 
   for (int i = 0; i < 50; i++) {
     g_autofree char *name = g_strdup_printf ("race/%d", i);
-    if (!put (race->backend, name, name))
+    g_autoptr (BackendStream) stream = i % 2 == 1 ? begin_stream (race->backend, name) : NULL;
+    if (!(stream != NULL ? commit_stream (stream, name) : put (race->backend, name, name)))
       g_atomic_int_inc (&race->winners);
     assert_content (race->backend, name, name);
   }
@@ -292,6 +362,8 @@ main (int argc, char **argv)
   ADD ("list", test_list);
   ADD ("remove", test_remove);
   ADD ("names", test_names);
+  ADD ("stream", test_stream);
+  ADD ("stream-dropped", test_stream_dropped);
   ADD ("race", test_race);
   ADD ("space", test_space);
   g_test_add_func ("/store/backend/vanished", test_vanished);

@@ -4,8 +4,8 @@
  * service can all offer. Objects are immutable; an object is there whole or not at all.
  *
  * Duties of every backend (tests/unit/test-backend.c holds each of them against these):
- *  - put is atomic: a reader sees nothing or all of the object, also after a crash, and an object
- * that is there is never changed;
+ *  - put and the commit of a stream are atomic: a reader sees nothing or all of the object, also
+ * after a crash, and an object that is there is never changed;
  *  - after sync() returned TRUE, every object put before it survives a power cut;
  *  - every call may be made from any thread, and from several processes at once.
  */
@@ -14,6 +14,12 @@
 #include <gio/gio.h>
 
 typedef struct _Backend Backend;
+
+/* An object being written piece by piece: too large for memory, and perhaps named by a hash that is
+ * known only at the end. One thread at a time. Backends put what is theirs behind it. */
+typedef struct {
+  Backend *backend;
+} BackendStream;
 
 /* Called for each object; return FALSE to stop the listing (which then returns TRUE). */
 typedef gboolean (*BackendListFunc) (const char *name, guint64 size, gint64 mtime_us,
@@ -40,10 +46,18 @@ typedef struct {
   gboolean (*sync) (Backend *backend, GError **error);
   /* Bytes that can still be stored, or G_MAXUINT64 if nobody knows. */
   gboolean (*space) (Backend *backend, guint64 *available, GError **error);
+  /* Begins an object without a name, which nobody sees. */
+  BackendStream *(*stream_begin) (Backend *backend, GError **error);
+  /* Appends to it. After FALSE the stream can only be freed. */
+  gboolean (*stream_write) (BackendStream *stream, const void *data, gsize len, GError **error);
+  /* Gives it the name @name, with put_if_absent's duties: whole or not at all, and whole before it
+   * has the name; *existed: there was such an object, which stays. Once, and the last call but
+   * stream_free. */
+  gboolean (*stream_commit) (BackendStream *stream, const char *name, gboolean *existed,
+                             GError **error);
+  /* Frees @stream; what was not committed leaves nothing behind. */
+  void (*stream_free) (BackendStream *stream);
   void (*free) (Backend *backend);
-  /* (nullable) A whole object, without reading it into memory where that is possible; like get
-   * otherwise. Only for objects that are read in small pieces all over (index tables). */
-  GBytes *(*map) (Backend *backend, const char *name, GError **error);
 } BackendOps;
 
 struct _Backend {
@@ -60,3 +74,7 @@ Backend *backend_memory_new (void);
 /* Frees @backend. */
 void backend_free (Backend *backend);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (Backend, backend_free)
+
+/* Frees @stream, as its backend does. */
+void backend_stream_free (BackendStream *stream);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (BackendStream, backend_stream_free)
