@@ -135,8 +135,11 @@ check_frame (Check *check, const ChunkName *pack, const PackFooter *footer, cons
   for (guint i = 0; i < info->chunks; i++) {
     location.offset = chunks[i].offset;
     location.len = chunks[i].len;
-    if (frame != NULL && store_chunk_in_frame (check->store, &chunks[i].name, &location, frame,
-                                               good ? error : NULL) != NULL)
+    g_autoptr (GBytes) chunk = frame != NULL
+                                   ? store_chunk_from_frame (check->store, &chunks[i].name,
+                                                             &location, frame, good ? error : NULL)
+                                   : NULL;
+    if (chunk != NULL)
       continue;
     good = FALSE;
     g_mutex_lock (&check->lock);

@@ -47,6 +47,7 @@ frame_info_sane (const FrameInfo *info, guint64 end)
   return info->offset >= PACK_HEADER_BYTES && (guint64)info->offset + info->stored_len <= end &&
          info->raw_len > 0 && info->raw_len <= FRAME_MAX_BYTES &&
          info->stored_len <= info->raw_len && info->codec < FRAME_CODEC_COUNT &&
-         (info->codec != FRAME_RAW || info->stored_len == info->raw_len) && info->chunks > 0 &&
-         info->chunks <= FRAME_MAX_CHUNKS;
+         (info->codec != FRAME_RAW || info->stored_len == info->raw_len) &&
+         (info->codec != FRAME_DELTA || info->raw_len == info->chunks * PAGE_SIZE_BYTES) &&
+         info->chunks > 0 && info->chunks <= FRAME_MAX_CHUNKS;
 }

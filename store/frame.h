@@ -11,7 +11,12 @@
 #define FRAME_MAX_BYTES (512 * 1024)
 #define FRAME_MAX_CHUNKS 1024
 
-typedef enum { FRAME_RAW = 0, FRAME_ZSTD = 1, FRAME_CODEC_COUNT } FrameCodec;
+typedef enum {
+  FRAME_RAW = 0,
+  FRAME_ZSTD = 1,
+  FRAME_DELTA = 2, /* changes to chunks that are elsewhere (delta.h) */
+  FRAME_CODEC_COUNT
+} FrameCodec;
 
 /* Where a frame is in its pack, and how it is stored. */
 typedef struct {
@@ -37,6 +42,8 @@ GBytes *frame_encode (ZSTD_CCtx *context, const guint8 *raw, gsize len, FrameCod
 /**
  * frame_decode:
  * @stored: the frame's bytes in the pack, exactly @info->stored_len
+ *
+ * Not for FRAME_DELTA: delta_frame_decode().
  *
  * Returns: (transfer full): exactly @info->raw_len bytes; NULL with @error (STORE_ERROR_DAMAGED).
  */

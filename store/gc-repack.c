@@ -39,10 +39,10 @@ copy_chunk (Store *store, Pipeline *pipeline, const Kept *kept, GError **error)
 
   if (frame == NULL)
     return FALSE;
-  if (store_chunk_in_frame (store, &kept->name, &kept->location, frame, error) == NULL)
-    return FALSE;
   g_autoptr (GBytes) chunk =
-      g_bytes_new_from_bytes (frame, kept->location.offset, kept->location.len);
+      store_chunk_from_frame (store, &kept->name, &kept->location, frame, error);
+  if (chunk == NULL)
+    return FALSE;
   /* Only pages have a page's length. */
   PackKind kind = kept->location.len == PAGE_SIZE_BYTES ? PACK_DATA : PACK_METADATA;
   return pipeline_add (pipeline, kind, chunk, &name, error);

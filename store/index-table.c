@@ -15,7 +15,9 @@
 #include <string.h>
 
 #define INDEX_MAGIC "vmckindx"
-#define INDEX_VERSION 1
+#define INDEX_VERSION 2
+/* A table without frames of deltas is one of version 1, which older programs read. */
+#define INDEX_VERSION_PLAIN 1
 #define HEAD_BYTES 64
 #define HEAD_HASH_AT 32
 #define PACK_RECORD 48
@@ -134,6 +136,16 @@ add_frames_and_entries (GByteArray *out, const IndexContents *contents)
   }
 }
 
+/* Programs that do not know deltas must refuse a table that lists some. */
+static guint16
+table_version (const IndexContents *contents)
+{
+  for (guint i = 0; i < contents->frames->len; i++)
+    if (g_array_index (contents->frames, IndexFrame, i).frame.codec == FRAME_DELTA)
+      return INDEX_VERSION;
+  return INDEX_VERSION_PLAIN;
+}
+
 GBytes *
 index_contents_to_bytes (IndexContents *contents, const HashKey *key, ChunkName *hash)
 {
@@ -146,8 +158,8 @@ index_contents_to_bytes (IndexContents *contents, const HashKey *key, ChunkName 
 
   g_array_sort (contents->entries, chunk_name_compare);
   g_byte_array_append (out, (const guint8 *)INDEX_MAGIC, 8);
-  bytes_add_le16 (out, INDEX_VERSION);
-  bytes_add_le16 (out, INDEX_VERSION);
+  bytes_add_le16 (out, table_version (contents));
+  bytes_add_le16 (out, table_version (contents));
   bytes_add_le32 (out, bits);
   bytes_add_le32 (out, contents->packs->len);
   bytes_add_le32 (out, contents->frames->len);

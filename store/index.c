@@ -45,9 +45,10 @@ index_view_unref (IndexView *view)
   g_free (view);
 }
 
-/* Finds @name in one table, past copies in packs that are to be skipped. */
+/* Finds @name in one table, past copies in packs that are to be skipped and, with @full, past those
+ * that are deltas. */
 static gboolean
-find_in_table (const IndexTable *table, const ChunkName *name, GHashTable *skip,
+find_in_table (const IndexTable *table, const ChunkName *name, GHashTable *skip, gboolean full,
                ChunkLocation *location)
 {
   gint64 at = index_table_find (table, name);
@@ -56,21 +57,36 @@ find_in_table (const IndexTable *table, const ChunkName *name, GHashTable *skip,
   for (; at >= 0 && at < index_table_entries (table) && chunk_name_equal (&found, name); at++) {
     gboolean sane = index_table_entry (table, at, &found, location, NULL);
     if (sane && chunk_name_equal (&found, name) &&
+        !(full && location->frame.codec == FRAME_DELTA) &&
         (skip == NULL || !g_hash_table_contains (skip, &location->pack)))
       return TRUE;
   }
   return FALSE;
 }
 
+static gboolean
+find_in_view (const IndexView *view, const ChunkName *name, GHashTable *skip, gboolean recovered,
+              gboolean full, ChunkLocation *location)
+{
+  for (guint i = 0; i < view->tables->len; i++)
+    if (find_in_table (view->tables->pdata[i], name, skip, full, location))
+      return TRUE;
+  return recovered && view->recovered != NULL &&
+         find_in_table (view->recovered, name, skip, full, location);
+}
+
 gboolean
 index_view_find (const IndexView *view, const ChunkName *name, GHashTable *skip, gboolean recovered,
                  ChunkLocation *location)
 {
-  for (guint i = 0; i < view->tables->len; i++)
-    if (find_in_table (view->tables->pdata[i], name, skip, location))
-      return TRUE;
-  return recovered && view->recovered != NULL &&
-         find_in_table (view->recovered, name, skip, location);
+  return find_in_view (view, name, skip, recovered, FALSE, location);
+}
+
+gboolean
+index_view_find_full (const IndexView *view, const ChunkName *name, GHashTable *skip,
+                      gboolean recovered, ChunkLocation *location)
+{
+  return find_in_view (view, name, skip, recovered, TRUE, location);
 }
 
 Index *

@@ -30,6 +30,10 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (IndexView, index_view_unref)
 gboolean index_view_find (const IndexView *view, const ChunkName *name, GHashTable *skip,
                           gboolean recovered, ChunkLocation *location);
 
+/* The same for a copy that is stored in full, not as a delta: only that can be the base of one. */
+gboolean index_view_find_full (const IndexView *view, const ChunkName *name, GHashTable *skip,
+                               gboolean recovered, ChunkLocation *location);
+
 typedef struct _Index Index;
 
 /* @backend and @key stay the caller's and must outlive it. Reads nothing yet. */

@@ -16,7 +16,10 @@
 
 #define PACK_MAGIC "vmckpack"
 #define PACK_END_MAGIC "vmckpend"
-#define PACK_VERSION 1
+#define PACK_VERSION 2
+/* Without frames of deltas a pack is one of version 1, which older programs read. */
+#define PACK_VERSION_PLAIN 1
+#define HEADER_VERSION_AT 8
 #define FOOTER_NONCE_BYTES 16
 #define FOOTER_HEAD_BYTES (FOOTER_NONCE_BYTES + 8 + 8)
 #define FRAME_RECORD_BYTES 16
@@ -38,8 +41,8 @@ start_pack (PackBuilder *builder)
   builder->chunk_records = g_byte_array_new();
   builder->n_frames = builder->n_chunks = 0;
   g_byte_array_append (builder->bytes, (const guint8 *)PACK_MAGIC, 8);
-  bytes_add_le16 (builder->bytes, PACK_VERSION);
-  bytes_add_le16 (builder->bytes, PACK_VERSION);
+  bytes_add_le16 (builder->bytes, PACK_VERSION_PLAIN);
+  bytes_add_le16 (builder->bytes, PACK_VERSION_PLAIN);
   bytes_add_le32 (builder->bytes, builder->kind);
 }
 
@@ -63,9 +66,20 @@ pack_builder_free (PackBuilder *builder)
   g_free (builder);
 }
 
+/* Programs that do not know deltas must refuse the pack, not take it for damaged. */
+static void
+require_deltas (PackBuilder *builder)
+{
+  guint8 *version = builder->bytes->data + HEADER_VERSION_AT;
+
+  version[0] = version[2] = PACK_VERSION;
+}
+
 void
 pack_builder_add (PackBuilder *builder, GBytes *stored, FrameInfo *info, const PackChunk *chunks)
 {
+  if (info->codec == FRAME_DELTA)
+    require_deltas (builder);
   info->offset = builder->bytes->len;
   g_byte_array_append (builder->bytes, g_bytes_get_data (stored, NULL), g_bytes_get_size (stored));
   bytes_add_le32 (builder->frame_records, info->offset);
@@ -170,7 +184,8 @@ parse_chunks (ByteReader *reader, PackFooter *footer)
       chunk->offset = offset;
       chunk->len = byte_reader_le32 (reader);
       if (chunk->len == 0 || chunk->len > CHUNK_MAX_BYTES ||
-          chunk->len > footer->frames[i].raw_len - offset)
+          chunk->len > footer->frames[i].raw_len - offset ||
+          (footer->frames[i].codec == FRAME_DELTA && chunk->len != PAGE_SIZE_BYTES))
         return FALSE;
       offset += chunk->len;
     }
@@ -205,9 +220,9 @@ pack_footer_parse (const guint8 *data, gsize len, guint64 frames_end, GError **e
   return g_steal_pointer (&footer);
 }
 
-/* Checks the first bytes; @kind: (out). */
+/* Checks the first bytes; @kind, @compatible: (out). */
 static gboolean
-check_header (GBytes *bytes, PackKind *kind, GError **error)
+check_header (GBytes *bytes, PackKind *kind, guint16 *compatible, GError **error)
 {
   ByteReader reader = BYTE_READER (g_bytes_get_data (bytes, NULL), g_bytes_get_size (bytes));
   const guint8 *magic = byte_reader_take (&reader, 8);
@@ -215,15 +230,15 @@ check_header (GBytes *bytes, PackKind *kind, GError **error)
   if (magic == NULL || memcmp (magic, PACK_MAGIC, 8) != 0)
     return set_damaged (error, "is not a pack: its first bytes are wrong");
   guint16 version = byte_reader_le16 (&reader);
-  guint16 compatible = byte_reader_le16 (&reader);
+  *compatible = byte_reader_le16 (&reader);
   guint32 stored_kind = byte_reader_le32 (&reader);
-  if (compatible > PACK_VERSION) {
+  if (*compatible > PACK_VERSION) {
     g_set_error (error, STORE_ERROR, STORE_ERROR_VERSION,
                  "has version %u, which needs a program that knows version %u", version,
-                 compatible);
+                 *compatible);
     return FALSE;
   }
-  if (reader.failed || version < compatible || stored_kind >= PACK_KIND_COUNT)
+  if (reader.failed || version < *compatible || stored_kind >= PACK_KIND_COUNT)
     return set_damaged (error, "is not a pack: its header is wrong");
   *kind = stored_kind;
   return TRUE;
@@ -251,6 +266,15 @@ check_trailer (GBytes *bytes, guint64 size, const ChunkName *name, guint64 *offs
   return TRUE;
 }
 
+static gboolean
+has_deltas (const PackFooter *footer)
+{
+  for (guint i = 0; i < footer->n_frames; i++)
+    if (footer->frames[i].codec == FRAME_DELTA)
+      return TRUE;
+  return FALSE;
+}
+
 PackFooter *
 pack_footer_load (Backend *backend, const HashKey *key, const ChunkName *name, GError **error)
 {
@@ -258,6 +282,7 @@ pack_footer_load (Backend *backend, const HashKey *key, const ChunkName *name, G
   ERROR_PREFIX (error, "%s", object);
   guint64 size, offset;
   guint32 len;
+  guint16 compatible;
   PackKind kind;
   ChunkName actual;
 
@@ -268,7 +293,7 @@ pack_footer_load (Backend *backend, const HashKey *key, const ChunkName *name, G
     return NULL;
   }
   g_autoptr (GBytes) header = backend->ops->get (backend, object, 0, PACK_HEADER_BYTES, error);
-  if (header == NULL || !check_header (header, &kind, error))
+  if (header == NULL || !check_header (header, &kind, &compatible, error))
     return NULL;
   g_autoptr (GBytes) trailer =
       backend->ops->get (backend, object, size - PACK_TRAILER_BYTES, PACK_TRAILER_BYTES, error);
@@ -282,10 +307,15 @@ pack_footer_load (Backend *backend, const HashKey *key, const ChunkName *name, G
     set_damaged (error, "is damaged: its footer does not match its name");
     return NULL;
   }
-  PackFooter *footer = pack_footer_parse (g_bytes_get_data (bytes, NULL), len, offset, error);
-  if (footer != NULL) {
-    footer->kind = kind;
-    footer->pack_size = size;
+  g_autoptr (PackFooter) footer =
+      pack_footer_parse (g_bytes_get_data (bytes, NULL), len, offset, error);
+  if (footer == NULL)
+    return NULL;
+  if (has_deltas (footer) && (compatible < PACK_VERSION || kind != PACK_DATA)) {
+    set_damaged (error, "is damaged: its header does not go with its frames");
+    return NULL;
   }
-  return footer;
+  footer->kind = kind;
+  footer->pack_size = size;
+  return g_steal_pointer (&footer);
 }

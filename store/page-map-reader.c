@@ -169,7 +169,7 @@ take_page (ReadBatch *batch, const Wanted *one, GBytes *frame, GError **error)
 
   if (!check_page_length (one->location.len, error))
     return FALSE;
-  if (frame != NULL) {
+  if (frame != NULL && one->location.frame.codec != FRAME_DELTA) {
     const guint8 *data =
         store_chunk_in_frame (batch->store, &one->name, &one->location, frame, error);
     if (data != NULL)

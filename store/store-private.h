@@ -5,6 +5,7 @@
 #include <vmckpt/store/store.h>
 
 #include "chunk.h"
+#include "delta.h"
 #include "frame-cache.h"
 #include "index.h"
 
@@ -51,14 +52,43 @@ gboolean store_chunk_locate (Store *store, const ChunkName *name, ChunkLocation 
  * store_frame_read:
  * @cached: look into, and put into, the cache of frames
  *
- * Returns: (transfer full): the decompressed frame; what it holds is not verified yet.
+ * Returns: (transfer full): the decompressed frame; what it holds is not verified yet. For a frame
+ * of deltas what delta_frame_get() takes.
  */
 GBytes *store_frame_read (Store *store, const ChunkLocation *location, gboolean cached,
                           GError **error);
 
-/* Takes a chunk out of its frame and verifies it. Borrowed from @frame. */
+/* Takes a chunk that is stored in full out of its frame and verifies it. Borrowed from @frame. */
 const guint8 *store_chunk_in_frame (Store *store, const ChunkName *name,
                                     const ChunkLocation *location, GBytes *frame, GError **error);
+
+/**
+ * store_chunk_from_frame:
+ * @frame: as store_frame_read() yields it
+ *
+ * Takes any chunk out of its frame and verifies it; the base of a delta is read for that.
+ *
+ * Returns: (transfer full): NULL with @error: STORE_ERROR_DAMAGED names the pack that is to blame.
+ */
+GBytes *store_chunk_from_frame (Store *store, const ChunkName *name, const ChunkLocation *location,
+                                GBytes *frame, GError **error);
+
+/* The delta at @location, of a frame that store_frame_read() yielded. */
+gboolean store_delta_in_frame (const ChunkLocation *location, GBytes *frame, Delta *delta,
+                               GError **error);
+
+/**
+ * store_delta_load:
+ * @delta: (out): all but its lines
+ *
+ * Reads the delta at @location: what it is a change to.
+ */
+gboolean store_delta_load (Store *store, const ChunkLocation *location, Delta *delta,
+                           GError **error);
+
+/* Applies @delta to @page, which holds the base, and verifies the chunk @name that comes out. */
+gboolean store_delta_apply (Store *store, const ChunkName *name, const ChunkLocation *location,
+                            const Delta *delta, guint8 *page, GError **error);
 
 /* Reads one chunk, verified. */
 GBytes *store_chunk_read (Store *store, const ChunkName *name, GError **error);

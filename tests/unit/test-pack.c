@@ -135,7 +135,7 @@ test_version (void)
   guint8 *data = g_bytes_unref_to_data (g_steal_pointer (&pack), &len);
   g_autoptr (GError) error = NULL;
 
-  data[8] = data[10] = 2;
+  data[8] = data[10] = 3;
   pack = g_bytes_new_take (data, len);
   g_autoptr (Backend) backend = backend_with (pack, &name);
   g_assert_null (pack_footer_load (backend, &key, &name, &error));
