@@ -3,7 +3,7 @@
 BUILD  ?= build
 PREFIX ?= /usr/local
 
-.PHONY: all deps demo check bench install clean help
+.PHONY: all deps demo check bench bench-store install clean help
 
 all: $(BUILD)/build.ninja ## build vmckpt in build/
 	@ninja -C $(BUILD)
@@ -20,8 +20,11 @@ demo: deps all ## the main job on a small guest: checkpoint, kill, restore elsew
 check: deps ## build, also with sanitizers, and run every test
 	@tests/run
 
-bench: deps all ## pause, time and bytes of checkpoints, beside plain QEMU
+bench: deps all bench-store ## checkpoints beside plain QEMU; the store beside backup tools
 	@tests/bench/ram --build $(BUILD)
+
+bench-store: deps all ## the store beside restic, borg, casync, zstd
+	@tests/bench/store --build $(BUILD)
 
 install: all ## install under PREFIX (below DESTDIR)
 	@meson configure $(BUILD) --prefix "$(PREFIX)"
@@ -31,4 +34,4 @@ clean: ## remove what was built; downloaded packages (.cache/) stay
 	@rm -rf $(BUILD) build-asan build-tsan
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16

@@ -1,20 +1,28 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * How fast the store is on this machine: store-speed DIRECTORY [MIB]. Prints, never judges.
- * The pages are half random, half zeros, so they compress to about a half.
+ * One measured step of the store, in a process of its own, for tests/bench/store:
+ *
+ *   store-speed init STORE
+ *   store-speed write STORE FILE [--base ID] [--dirty LIST]   prints the id and the counts as JSON
+ *   store-speed restore STORE ID FILE
+ *   store-speed pages STORE ID COUNT                          reads COUNT random pages, one by one
+ *
+ * Without --dirty every page of FILE is read and compared with the base, where there is one; with
+ * it only the pages of LIST: little-endian 64-bit numbers, one after the other. Prints, never
+ * judges.
  */
 #include <vmckpt/store/writer.h>
+#include <vmckpt/util/fd.h>
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
-typedef struct {
-  Store *store;
-  guint64 pages;
-  guint8 *memory; /* of the imaginary guest */
-} Speed;
+#define READ_PAGES 64
 
 static void
 fail (GError *error)
@@ -25,122 +33,198 @@ fail (GError *error)
   exit (1);
 }
 
-/* Seconds of all threads of this process: what another process took does not count. */
-static double
-cpu_seconds (void)
+static void
+fail_errno (const char *path)
 {
-  return (double)clock() / CLOCKS_PER_SEC;
+  fprintf (stderr, "store-speed: %s: %s\n", path, g_strerror (errno));
+  exit (1);
+}
+
+static Store *
+open_store (const char *path)
+{
+  GError *error = NULL;
+  Backend *backend = backend_directory_open (path, FALSE, &error);
+
+  fail (error);
+  Store *store = store_open (backend, &error);
+  fail (error);
+  return store;
 }
 
 static void
-fill_page (guint8 *page, guint64 seed)
+init_store (const char *path)
 {
-  guint64 state = seed * 0x9e3779b97f4a7c15u + 1;
+  GError *error = NULL;
+  g_autoptr (Backend) backend = backend_directory_open (path, TRUE, &error);
 
-  for (guint i = 0; i < PAGE_SIZE_BYTES / 2; i += 8) {
-    state ^= state << 13;
-    state ^= state >> 7;
-    state ^= state << 17;
-    memcpy (page + i, &state, 8);
+  fail (error);
+  store_init (backend, &error);
+  fail (error);
+}
+
+/* Puts @count pages from @first on; the file's last page is padded with zeros. */
+static void
+put_pages (PageMapWriter *pages, int fd, guint64 first, guint count)
+{
+  static guint8 data[READ_PAGES * PAGE_SIZE_BYTES];
+  GError *error = NULL;
+  ssize_t n = pread (fd, data, (gsize)count * PAGE_SIZE_BYTES, first * PAGE_SIZE_BYTES);
+
+  if (n < 0)
+    fail_errno ("reading");
+  memset (data + n, 0, (gsize)count * PAGE_SIZE_BYTES - n);
+  for (guint i = 0; i < count; i++) {
+    page_map_writer_put (pages, first + i, data + (gsize)i * PAGE_SIZE_BYTES, &error);
+    fail (error);
   }
 }
 
-/* Writes all pages and commits; prints the rate. */
-static Manifest *
-write_all (Speed *speed, const char *what, const Manifest *parent)
+static void
+put_listed (PageMapWriter *pages, int fd, const char *list)
 {
-  g_autoptr (GError) error = NULL;
-  gint64 start = g_get_monotonic_time();
-  double cpu = cpu_seconds();
-  g_autoptr (StoreWriter) writer = store_writer_begin (speed->store, &error);
+  g_autofree char *content = NULL;
+  GError *error = NULL;
+  gsize len;
+
+  g_file_get_contents (list, &content, &len, &error);
   fail (error);
-  const PageMap *base = parent != NULL ? &manifest_find_part (parent, "ram", NULL)->map : NULL;
-  g_autoptr (PageMapWriter) pages =
-      page_map_writer_new (writer, speed->pages * PAGE_SIZE_BYTES, base, &error);
-  fail (error);
-  for (guint64 i = 0; i < speed->pages; i++) {
-    page_map_writer_put (pages, i, speed->memory + i * PAGE_SIZE_BYTES, &error);
-    fail (error);
+  for (gsize at = 0; at + 8 <= len; at += 8) {
+    guint64 page;
+    memcpy (&page, content + at, 8);
+    put_pages (pages, fd, GUINT64_FROM_LE (page), 1);
   }
-  Manifest *manifest = manifest_new();
-  PageMapStats stats;
+}
+
+static PageMap
+map_of (Store *store, const char *id)
+{
+  GError *error = NULL;
+  g_autoptr (Manifest) manifest = store_manifest_find (store, id, &error);
+
+  fail (error);
+  return manifest_find_part (manifest, "ram", NULL)->map;
+}
+
+static void
+write_file (const char *path, const char *file, const char *base_id, const char *dirty)
+{
+  g_autoptr (Store) store = open_store (path);
+  g_autoptr (GError) error = NULL;
+  g_auto (AutoFd) fd = open (file, O_RDONLY | O_CLOEXEC);
+  struct stat st;
+
+  if (fd < 0 || fstat (fd, &st) < 0)
+    fail_errno (file);
+  PageMap base = { 0 };
+  if (base_id != NULL)
+    base = map_of (store, base_id);
+  g_autoptr (StoreWriter) writer = store_writer_begin (store, &error);
+  fail (error);
+  g_autoptr (PageMapWriter) pages =
+      page_map_writer_new (writer, st.st_size, base_id != NULL ? &base : NULL, &error);
+  fail (error);
+  guint64 n_pages = (st.st_size + PAGE_SIZE_BYTES - 1) / PAGE_SIZE_BYTES;
+  if (dirty != NULL)
+    put_listed (pages, fd, dirty);
+  else
+    for (guint64 i = 0; i < n_pages; i += READ_PAGES)
+      put_pages (pages, fd, i, MIN (READ_PAGES, n_pages - i));
+  g_autoptr (Manifest) manifest = manifest_new();
+  PageMapStats counts;
   StoreWriterStats totals;
   PageMap map;
-  page_map_writer_finish (pages, &map, &stats, &error);
+  page_map_writer_finish (pages, &map, &counts, &error);
   fail (error);
-  double piped = (g_get_monotonic_time() - start) / 1e6;
   manifest->guest = g_strdup ("speed");
   manifest->guest_uuid = g_uuid_string_random();
-  manifest_add_part (manifest, "ram", "pc.ram", &map);
+  manifest_add_part (manifest, "ram", "file", &map);
   store_writer_commit (writer, manifest, NULL, &error);
   fail (error);
-  double all = (g_get_monotonic_time() - start) / 1e6;
   store_writer_stats (writer, &totals);
-  double mb = speed->pages * PAGE_SIZE_BYTES / 1e6;
-  printf (
-      "%-28s %7.0f MB/s (%.0f with commit, %.0f per second of one core), fresh %" G_GUINT64_FORMAT
-      " unchanged %" G_GUINT64_FORMAT ", stored %.1f MB, metadata %.3f MB\n",
-      what, mb / piped, mb / all, mb / (cpu_seconds() - cpu), stats.fresh, stats.unchanged,
-      totals.stored_bytes / 1e6, totals.metadata_bytes / 1e6);
-  return manifest;
+  printf ("{\"id\": \"%s\", \"put\": %" G_GUINT64_FORMAT ", \"zero\": %" G_GUINT64_FORMAT
+          ", \"unchanged\": %" G_GUINT64_FORMAT ", \"fresh\": %" G_GUINT64_FORMAT
+          ", \"stored_bytes\": %" G_GUINT64_FORMAT "}\n",
+          manifest->id, counts.put, counts.zero, counts.unchanged, counts.fresh,
+          totals.stored_bytes);
 }
 
 static gboolean
-ignore_page (guint64 page, const guint8 *data, gpointer user_data, GError **error)
+write_page (guint64 page, const guint8 *data, gpointer user_data, GError **error)
 {
-  return TRUE;
+  int fd = *(int *)user_data;
+
+  if (pwrite (fd, data, PAGE_SIZE_BYTES, page * PAGE_SIZE_BYTES) == PAGE_SIZE_BYTES)
+    return TRUE;
+  return fd_set_errno_error (error, "writing the file");
+}
+
+/* Zeros become holes. */
+static void
+restore_file (const char *path, const char *id, const char *file)
+{
+  g_autoptr (Store) store = open_store (path);
+  g_autoptr (GError) error = NULL;
+  g_auto (AutoFd) fd = open (file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  PageMap map = map_of (store, id);
+  g_autoptr (PageMapReader) reader = page_map_reader_new (store, &map, &error);
+
+  fail (error);
+  if (fd < 0)
+    fail_errno (file);
+  page_map_reader_foreach (reader, FALSE, write_page, &fd, NULL, NULL, &error);
+  fail (error);
+  if (ftruncate (fd, map.length) < 0 || fsync (fd) < 0)
+    fail_errno (file);
 }
 
 static void
-read_all (Speed *speed, const Manifest *manifest)
+read_random (const char *path, const char *id, guint64 count)
 {
+  g_autoptr (Store) store = open_store (path);
   g_autoptr (GError) error = NULL;
-  gint64 start = g_get_monotonic_time();
-  double cpu = cpu_seconds();
-  const PageMap *map = &manifest_find_part (manifest, "ram", NULL)->map;
-  g_autoptr (PageMapReader) reader = page_map_reader_new (speed->store, map, &error);
+  PageMap map = map_of (store, id);
+  g_autoptr (PageMapReader) reader = page_map_reader_new (store, &map, &error);
+  guint64 n_pages = (map.length + PAGE_SIZE_BYTES - 1) / PAGE_SIZE_BYTES;
+  guint8 page[PAGE_SIZE_BYTES];
+  g_autoptr (GRand) random = g_rand_new_with_seed (1);
 
   fail (error);
-  page_map_reader_foreach (reader, TRUE, ignore_page, NULL, NULL, NULL, &error);
-  fail (error);
-  double seconds = (g_get_monotonic_time() - start) / 1e6;
-  double mb = speed->pages * PAGE_SIZE_BYTES / 1e6;
-  printf ("%-28s %7.0f MB/s (%.0f per second of one core)\n", "read and verify", mb / seconds,
-          mb / (cpu_seconds() - cpu));
+  gint64 start = g_get_monotonic_time();
+  for (guint64 i = 0; i < count; i++) {
+    page_map_reader_read (reader, g_rand_double (random) * n_pages, page, &error);
+    fail (error);
+  }
+  printf ("{\"pages\": %" G_GUINT64_FORMAT ", \"us_per_page\": %.1f}\n", count,
+          (double)(g_get_monotonic_time() - start) / MAX (count, 1));
 }
 
 int
 main (int argc, char **argv)
 {
+  g_autofree char *base = NULL, *dirty = NULL;
   g_autoptr (GError) error = NULL;
-  Speed speed = { 0 };
-  guint64 mib = argc > 2 ? strtoull (argv[2], NULL, 10) : 1024;
+  const GOptionEntry options[] = {
+    { "base", 0, 0, G_OPTION_ARG_STRING, &base, "", "ID" },
+    { "dirty", 0, 0, G_OPTION_ARG_FILENAME, &dirty, "", "LIST" },
+    { 0 },
+  };
+  g_autoptr (GOptionContext) context = g_option_context_new ("STEP STORE …");
 
-  if (argc < 2) {
-    fprintf (stderr, "store-speed DIRECTORY [MIB]\n");
+  g_option_context_add_main_entries (context, options, NULL);
+  g_option_context_parse (context, &argc, &argv, &error);
+  fail (error);
+  if (argc == 3 && g_str_equal (argv[1], "init"))
+    init_store (argv[2]);
+  else if (argc == 4 && g_str_equal (argv[1], "write"))
+    write_file (argv[2], argv[3], base, dirty);
+  else if (argc == 5 && g_str_equal (argv[1], "restore"))
+    restore_file (argv[2], argv[3], argv[4]);
+  else if (argc == 5 && g_str_equal (argv[1], "pages"))
+    read_random (argv[2], argv[3], g_ascii_strtoull (argv[4], NULL, 10));
+  else {
+    fprintf (stderr, "store-speed init|write|restore|pages STORE …\n");
     return 2;
   }
-  speed.pages = mib * 256;
-  speed.memory = g_malloc0 (speed.pages * PAGE_SIZE_BYTES);
-  for (guint64 i = 0; i < speed.pages; i++)
-    fill_page (speed.memory + i * PAGE_SIZE_BYTES, i + 1);
-  Backend *backend = backend_directory_open (argv[1], TRUE, &error);
-  fail (error);
-  store_init (backend, &error);
-  fail (error);
-  speed.store = store_open (backend, &error);
-  fail (error);
-
-  g_autoptr (Manifest) first = write_all (&speed, "new pages", NULL);
-  g_autoptr (Manifest) second = write_all (&speed, "unchanged, with a base", first);
-  g_autoptr (Manifest) third = write_all (&speed, "known, without a base", NULL);
-  for (guint64 i = 0; i < speed.pages; i += 79)
-    fill_page (speed.memory + i * PAGE_SIZE_BYTES, i + 1000000000);
-  g_autoptr (Manifest) fourth = write_all (&speed, "1.3% changed, with a base", second);
-  read_all (&speed, fourth);
-  memset (speed.memory, 0, speed.pages * PAGE_SIZE_BYTES);
-  g_autoptr (Manifest) fifth = write_all (&speed, "zeros", NULL);
-  store_unref (speed.store);
-  g_free (speed.memory);
   return 0;
 }
