@@ -48,6 +48,8 @@ manifest_free (Manifest *manifest)
   g_free (manifest->mode);
   g_free (manifest->tag);
   g_free (manifest->note);
+  g_free (manifest->origin_store);
+  g_free (manifest->origin_id);
   g_clear_pointer (&manifest->machine, json_object_unref);
   g_clear_pointer (&manifest->report, json_object_unref);
   g_ptr_array_unref (manifest->parts);
@@ -73,6 +75,14 @@ manifest_find_part (const Manifest *manifest, const char *role, const char *name
       return part;
   }
   return NULL;
+}
+
+char *
+manifest_identity (const Manifest *manifest, Store *store)
+{
+  if (manifest->origin_id != NULL)
+    return g_strconcat (manifest->origin_store, "/", manifest->origin_id, NULL);
+  return g_strconcat (store_id (store), "/", manifest->id, NULL);
 }
 
 /* The members that are strings, in the order in which they are written. */
@@ -123,6 +133,12 @@ manifest_to_bytes (const Manifest *manifest)
   }
   json_object_set_int_member (object, "created_us", manifest->created_us);
   json_object_set_array_member (object, "parts", parts_to_json (manifest));
+  if (manifest->origin_id != NULL) {
+    JsonObject *origin = json_object_new();
+    json_object_set_string_member (origin, "store", manifest->origin_store);
+    json_object_set_string_member (origin, "checkpoint", manifest->origin_id);
+    json_object_set_object_member (object, "origin", origin);
+  }
   if (manifest->machine != NULL)
     json_object_set_object_member (object, "machine", json_object_ref (manifest->machine));
   if (manifest->report != NULL)
@@ -189,6 +205,28 @@ parse_object (JsonObject *object, const char *member, JsonObject **value, GError
   return found != NULL;
 }
 
+/* The optional member `origin`. */
+static gboolean
+parse_origin (JsonObject *object, Manifest *manifest, GError **error)
+{
+  guint8 store[16], id[CHUNK_NAME_BYTES];
+
+  if (!json_object_has_member (object, "origin"))
+    return TRUE;
+  JsonObject *origin = json_get_object (object, "origin", error);
+  if (origin == NULL)
+    return FALSE;
+  manifest->origin_store = g_strdup (json_get_string (origin, "store", error));
+  if (manifest->origin_store == NULL)
+    return FALSE;
+  manifest->origin_id = g_strdup (json_get_string (origin, "checkpoint", error));
+  if (manifest->origin_id == NULL)
+    return FALSE;
+  return (bytes_from_hex (manifest->origin_store, store, sizeof store) &&
+          bytes_from_hex (manifest->origin_id, id, sizeof id)) ||
+         set_wrong (error, "the origin is not a store and a checkpoint");
+}
+
 static gboolean
 parse_manifest (JsonObject *object, Manifest *manifest, GError **error)
 {
@@ -196,6 +234,7 @@ parse_manifest (JsonObject *object, Manifest *manifest, GError **error)
 
   if (!parse_strings (object, manifest, error) ||
       !json_get_uint64 (object, "created_us", &created, error) ||
+      !parse_origin (object, manifest, error) ||
       !parse_object (object, "machine", &manifest->machine, error) ||
       !parse_object (object, "report", &manifest->report, error))
     return FALSE;

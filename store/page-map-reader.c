@@ -220,6 +220,7 @@ read_batch (gpointer data, gpointer user_data)
 /* One walk over all pages. */
 typedef struct {
   PageMapReader *reader;
+  const guint8 *wanted; /* (nullable): bitmap of pages; NULL: all */
   WorkQueue *queue;
   GMutex lock;
   GCond changed;
@@ -246,6 +247,28 @@ read_ahead_clear (ReadAhead *ahead)
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (ReadAhead, read_ahead_clear)
 
+/* The names of a leaf; those of pages that are not wanted as zeros, which are not read. */
+static gboolean
+copy_leaf (const ReadAhead *ahead, guint64 first, ChunkName *names, GError **error)
+{
+  static const guint8 none[NODE_FANOUT / 8];
+  guint64 pages = MIN (NODE_FANOUT, map_pages (ahead->reader->map.length) - first);
+  const guint8 *wanted = ahead->wanted != NULL ? ahead->wanted + first / 8 : NULL;
+
+  if (wanted != NULL && memcmp (wanted, none, (pages + 7) / 8) == 0) {
+    memset (names, 0, NODE_FANOUT * sizeof *names);
+    return TRUE;
+  }
+  const ChunkName *leaf = map_names_leaf (ahead->reader->names, first >> NODE_FANOUT_BITS, error);
+  if (leaf == NULL)
+    return prefix_page (first, error);
+  memcpy (names, leaf, NODE_FANOUT * sizeof *leaf);
+  for (guint i = 0; wanted != NULL && i < pages; i++)
+    if (!(wanted[i / 8] >> i % 8 & 1))
+      memset (&names[i], 0, sizeof names[i]);
+  return TRUE;
+}
+
 /* Starts the next batch. */
 static gboolean
 push_batch (ReadAhead *ahead, GError **error)
@@ -259,14 +282,10 @@ push_batch (ReadAhead *ahead, GError **error)
   batch->lock = &ahead->lock;
   batch->changed = &ahead->changed;
   for (guint done = 0; done < batch->count; done += NODE_FANOUT) {
-    const ChunkName *leaf =
-        map_names_leaf (ahead->reader->names, (batch->first + done) >> NODE_FANOUT_BITS, error);
-    if (leaf == NULL) {
-      prefix_page (batch->first + done, error);
+    if (!copy_leaf (ahead, batch->first + done, &batch->names[done], error)) {
       read_batch_free (batch);
       return FALSE;
     }
-    memcpy (&batch->names[done], leaf, NODE_FANOUT * sizeof *leaf);
   }
   ahead->next += batch->count;
   g_queue_push_tail (&ahead->batches, batch);
@@ -291,12 +310,12 @@ deliver_batch (ReadBatch *batch, gboolean include_zeros, PageFunc func, gpointer
   return TRUE;
 }
 
-gboolean
-page_map_reader_foreach (PageMapReader *reader, gboolean include_zeros, PageFunc func,
-                         gpointer user_data, const Progress *progress, GCancellable *cancellable,
-                         GError **error)
+static gboolean
+foreach_page (PageMapReader *reader, const guint8 *wanted, gboolean include_zeros, PageFunc func,
+              gpointer user_data, const Progress *progress, GCancellable *cancellable,
+              GError **error)
 {
-  g_auto (ReadAhead) ahead = { .reader = reader };
+  g_auto (ReadAhead) ahead = { .reader = reader, .wanted = wanted };
   guint64 pages = map_pages (reader->map.length);
 
   g_mutex_init (&ahead.lock);
@@ -325,6 +344,22 @@ page_map_reader_foreach (PageMapReader *reader, gboolean include_zeros, PageFunc
                      reader->map.length);
   }
   return TRUE;
+}
+
+gboolean
+page_map_reader_foreach (PageMapReader *reader, gboolean include_zeros, PageFunc func,
+                         gpointer user_data, const Progress *progress, GCancellable *cancellable,
+                         GError **error)
+{
+  return foreach_page (reader, NULL, include_zeros, func, user_data, progress, cancellable, error);
+}
+
+gboolean
+page_map_reader_foreach_of (PageMapReader *reader, const guint8 *wanted, PageFunc func,
+                            gpointer user_data, const Progress *progress, GCancellable *cancellable,
+                            GError **error)
+{
+  return foreach_page (reader, wanted, FALSE, func, user_data, progress, cancellable, error);
 }
 
 typedef struct {

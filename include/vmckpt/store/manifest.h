@@ -28,6 +28,9 @@ typedef struct {
   char *tag;         /* (nullable): tag given at once */
   char *note;        /* (nullable) */
   gint64 created_us; /* the instant, microseconds since 1970 */
+  /* Of a copy (both or neither): the store in which the checkpoint was made, and its id there. */
+  char *origin_store;
+  char *origin_id;
   JsonObject
       *machine;       /* how to build the guest again: the driver's document, opaque to the store */
   JsonObject *report; /* (nullable): timing and counts, as `checkpoint --json` prints them */
@@ -45,6 +48,10 @@ void manifest_add_part (Manifest *manifest, const char *role, const char *name, 
 /* The first part of @role (and @name, if not NULL), borrowed, or NULL. */
 const ManifestPart *manifest_find_part (const Manifest *manifest, const char *role,
                                         const char *name);
+
+/* Which checkpoint this is, whatever store it lies in: "STORE/ID" of where it was made. Copies have
+ * the identity of what they were copied from. Newly allocated. */
+char *manifest_identity (const Manifest *manifest, Store *store);
 
 /* The object's bytes, and back, with everything bounded and checked. */
 GBytes *manifest_to_bytes (const Manifest *manifest);

@@ -106,6 +106,17 @@ gboolean page_map_reader_foreach (PageMapReader *reader, gboolean include_zeros,
                                   gpointer user_data, const Progress *progress,
                                   GCancellable *cancellable, GError **error);
 
+/**
+ * page_map_reader_foreach_of:
+ * @wanted: a bit for each page of the map, the lowest of a byte first
+ *
+ * As page_map_reader_foreach() without zeros, but only for the pages whose bit is set; what is
+ * below other pages alone is not read.
+ */
+gboolean page_map_reader_foreach_of (PageMapReader *reader, const guint8 *wanted, PageFunc func,
+                                     gpointer user_data, const Progress *progress,
+                                     GCancellable *cancellable, GError **error);
+
 /* Called for each page whose name differs between two maps. */
 typedef gboolean (*PageDiffFunc) (guint64 page, const ChunkName *a, const ChunkName *b,
                                   gpointer user_data);
