@@ -7,6 +7,7 @@
  */
 #include "pipeline.h"
 
+#include "chunk-lanes.h"
 #include "name-set.h"
 #include "pack-set.h"
 
@@ -128,13 +129,19 @@ check_locked (Pipeline *self, GError **error)
 static void
 hash_batch (Pipeline *self, Batch *batch)
 {
+  const guint8 *pages[BATCH_PAGES] = { 0 };
+  ChunkName names[BATCH_PAGES];
+  guint n = 0;
+
   for (guint i = 0; i < batch->count; i++) {
     const guint8 *page = batch->data + (gsize)i * PAGE_SIZE_BYTES;
-    if (bytes_all_zero (page, PAGE_SIZE_BYTES))
-      memset (&batch->names[i], 0, sizeof batch->names[i]);
-    else
-      chunk_name_of (&self->store->key, page, PAGE_SIZE_BYTES, &batch->names[i]);
+    if (!bytes_all_zero (page, PAGE_SIZE_BYTES))
+      pages[n++] = page;
   }
+  chunk_names_of_pages (&self->store->key, pages, n, names);
+  memset (batch->names, 0, sizeof batch->names);
+  for (guint i = 0; i < n; i++)
+    batch->names[(pages[i] - batch->data) / PAGE_SIZE_BYTES] = names[i];
 }
 
 /* Delivers what is hashed, in order; with the lock, which is given up meanwhile. */
