@@ -11,6 +11,7 @@
 #include "check-private.h"
 #include "claim-check.h"
 #include "gc-private.h"
+#include "quota-private.h"
 #include "tag.h"
 
 #include <vmckpt/util/error.h>
@@ -86,7 +87,7 @@ check_note_hurt (Check *check, const char *object, const char *checkpoint)
   g_hash_table_add (problem->checkpoints, g_strdup (checkpoint));
 }
 
-/* Tags, announcements and claims. */
+/* Tags, announcements, claims and limits. */
 static gboolean
 check_small_objects (Check *check, GError **error)
 {
@@ -94,7 +95,7 @@ check_small_objects (Check *check, GError **error)
 
   if (!tags_check (check->store, damaged, error) ||
       !announcements_check (check->store, damaged, error) ||
-      !claims_check (check->store, damaged, error))
+      !claims_check (check->store, damaged, error) || !quota_check (check->store, damaged, error))
     return FALSE;
   for (guint i = 0; i < damaged->len; i++)
     check_note (check, damaged->pdata[i], "does not hold what it should");

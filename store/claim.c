@@ -1,16 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * claims/GUEST-UUID/N: who runs a guest, as a series of immutable objects of which the one with the
- * greatest N counts. To change anything is to put number N+1, which only one of several can do;
- * then to look again whether there is a greater one (somebody who read an old listing may have put
- * a number that was removed meanwhile, and finds so); then to remove the smaller ones. Giving up
- * puts an object that says "released", so that numbers never fall.
+ * claims/GUEST-UUID/N: who runs a guest (numbered.h). Giving up puts an object that says
+ * "released", so that numbers never fall.
  */
 #include <vmckpt/store/claim.h>
 
 #include "claim-check.h"
+#include "numbered.h"
 #include "owner.h"
-#include "store-private.h"
 #include "text-object.h"
 
 #include <vmckpt/util/error.h>
@@ -19,8 +16,6 @@
 #include <string.h>
 
 #define CLAIM_MAGIC "vmckpt-claim"
-/* Each attempt fails only because somebody else's succeeded. */
-#define ATTEMPTS_MAX 100
 
 /* The claim that counts. */
 typedef struct {
@@ -100,76 +95,27 @@ claim_from_bytes (Store *store, GBytes *bytes, Claim **claim, GError **error)
   return TRUE;
 }
 
+/* Where the claims of a guest are. */
 static char *
-claim_object (const char *guest_uuid, guint64 number)
+claim_prefix (const char *guest_uuid)
 {
-  return g_strdup_printf ("claims/%s/%" G_GUINT64_FORMAT, guest_uuid, number);
-}
-
-static gboolean
-note_greatest (const char *name, guint64 size, gint64 mtime_us, gpointer user_data)
-{
-  guint64 number, *greatest = user_data;
-
-  if (g_ascii_string_to_unsigned (strrchr (name, '/') + 1, 10, 1, G_MAXINT64, &number, NULL))
-    *greatest = MAX (*greatest, number);
-  return TRUE;
-}
-
-/* Lists until two listings agree: one alone may miss both an object that is removed meanwhile and
- * the one that takes its place. */
-static gboolean
-greatest_number (Store *store, const char *guest_uuid, guint64 *number, GError **error)
-{
-  g_autofree char *prefix = g_strdup_printf ("claims/%s/", guest_uuid);
-  guint64 before = 0;
-
-  *number = 0;
-  for (int listings = 1;; listings++) {
-    if (!store_list (store, prefix, note_greatest, number, error))
-      return FALSE;
-    if (listings > 1 && *number == before)
-      return *number > 0 || store_check_reachable (store, error);
-    before = *number;
-  }
+  return g_strdup_printf ("claims/%s/", guest_uuid);
 }
 
 /* Reads the claim that counts. */
 static gboolean
 read_current (Store *store, const char *guest_uuid, CurrentClaim *current, GError **error)
 {
-  for (int attempt = 0;; attempt++) {
-    g_autoptr (GError) cause = NULL;
-    if (!greatest_number (store, guest_uuid, &current->number, error))
-      return FALSE;
-    if (current->number == 0)
-      return TRUE;
-    g_autofree char *object = claim_object (guest_uuid, current->number);
-    g_autoptr (GBytes) bytes = store_get (store, object, 0, G_MAXSIZE, &cause);
-    if (bytes != NULL && claim_from_bytes (store, bytes, &current->claim, &cause))
-      return TRUE;
-    /* Replaced between the listing and the reading: there is a greater one. */
-    if (g_error_matches (cause, G_IO_ERROR, G_IO_ERROR_NOT_FOUND) && attempt < ATTEMPTS_MAX)
-      continue;
-    g_propagate_prefixed_error (error, g_steal_pointer (&cause), "%s: ", object);
-    return FALSE;
-  }
-}
+  g_autofree char *prefix = claim_prefix (guest_uuid);
+  g_autoptr (GError) cause = NULL;
+  g_autoptr (GBytes) bytes = numbered_read (store, prefix, &current->number, &cause);
 
-/* Removes what is before the predecessor of @number; that one stays for those who are listing now.
- * What is left over by a failure does not count anyway. */
-static void
-remove_smaller (Store *store, const char *guest_uuid, guint64 number)
-{
-  g_autofree char *prefix = g_strdup_printf ("claims/%s/", guest_uuid);
-  g_autoptr (GPtrArray) names = store_list_names (store, prefix, NULL);
-  guint64 other;
-
-  for (guint i = 0; names != NULL && i < names->len; i++) {
-    const char *last = strrchr (names->pdata[i], '/') + 1;
-    if (g_ascii_string_to_unsigned (last, 10, 1, G_MAXINT64, &other, NULL) && other + 1 < number)
-      store->backend->ops->remove (store->backend, names->pdata[i], NULL);
-  }
+  if (cause == NULL && (bytes == NULL || claim_from_bytes (store, bytes, &current->claim, &cause)))
+    return TRUE;
+  if (bytes != NULL)
+    g_prefix_error (&cause, "%s%" G_GUINT64_FORMAT ": ", prefix, current->number);
+  g_propagate_error (error, g_steal_pointer (&cause));
+  return FALSE;
 }
 
 /* Puts the successor of @number; *done is FALSE if somebody else was first. */
@@ -177,24 +123,10 @@ static gboolean
 put_next (Store *store, const char *guest_uuid, guint64 number, const Claim *claim, gboolean *done,
           GError **error)
 {
+  g_autofree char *prefix = claim_prefix (guest_uuid);
   g_autoptr (GBytes) bytes = claim_to_bytes (store, claim);
-  g_autofree char *object = claim_object (guest_uuid, number + 1);
-  gboolean existed;
-  guint64 greatest;
 
-  *done = FALSE;
-  if (!store_put (store, object, bytes, &existed, error))
-    return FALSE;
-  if (existed)
-    return TRUE;
-  if (!store_sync (store, error) || !greatest_number (store, guest_uuid, &greatest, error) ||
-      greatest > number + 1) {
-    store->backend->ops->remove (store->backend, object, NULL);
-    return *error == NULL;
-  }
-  *done = TRUE;
-  remove_smaller (store, guest_uuid, number + 1);
-  return TRUE;
+  return numbered_put_next (store, prefix, number, bytes, done, error);
 }
 
 static gboolean
@@ -224,7 +156,7 @@ store_claim_take (Store *store, const Claim *claim, gboolean take_over, GError *
 {
   ERROR_PREFIX (error, "claiming guest %s", claim->guest);
 
-  for (int attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
+  for (int attempt = 0; attempt < NUMBERED_ATTEMPTS_MAX; attempt++) {
     g_auto (CurrentClaim) current = { 0 };
     g_autoptr (GError) cause = NULL;
     gboolean done = FALSE;

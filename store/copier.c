@@ -303,7 +303,7 @@ copier_copy (Copier *copier, const Manifest *manifest, StoreCopied *copied,
                           .cancellable = cancellable };
   StoreWriterStats stats;
 
-  if (writer == NULL)
+  if (writer == NULL || !store_writer_enforce_quota (writer, manifest->guest, error))
     return FALSE;
   copy.base = find_base (copier, manifest, &copy.base_copy);
   for (guint i = 0; i < manifest->parts->len; i++)

@@ -61,6 +61,7 @@ struct _Pipeline {
   IndexContents *contents;               /* (lock) since the last seal */
   GPtrArray *put_packs;                  /* (lock) of char*: all that were begun to be put */
   PipelineStats stats;                   /* (lock) */
+  QuotaRoom *room;                       /* (lock) (nullable) */
 };
 
 static void
@@ -266,6 +267,9 @@ putter_main (gpointer data)
       continue;
     }
     gboolean failed = self->error != NULL;
+    if (!failed && self->room != NULL)
+      failed = !quota_room_allows (
+          self->room, self->stats.stored_bytes + g_bytes_get_size (task->bytes), &error);
     g_mutex_unlock (&self->lock);
     g_autofree char *object = object_name ("packs", &task->name);
     if (!failed)
@@ -361,6 +365,7 @@ pipeline_free (Pipeline *self)
   g_clear_error (&self->error);
   index_contents_free (self->contents);
   g_ptr_array_unref (self->put_packs);
+  quota_room_free (self->room);
   name_set_free (self->added);
   index_view_unref (self->view);
   g_hash_table_unref (self->skip);
@@ -371,6 +376,15 @@ pipeline_free (Pipeline *self)
   g_cond_clear (&self->progress);
   store_unref (self->store);
   g_free (self);
+}
+
+void
+pipeline_limit (Pipeline *self, QuotaRoom *room)
+{
+  g_mutex_lock (&self->lock);
+  g_clear_pointer (&self->room, quota_room_free);
+  self->room = room;
+  g_mutex_unlock (&self->lock);
 }
 
 gboolean

@@ -9,6 +9,7 @@
  */
 #pragma once
 
+#include "quota-limit.h"
 #include "store-private.h"
 
 #define BATCH_PAGES 256
@@ -37,6 +38,10 @@ struct _Batch {
  * @skip: (nullable): packs that do not count: they are condemned
  */
 Pipeline *pipeline_new (Store *store, IndexView *view, GHashTable *skip, GError **error);
+
+/* Holds all that will be put to the store's limits: beyond them it fails with STORE_ERROR_QUOTA.
+ * Takes @room. Before anything is submitted. */
+void pipeline_limit (Pipeline *pipeline, QuotaRoom *room);
 
 /* Ends the threads; what was not sealed is dropped, and nothing more is put. */
 void pipeline_stop (Pipeline *pipeline);

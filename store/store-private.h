@@ -16,6 +16,9 @@ struct _Store {
   HashKey key;
   Index *index;
   FrameCache *frames;
+  GMutex lock;
+  guint64 used_bytes;   /* (lock) what the last listing of all objects found (quota-limit.c) */
+  gint64 used_until_us; /* (lock) until when that will do */
 };
 
 /* As the backend's calls, with errors that say which store, and STORE_ERROR_UNREACHABLE when it is

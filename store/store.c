@@ -71,6 +71,7 @@ store_open (Backend *backend, GError **error)
   store->key = format.key;
   store->index = index_new (store->backend, &store->key);
   store->frames = frame_cache_new (FRAME_CACHE_BYTES);
+  g_mutex_init (&store->lock);
   return store;
 }
 
@@ -88,6 +89,7 @@ store_unref (Store *store)
     return;
   index_free (store->index);
   frame_cache_free (store->frames);
+  g_mutex_clear (&store->lock);
   sodium_memzero (&store->key, sizeof store->key);
   g_free (store->id);
   backend_free (store->backend);

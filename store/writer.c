@@ -78,6 +78,18 @@ store_writer_begin (Store *store, GError **error)
   return store_writer_begin_avoiding (store, NULL, error);
 }
 
+gboolean
+store_writer_enforce_quota (StoreWriter *writer, const char *guest, GError **error)
+{
+  ERROR_PREFIX (error, "beginning to write to the store %s", store_location (writer->store));
+  g_autoptr (QuotaRoom) room = quota_room_new (writer->store, guest, error);
+
+  if (room == NULL || !quota_room_allows (room, 0, error))
+    return FALSE;
+  pipeline_limit (writer->pipeline, g_steal_pointer (&room));
+  return TRUE;
+}
+
 Store *
 store_writer_store (StoreWriter *writer)
 {

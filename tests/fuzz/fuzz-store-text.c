@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Objects that are text: a manifest, and the format object with a right hash line appended. */
+/* Objects that are text: a manifest, and the format object and the limits with a right
+ * hash line appended. */
 #include "format.h"
+#include "quota-private.h"
 #include "text-object.h"
 
 #include "fuzz.h"
@@ -29,5 +31,11 @@ LLVMFuzzerTestOneInput (const guint8 *data, gsize size)
   g_byte_array_append (text, (const guint8 *)"\n", 1);
   g_autoptr (GBytes) with_hash = g_bytes_new (text->data, text->len);
   store_format_parse (with_hash, &format, NULL);
+  g_autoptr (StoreQuota) quota = quota_from_bytes (with_hash, &no_key, NULL);
+  if (quota != NULL) {
+    g_autoptr (GBytes) written = quota_to_bytes (quota, &no_key);
+    g_autoptr (StoreQuota) again = quota_from_bytes (written, &no_key, NULL);
+    g_assert_nonnull (again);
+  }
   return 0;
 }

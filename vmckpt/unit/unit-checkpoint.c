@@ -111,7 +111,7 @@ unit_checkpoint (const Unit *unit, Store *store, const CheckpointOptions *option
 
   progress_report (watcher->progress, PHASE_PREPARE, 0, 0);
   writer = store_writer_begin (store, error);
-  if (writer == NULL)
+  if (writer == NULL || !store_writer_enforce_quota (writer, unit->spec->name, error))
     return NULL;
   parent = find_parent (store, unit->spec, options->parent);
   describe (manifest, unit, parent, options);

@@ -22,6 +22,7 @@ typedef enum {
   STORE_ERROR_UNREACHABLE, /* the store's place is gone or does not answer (a vanished mount) */
   STORE_ERROR_CLAIMED,     /* the guest runs elsewhere */
   STORE_ERROR_IN_USE,      /* something else needs this now */
+  STORE_ERROR_QUOTA,       /* a limit of the store or of the guest is reached */
 } StoreError;
 
 /* Makes a new, empty store at @backend; STORE_ERROR_EXISTS if there is one. */

@@ -17,6 +17,19 @@
  */
 StoreWriter *store_writer_begin (Store *store, GError **error);
 
+/**
+ * store_writer_enforce_quota:
+ * @guest: whose checkpoint is to be written
+ *
+ * Holds the transaction to the limits of the store and of the guest (quota.h): once packs pass one,
+ * it fails. What comes after the packs, index table and manifest, is about one part in a hundred
+ * and may go beyond. Before anything is put. What others write at the same time counts from when it
+ * is there.
+ *
+ * Returns: FALSE with STORE_ERROR_QUOTA if a limit is reached already.
+ */
+gboolean store_writer_enforce_quota (StoreWriter *writer, const char *guest, GError **error);
+
 /* Aborts unless committed: removes the announcement and what this writer wrote (after a flush,
  * which let others find it, that is left to gc). Never fails. */
 void store_writer_free (StoreWriter *writer);
