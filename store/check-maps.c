@@ -5,6 +5,7 @@
  */
 #include "check-private.h"
 #include "map-walk.h"
+#include "pack-set.h"
 
 #include <vmckpt/store/manifest.h>
 
@@ -32,31 +33,46 @@ note_problem (Walk *walk, const char *object, const char *problem)
   note_hurt (walk, object);
 }
 
-/* TRUE if the chunk can be read, as far as is known without reading it. */
+gboolean
+check_chunk_usable (const Check *check, const ChunkName *name, ChunkLocation *location,
+                    char **object)
+{
+  *object = NULL;
+  if (index_view_find (check->view, name, check->bad_packs, TRUE, location)) {
+    if (!name_set_contains (check->bad_chunks, name))
+      return TRUE;
+    *object = object_name ("packs", &location->pack);
+    return FALSE;
+  }
+  /* Perhaps there is a pack, but a bad one: then that is what hurts. */
+  if (index_view_find (check->view, name, NULL, TRUE, location)) {
+    *object = object_name ("packs", &location->pack);
+    return FALSE;
+  }
+  g_autofree char *hex = chunk_name_to_hex (name);
+  *object = g_strconcat ("chunk ", hex, NULL);
+  return FALSE;
+}
+
+/* The same, noting what is wrong. */
 static gboolean
 chunk_usable (Walk *walk, const ChunkName *name, ChunkLocation *location)
 {
   Check *check = walk->check;
+  g_autofree char *blame = NULL;
   ChunkLocation recovered;
 
-  if (!index_view_find (check->view, name, check->bad_packs, TRUE, location)) {
-    /* Perhaps there is a pack, but a bad one: then that is what hurts. */
-    gboolean listed = index_view_find (check->view, name, NULL, TRUE, location);
-    g_autofree char *hex = chunk_name_to_hex (name);
-    g_autofree char *object =
-        listed ? object_name ("packs", &location->pack) : g_strconcat ("chunk ", hex, NULL);
-    if (!listed)
-      check_note (check, object, "is in no pack");
-    note_hurt (walk, object);
+  if (!check_chunk_usable (check, name, location, &blame)) {
+    if (g_str_has_prefix (blame, "chunk "))
+      check_note (check, blame, "is in no pack");
+    note_hurt (walk, blame);
     return FALSE;
   }
+  if (index_view_find (check->view, name, check->bad_packs, FALSE, &recovered))
+    return TRUE;
   g_autofree char *object = object_name ("packs", &location->pack);
-  if (name_set_contains (check->bad_chunks, name)) {
-    note_hurt (walk, object);
-    return FALSE;
-  }
-  if (check->view->damaged->len == 0 &&
-      !index_view_find (check->view, name, check->bad_packs, FALSE, &recovered))
+  pack_set_add (check->unindexed, &location->pack);
+  if (check->view->damaged->len == 0)
     note_problem (walk, object, "is in no index table (one is missing; gc makes a new one)");
   return TRUE;
 }

@@ -13,16 +13,39 @@ typedef struct {
   const Progress *progress;
   GCancellable *cancellable;
   GMutex lock;
-  char *announcement;    /* (nullable): the medium may be read-only */
-  GHashTable *condemned; /* packs that may go at any time; no other does while announced */
-  GPtrArray *manifests;  /* of Manifest: listed before the index is loaded */
-  GPtrArray *damaged;    /* of char*: ids of those that cannot be read */
-  GHashTable *problems;  /* (lock) object → StoreProblem */
-  GHashTable *listed;    /* packs on the medium → size */
-  IndexView *view;       /* the published tables, and what packs say beyond them */
-  GHashTable *bad_packs; /* (lock) set of ChunkName: packs that cannot be relied on at all */
-  NameSet *bad_chunks;   /* (lock) chunks that cannot be read in a pack that is there */
+  gboolean read_data;
+  StoreSubset subset;     /* what read_data reads */
+  char *announcement;     /* (nullable): the medium may be read-only; given: that one is used */
+  GHashTable *condemned;  /* packs that may go at any time; no other does while announced */
+  GPtrArray *manifests;   /* of Manifest: listed before the index is loaded */
+  GPtrArray *damaged;     /* of char*: ids of those that cannot be read */
+  GHashTable *problems;   /* (lock) object → StoreProblem */
+  GHashTable *listed;     /* packs on the medium → size */
+  IndexView *view;        /* the published tables, and what packs say beyond them */
+  GHashTable *bad_packs;  /* (lock) set of ChunkName: packs that cannot be relied on at all */
+  GHashTable *hurt_packs; /* (lock) set of ChunkName: packs with a chunk that cannot be read */
+  GHashTable *unindexed;  /* set of ChunkName: packs that a checkpoint needs and no table names */
+  GArray *bad_reads;      /* (lock) of ChunkName: chunks that could not be read somewhere */
+  NameSet *bad_chunks;    /* of these: those that no other pack has either */
 } Check;
+
+/* Readies a check; the members that are options are the caller's to set before check_run(). */
+void check_init (Check *check, Store *store, const Progress *progress, GCancellable *cancellable);
+
+/* Does it all; then what was found is in @check. */
+gboolean check_run (Check *check, GError **error);
+
+/* What was found, as store_check() yields it. (transfer full) */
+GPtrArray *check_findings (Check *check);
+
+/* Takes back the announcement and frees what @check has. */
+void check_clear (Check *check);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Check, check_clear)
+
+/* TRUE if the chunk can be read, as far as is known; else *@object: (out) (transfer full): what is
+ * to blame. @location: (out): where it is. */
+gboolean check_chunk_usable (const Check *check, const ChunkName *name, ChunkLocation *location,
+                             char **object);
 
 /* Notes that @object is wrong; the first problem of an object is kept. Thread-safe. */
 void check_note (Check *check, const char *object, const char *problem);
@@ -33,9 +56,14 @@ void check_note_pack (Check *check, const ChunkName *pack, const char *problem);
 /* Notes that @checkpoint is hurt by what is wrong with @object. */
 void check_note_hurt (Check *check, const char *object, const char *checkpoint);
 
-/* check-packs.c: footers, sizes, and that the index agrees with them; with @read_data every chunk.
- */
-gboolean check_packs (Check *check, gboolean read_data, GError **error);
+/* check-packs.c: footers, sizes, and that the index agrees with them. */
+gboolean check_packs (Check *check, GError **error);
+
+/* TRUE if the pack is gone, and may be. */
+gboolean check_gone_rightly (Check *check, const ChunkName *pack);
+
+/* check-data.c: reads and verifies every chunk of the packs that are to be read. */
+gboolean check_data (Check *check, GError **error);
 
 /* check-maps.c: walks all checkpoints. */
 gboolean check_checkpoints (Check *check, GError **error);

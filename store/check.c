@@ -188,8 +188,8 @@ compare_findings (gconstpointer a, gconstpointer b)
   return strcmp ((*(StoreFinding **)a)->object, (*(StoreFinding **)b)->object);
 }
 
-static GPtrArray *
-to_findings (Check *check)
+GPtrArray *
+check_findings (Check *check)
 {
   GPtrArray *findings = g_ptr_array_new_with_free_func ((GDestroyNotify)store_finding_free);
   GHashTableIter iter;
@@ -202,13 +202,14 @@ to_findings (Check *check)
   return findings;
 }
 
-static void
+void
 check_clear (Check *check)
 {
   const BackendOps *ops = check->store->backend->ops;
 
   if (check->announcement != NULL)
     ops->remove (check->store->backend, check->announcement, NULL);
+  store_unref (check->store);
   g_free (check->announcement);
   g_mutex_clear (&check->lock);
   g_clear_pointer (&check->condemned, g_hash_table_unref);
@@ -217,10 +218,12 @@ check_clear (Check *check)
   g_clear_pointer (&check->problems, g_hash_table_unref);
   g_clear_pointer (&check->listed, g_hash_table_unref);
   g_clear_pointer (&check->bad_packs, g_hash_table_unref);
+  g_clear_pointer (&check->hurt_packs, g_hash_table_unref);
+  g_clear_pointer (&check->unindexed, g_hash_table_unref);
+  g_clear_pointer (&check->bad_reads, g_array_unref);
   g_clear_pointer (&check->bad_chunks, name_set_free);
   index_view_unref (check->view);
 }
-G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Check, check_clear)
 
 /* The format object was read when the store was opened; it may have changed since. */
 static gboolean
@@ -241,7 +244,8 @@ announce (Check *check, GError **error)
 {
   g_autoptr (GPtrArray) damaged = NULL;
 
-  check->announcement = announcement_put (check->store, ANNOUNCE_WRITER, NULL);
+  if (check->announcement == NULL)
+    check->announcement = announcement_put (check->store, ANNOUNCE_WRITER, NULL);
   g_autoptr (GPtrArray) lists = condemned_list (check->store, &damaged, error);
   if (lists == NULL)
     return FALSE;
@@ -252,25 +256,60 @@ announce (Check *check, GError **error)
   return TRUE;
 }
 
+void
+check_init (Check *check, Store *store, const Progress *progress, GCancellable *cancellable)
+{
+  *check = (Check){ .store = store_ref (store), .progress = progress, .cancellable = cancellable };
+  g_mutex_init (&check->lock);
+  check->problems = g_hash_table_new_full (g_str_hash, g_str_equal, NULL, problem_free);
+  check->bad_packs = pack_set_new();
+  check->hurt_packs = pack_set_new();
+  check->unindexed = pack_set_new();
+  check->bad_reads = g_array_new (FALSE, FALSE, sizeof (ChunkName));
+  check->bad_chunks = name_set_new();
+  check->condemned = pack_set_new();
+}
+
+gboolean
+check_run (Check *check, GError **error)
+{
+  if (!check_format (check, error) || !announce (check, error) ||
+      !check_small_objects (check, error))
+    return FALSE;
+  check->manifests = store_manifest_list (check->store, NULL, &check->damaged, error);
+  return check->manifests != NULL && check_packs (check, error) &&
+         (!check->read_data || check_data (check, error)) && check_checkpoints (check, error) &&
+         drop_what_passed (check, error);
+}
+
+/* All of the checks that there are from outside. */
+static gboolean
+run (Store *store, gboolean read_data, const StoreSubset *subset, GPtrArray **findings,
+     const Progress *progress, GCancellable *cancellable, GError **error)
+{
+  ERROR_PREFIX (error, "checking the store %s", store_location (store));
+  g_auto (Check) check;
+
+  check_init (&check, store, progress, cancellable);
+  check.read_data = read_data;
+  if (subset != NULL)
+    check.subset = *subset;
+  if (!check_run (&check, error))
+    return FALSE;
+  *findings = check_findings (&check);
+  return TRUE;
+}
+
 gboolean
 store_check (Store *store, gboolean read_data, GPtrArray **findings, const Progress *progress,
              GCancellable *cancellable, GError **error)
 {
-  ERROR_PREFIX (error, "checking the store %s", store_location (store));
-  g_auto (Check) check = { .store = store, .progress = progress, .cancellable = cancellable };
+  return run (store, read_data, NULL, findings, progress, cancellable, error);
+}
 
-  g_mutex_init (&check.lock);
-  check.problems = g_hash_table_new_full (g_str_hash, g_str_equal, NULL, problem_free);
-  check.bad_packs = pack_set_new();
-  check.bad_chunks = name_set_new();
-  check.condemned = pack_set_new();
-  if (!check_format (&check, error) || !announce (&check, error) ||
-      !check_small_objects (&check, error))
-    return FALSE;
-  check.manifests = store_manifest_list (store, NULL, &check.damaged, error);
-  if (check.manifests == NULL || !check_packs (&check, read_data, error) ||
-      !check_checkpoints (&check, error) || !drop_what_passed (&check, error))
-    return FALSE;
-  *findings = to_findings (&check);
-  return TRUE;
+gboolean
+store_check_subset (Store *store, const StoreSubset *subset, GPtrArray **findings,
+                    const Progress *progress, GCancellable *cancellable, GError **error)
+{
+  return run (store, TRUE, subset, findings, progress, cancellable, error);
 }

@@ -81,6 +81,15 @@ drop (FrameCache *cache, Cached *cached)
 }
 
 void
+frame_cache_clear (FrameCache *cache)
+{
+  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&cache->lock);
+
+  while (cache->order.length > 0)
+    drop (cache, cache->order.head->data);
+}
+
+void
 frame_cache_put (FrameCache *cache, const ChunkLocation *location, GBytes *frame)
 {
   Cached *cached = g_new0 (Cached, 1);

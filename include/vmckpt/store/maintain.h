@@ -29,6 +29,20 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (StoreFinding, store_finding_free)
 gboolean store_check (Store *store, gboolean read_data, GPtrArray **findings,
                       const Progress *progress, GCancellable *cancellable, GError **error);
 
+/* Which packs a check with @read_data reads. */
+typedef struct {
+  guint part,
+      parts;    /* of the packs, divided evenly by name: the @part-th of @parts; 0: no matter */
+  double share; /* 0 < share < 1: about so many of them, others each time; 0: all */
+} StoreSubset;
+
+/* Parses "2/7" or "10%". G_IO_ERROR_INVALID_ARGUMENT. */
+gboolean store_subset_parse (const char *text, StoreSubset *subset, GError **error);
+
+/* store_check() with @read_data, of a subset: a great store is read in several nights. */
+gboolean store_check_subset (Store *store, const StoreSubset *subset, GPtrArray **findings,
+                             const Progress *progress, GCancellable *cancellable, GError **error);
+
 /* Reads everything that one checkpoint needs. STORE_ERROR_DAMAGED names the first bad object. */
 gboolean store_verify (Store *store, const Manifest *manifest, const Progress *progress,
                        GCancellable *cancellable, GError **error);
