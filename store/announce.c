@@ -25,7 +25,8 @@ announcement_free (Announcement *announcement)
 static gboolean
 put_text (Store *store, const char *name, const char *magic, JsonObject *object, GError **error)
 {
-  g_autoptr (GBytes) bytes = text_object_write (magic, object, &store->key);
+  g_autoptr (GBytes) bytes =
+      store_text_pad (store, text_object_write (magic, object, &store->key), &store->key);
 
   if (!store_put (store, name, bytes, NULL, error))
     return FALSE;

@@ -63,7 +63,7 @@ claim_to_bytes (Store *store, const Claim *claim)
     json_object_set_string_member (object, "runtime", claim->runtime);
     owner_to_json (&owner, object);
   }
-  return text_object_write (CLAIM_MAGIC, object, &store->key);
+  return store_text_pad (store, text_object_write (CLAIM_MAGIC, object, &store->key), &store->key);
 }
 
 /* Sets @claim to NULL for a released one. */

@@ -8,12 +8,15 @@
 #include "delta.h"
 #include "frame-cache.h"
 #include "index.h"
+#include "master-key.h"
 
 struct _Store {
   int refs; /* (atomic) */
   Backend *backend;
   char *id;
   HashKey key;
+  MasterKey *master; /* (nullable): not encrypted */
+  GBytes *format;    /* the format object as it was when the store was opened */
   Index *index;
   FrameCache *frames;
   GMutex lock;
@@ -30,6 +33,16 @@ gboolean store_list (Store *store, const char *prefix, BackendListFunc func, gpo
                      GError **error);
 gboolean store_remove (Store *store, const char *name, GError **error);
 gboolean store_sync (Store *store, GError **error);
+
+/**
+ * store_text_pad:
+ * @bytes: a text object; (transfer full)
+ * @key: as for text_object_write()
+ *
+ * What is to be put: padded in an encrypted store, where its size must say nothing. All text
+ * objects go through here before they are named.
+ */
+GBytes *store_text_pad (Store *store, GBytes *bytes, const HashKey *key);
 
 /* All names under @prefix. (transfer full) (element-type char*) */
 GPtrArray *store_list_names (Store *store, const char *prefix, GError **error);

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "store-private.h"
 
+#include "backend-sealed.h"
 #include "format.h"
+#include "key-private.h"
+#include "text-object.h"
 
 #include <vmckpt/util/error.h>
 
@@ -17,17 +20,11 @@ store_error_quark (void)
   return g_quark_from_static_string ("vmckpt-store-error");
 }
 
-gboolean
-store_init (Backend *backend, GError **error)
+static gboolean
+put_format (Backend *backend, GBytes *format, GError **error)
 {
-  ERROR_PREFIX (error, "making a store at %s", backend->location);
   gboolean existed = FALSE;
 
-  if (sodium_init() < 0) {
-    g_set_error_literal (error, G_IO_ERROR, G_IO_ERROR_FAILED, "libsodium does not start");
-    return FALSE;
-  }
-  g_autoptr (GBytes) format = store_format_create();
   if (!backend->ops->put_if_absent (backend, FORMAT_OBJECT, format, &existed, error))
     return FALSE;
   if (existed) {
@@ -37,19 +34,54 @@ store_init (Backend *backend, GError **error)
   return backend->ops->sync (backend, error);
 }
 
-Store *
-store_open (Backend *backend, GError **error)
+gboolean
+store_init (Backend *backend, GError **error)
 {
-  g_autoptr (Backend) owned = backend;
-  g_auto (StoreFormat) format = { 0 };
-  g_autoptr (GError) cause = NULL;
-  ERROR_PREFIX (error, "opening the store %s", backend->location);
+  ERROR_PREFIX (error, "making a store at %s", backend->location);
 
   if (sodium_init() < 0) {
     g_set_error_literal (error, G_IO_ERROR, G_IO_ERROR_FAILED, "libsodium does not start");
-    return NULL;
+    return FALSE;
   }
+  g_autoptr (GBytes) format = store_format_create();
+  return put_format (backend, format, error);
+}
+
+gboolean
+store_init_encrypted (Backend *backend, const KeyMaterial *material, const char *label,
+                      GError **error)
+{
+  ERROR_PREFIX (error, "making an encrypted store at %s", backend->location);
+  g_autoptr (MasterKey) master = master_key_new_random();
+  g_autofree char *id = store_format_new_id();
+  guint64 size;
+
+  /* The key comes first: a store without one could never be opened. */
+  if (backend->ops->stat (backend, FORMAT_OBJECT, &size, NULL)) {
+    g_set_error_literal (error, STORE_ERROR, STORE_ERROR_EXISTS, "there is a store already");
+    return FALSE;
+  }
+  g_autofree char *key_id = key_put (backend, id, master, material, label, error);
+  if (key_id == NULL)
+    return FALSE;
+  g_autoptr (GBytes) format = store_format_create_encrypted (id, master);
+  g_autoptr (GError) cause = NULL;
+  if (put_format (backend, format, &cause))
+    return TRUE;
+  /* After any other failure the format may be there, and need its key. */
+  if (g_error_matches (cause, STORE_ERROR, STORE_ERROR_EXISTS))
+    key_drop (backend, key_id);
+  g_propagate_error (error, g_steal_pointer (&cause));
+  return FALSE;
+}
+
+/* Reads the format object. */
+static GBytes *
+load_format (Backend *backend, StoreFormat *format, GError **error)
+{
+  g_autoptr (GError) cause = NULL;
   g_autoptr (GBytes) bytes = backend->ops->get (backend, FORMAT_OBJECT, 0, G_MAXSIZE, &cause);
+
   if (g_error_matches (cause, G_IO_ERROR, G_IO_ERROR_NOT_FOUND)) {
     g_set_error_literal (error, STORE_ERROR, STORE_ERROR_NOT_A_STORE,
                          "there is no store here (no format object); make one with `vmckpt store "
@@ -60,19 +92,85 @@ store_open (Backend *backend, GError **error)
     g_propagate_error (error, g_steal_pointer (&cause));
     return NULL;
   }
-  if (!store_format_parse (bytes, &format, error)) {
+  if (!store_format_parse (bytes, format, error)) {
     g_prefix_error (error, "the object '%s': ", FORMAT_OBJECT);
     return NULL;
   }
-  Store *store = g_new0 (Store, 1);
-  store->refs = 1;
-  store->backend = g_steal_pointer (&owned);
-  store->id = g_steal_pointer (&format.id);
-  store->key = format.key;
+  return g_steal_pointer (&bytes);
+}
+
+/* In guarded memory, as the key of names is in it. */
+static Store *
+store_new (Backend *backend, const char *id, const HashKey *key, GBytes *format)
+{
+  Store *store = sodium_malloc (sizeof *store);
+
+  if (store == NULL)
+    g_error ("no memory for a store");
+  *store = (Store){ .refs = 1, .backend = backend, .id = g_strdup (id), .key = *key };
+  store->format = g_bytes_ref (format);
   store->index = index_new (store->backend, &store->key);
   store->frames = frame_cache_new (FRAME_CACHE_BYTES);
   g_mutex_init (&store->lock);
   return store;
+}
+
+/* The master key has unlocked: what the store's own format says is checked with it. */
+static Store *
+open_sealed (Backend *backend, const StoreFormat *format, GBytes *bytes, MasterKey *master,
+             GError **error)
+{
+  g_autoptr (MasterKey) owned = master;
+  g_autoptr (Secret) hash_key = master_key_derive_hash_key (master);
+  g_autoptr (Secret) seal_key = master_key_derive_seal_key (master);
+
+  if (!master_key_check_text (master, FORMAT_OBJECT, bytes, error)) {
+    backend_free (backend);
+    return NULL;
+  }
+  Backend *sealed = backend_sealed_new (backend, (const SealKey *)seal_key->bytes);
+  Store *store = store_new (sealed, format->id, (const HashKey *)hash_key->bytes, bytes);
+  store->master = g_steal_pointer (&owned);
+  return store;
+}
+
+Store *
+store_open_with_key (Backend *backend, const KeyMaterial *material, char **key_id, GError **error)
+{
+  g_autoptr (Backend) owned = backend;
+  g_auto (StoreFormat) format = { 0 };
+  g_autofree char *opened_by = NULL;
+  ERROR_PREFIX (error, "opening the store %s", backend->location);
+
+  if (key_id != NULL)
+    *key_id = NULL;
+  if (sodium_init() < 0) {
+    g_set_error_literal (error, G_IO_ERROR, G_IO_ERROR_FAILED, "libsodium does not start");
+    return NULL;
+  }
+  g_autoptr (GBytes) bytes = load_format (backend, &format, error);
+  if (bytes == NULL || !key_expected (format.encrypted, material, error))
+    return NULL;
+  if (!format.encrypted)
+    return store_new (g_steal_pointer (&owned), format.id, &format.key, bytes);
+  MasterKey *master = key_unlock (backend, format.id, material, &opened_by, error);
+  Store *store =
+      master != NULL ? open_sealed (g_steal_pointer (&owned), &format, bytes, master, error) : NULL;
+  if (store != NULL && key_id != NULL)
+    *key_id = g_steal_pointer (&opened_by);
+  return store;
+}
+
+Store *
+store_open (Backend *backend, GError **error)
+{
+  return store_open_with_key (backend, NULL, NULL, error);
+}
+
+gboolean
+store_is_encrypted (Store *store)
+{
+  return store->master != NULL;
 }
 
 Store *
@@ -90,10 +188,11 @@ store_unref (Store *store)
   index_free (store->index);
   frame_cache_free (store->frames);
   g_mutex_clear (&store->lock);
-  sodium_memzero (&store->key, sizeof store->key);
+  secret_free (store->master);
+  g_bytes_unref (store->format);
   g_free (store->id);
   backend_free (store->backend);
-  g_free (store);
+  sodium_free (store);
 }
 
 const char *
@@ -130,9 +229,14 @@ store_format_unchanged (Store *store, GError **error)
 
   if (bytes == NULL || !store_format_parse (bytes, &format, error))
     return FALSE;
-  if (g_str_equal (format.id, store->id))
+  if (!g_str_equal (format.id, store->id)) {
+    g_set_error_literal (error, STORE_ERROR, STORE_ERROR_DAMAGED, "belongs to another store");
+    return FALSE;
+  }
+  if (g_bytes_equal (bytes, store->format))
     return TRUE;
-  g_set_error_literal (error, STORE_ERROR, STORE_ERROR_DAMAGED, "belongs to another store");
+  g_set_error_literal (error, STORE_ERROR, STORE_ERROR_DAMAGED,
+                       "is not what it was when the store was opened");
   return FALSE;
 }
 
@@ -156,6 +260,12 @@ store_put (Store *store, const char *name, GBytes *data, gboolean *existed, GErr
   return store->backend->ops->put_if_absent (store->backend, name, data,
                                              existed != NULL ? existed : &there, &cause) ||
          explain_failure (store, cause, error);
+}
+
+GBytes *
+store_text_pad (Store *store, GBytes *bytes, const HashKey *key)
+{
+  return store_is_encrypted (store) ? text_object_pad (bytes, key) : bytes;
 }
 
 GBytes *

@@ -125,7 +125,8 @@ store_tag_add (Store *store, const char *id, const char *tag, GError **error)
   json_object_set_string_member (object, "checkpoint", id);
   json_object_set_string_member (object, "tag", tag);
   json_object_set_int_member (object, "created_us", g_get_real_time());
-  g_autoptr (GBytes) bytes = text_object_write (TAG_MAGIC, object, NULL);
+  g_autoptr (GBytes) bytes =
+      store_text_pad (store, text_object_write (TAG_MAGIC, object, NULL), NULL);
   chunk_name_of (&store->key, g_bytes_get_data (bytes, NULL), g_bytes_get_size (bytes), &hash);
   g_autofree char *name = object_name ("tags", &hash);
   return store_put (store, name, bytes, NULL, error) && store_sync (store, error);

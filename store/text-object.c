@@ -10,19 +10,43 @@
 /* 64 digits and a newline. */
 #define HASH_LINE_BYTES (2 * CHUNK_NAME_BYTES + 1)
 
+static void
+append_hash (GString *text, const HashKey *key)
+{
+  ChunkName hash;
+
+  chunk_name_of (key, text->str, text->len, &hash);
+  g_autofree char *hex = chunk_name_to_hex (&hash);
+  g_string_append_printf (text, "%s\n", hex);
+}
+
 GBytes *
 text_object_write (const char *magic, JsonObject *object, const HashKey *key)
 {
   g_autofree char *json = json_to_line (object);
   g_autoptr (GString) text = g_string_new (NULL);
-  ChunkName hash;
 
   g_string_printf (text, "%s %d %d\n%s\n", magic, TEXT_OBJECT_VERSION, TEXT_OBJECT_VERSION, json);
-  if (key != NULL) {
-    chunk_name_of (key, text->str, text->len, &hash);
-    g_autofree char *hex = chunk_name_to_hex (&hash);
-    g_string_append_printf (text, "%s\n", hex);
-  }
+  if (key != NULL)
+    append_hash (text, key);
+  return g_string_free_to_bytes (g_steal_pointer (&text));
+}
+
+GBytes *
+text_object_pad (GBytes *bytes, const HashKey *key)
+{
+  g_autoptr (GBytes) unpadded = bytes;
+  gsize len, hash = key != NULL ? HASH_LINE_BYTES : 0, padded = TEXT_OBJECT_PAD_BYTES;
+  const char *data = g_bytes_get_data (unpadded, &len);
+
+  while (padded < len)
+    padded *= 2;
+  /* Without the newline of the JSON and what follows it. */
+  g_autoptr (GString) text = g_string_sized_new (padded);
+  g_string_append_len (text, data, len - hash - 1);
+  g_string_append_printf (text, "%*s\n", (int)(padded - len), "");
+  if (key != NULL)
+    append_hash (text, key);
   return g_string_free_to_bytes (g_steal_pointer (&text));
 }
 

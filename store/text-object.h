@@ -12,9 +12,20 @@
 #define TEXT_OBJECT_VERSION 1
 #define TEXT_OBJECT_MAX_BYTES (4 * 1024 * 1024)
 #define TEXT_OBJECT_MAX_DEPTH 32
+#define TEXT_OBJECT_PAD_BYTES 4096
 
 /* The object's bytes; with a line of hash unless @key is NULL. */
 GBytes *text_object_write (const char *magic, JsonObject *object, const HashKey *key);
+
+/**
+ * text_object_pad:
+ * @bytes: what text_object_write() gave; (transfer full)
+ * @key: the same as there
+ *
+ * Fills the line of JSON with spaces until the object has a power of two of bytes, at least
+ * TEXT_OBJECT_PAD_BYTES, so that its size says nothing of the names in it.
+ */
+GBytes *text_object_pad (GBytes *bytes, const HashKey *key);
 
 /**
  * text_object_read:

@@ -259,7 +259,7 @@ gboolean
 store_writer_commit (StoreWriter *writer, Manifest *manifest, GCancellable *cancellable,
                      GError **error)
 {
-  g_autoptr (GBytes) bytes = manifest_to_bytes (manifest);
+  g_autoptr (GBytes) bytes = store_text_pad (writer->store, manifest_to_bytes (manifest), NULL);
   ChunkName hash;
 
   if (!store_writer_flush (writer, cancellable, error))

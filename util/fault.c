@@ -27,6 +27,8 @@ static const char *const point_names[FAULT_COUNT] = {
   [FAULT_RESTORE_STARTED] = "restore-started",
   [FAULT_RESTORE_MIDDLE] = "restore-middle",
   [FAULT_RESTORE_LOADED] = "restore-loaded",
+  [FAULT_KEY_MARKED] = "key-marked",
+  [FAULT_KEY_ADDED] = "key-added",
 };
 
 typedef enum { ACTION_KILL, ACTION_ENOSPC, ACTION_EIO, ACTION_STALL, ACTION_COUNT } FaultAction;

@@ -2,6 +2,8 @@
 /* The duties of a backend, tried on every one there is. */
 #include "store-fixture.h"
 
+#include "backend-sealed.h"
+
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -11,12 +13,17 @@ typedef struct {
   Backend *backend;
 } Fixture;
 
+/* @kind: "directory", "sealed" (in front of a directory), or NULL: memory. */
 static void
-set_up (Fixture *fixture, gconstpointer directory)
+set_up (Fixture *fixture, gconstpointer kind)
 {
-  fixture->path = directory != NULL ? fixture_directory_new() : NULL;
+  static const SealKey key = { "a key that everybody here knows" };
+
+  fixture->path = kind != NULL ? fixture_directory_new() : NULL;
   fixture->backend =
-      directory != NULL ? fixture_directory_backend (fixture->path) : backend_memory_new();
+      kind != NULL ? fixture_directory_backend (fixture->path) : backend_memory_new();
+  if (g_strcmp0 (kind, "sealed") == 0)
+    fixture->backend = backend_sealed_new (fixture->backend, &key);
 }
 
 static void
@@ -351,6 +358,7 @@ test_open_errors (void)
 
 #define ADD(name, func)                                                                            \
   g_test_add ("/store/backend/directory/" name, Fixture, "directory", set_up, func, tear_down);    \
+  g_test_add ("/store/backend/sealed/" name, Fixture, "sealed", set_up, func, tear_down);          \
   g_test_add ("/store/backend/memory/" name, Fixture, NULL, set_up, func, tear_down)
 
 int

@@ -23,12 +23,15 @@ typedef enum {
   STORE_ERROR_CLAIMED,     /* the guest runs elsewhere */
   STORE_ERROR_IN_USE,      /* something else needs this now */
   STORE_ERROR_QUOTA,       /* a limit of the store or of the guest is reached */
+  STORE_ERROR_KEY_NEEDED,  /* the store is encrypted and no key was given */
+  STORE_ERROR_KEY_WRONG,   /* no key of the store is the one given; or it is not encrypted */
 } StoreError;
 
 /* Makes a new, empty store at @backend; STORE_ERROR_EXISTS if there is one. */
 gboolean store_init (Backend *backend, GError **error);
 
-/* Opens a store; takes @backend (transfer full), also on failure. */
+/* Opens a store that is not encrypted (key.h opens the others); takes @backend (transfer full),
+ * also on failure. */
 Store *store_open (Backend *backend, GError **error);
 
 /* Takes a reference. */

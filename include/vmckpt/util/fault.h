@@ -33,6 +33,8 @@ typedef enum {
   FAULT_RESTORE_STARTED,  /* the new QEMU waits for its stream */
   FAULT_RESTORE_MIDDLE,   /* and has got a part of it */
   FAULT_RESTORE_LOADED,   /* and all of it, but does not run yet */
+  FAULT_KEY_MARKED,       /* a key is marked as going, and still there */
+  FAULT_KEY_ADDED,        /* a new key is durable; the one that it replaces still there */
   FAULT_COUNT
 } FaultPoint;
 

@@ -1,0 +1,516 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Keys come and go while others use the store, without a lock. One is added by putting its object.
+ * Removing one must not leave a store that nothing opens, also if two do it at once: who removes a
+ * key first marks it as going, durably, and then lists all keys. Only if another is there that is
+ * not going, the key goes. Of two who do this at once, each sees the other's mark, or one does;
+ * at worst both give up. A mark that was left behind by a kill does no harm: the key still opens
+ * the store, and removing it again finishes what was begun.
+ */
+#include <vmckpt/store/key.h>
+
+#include "key-object.h"
+#include "key-private.h"
+#include "store-private.h"
+#include "text-object.h"
+
+#include <vmckpt/util/error.h>
+#include <vmckpt/util/fault.h>
+
+#include <string.h>
+
+#define MARK_SUFFIX ".going"
+#define MARK_MAGIC "vmckpt-key-going"
+#define UUID_CHARS 36
+#define PREFIX_MIN_CHARS 4
+/* So many keys a store may have, and so many are looked at. */
+#define KEYS_MAX 32
+
+static const HashKey no_key;
+
+void
+store_key_free (StoreKey *key)
+{
+  g_free (key->id);
+  g_free (key->label);
+  g_free (key);
+}
+
+gboolean
+key_expected (gboolean encrypted, const KeyMaterial *material, GError **error)
+{
+  if (encrypted == (material != NULL))
+    return TRUE;
+  if (encrypted)
+    g_set_error_literal (error, STORE_ERROR, STORE_ERROR_KEY_NEEDED,
+                         "the store is encrypted and no key was given: give --key-file FILE, "
+                         "--password-file FILE or VMCKPT_KEY_FILE, or ask on a terminal");
+  else
+    g_set_error_literal (error, STORE_ERROR, STORE_ERROR_KEY_WRONG,
+                         "a key was given, but the store that lies there is not encrypted: "
+                         "nothing was read or written, as it may have been put in the place of "
+                         "yours; if it is the right one, give no key");
+  return FALSE;
+}
+
+/* ---- Listing ---- */
+
+static char *
+object_of (const char *key_id)
+{
+  return g_strconcat (KEY_PREFIX, key_id, NULL);
+}
+
+static char *
+mark_of (const char *key_id)
+{
+  return g_strconcat (KEY_PREFIX, key_id, MARK_SUFFIX, NULL);
+}
+
+typedef struct {
+  GPtrArray *ids;    /* of keys, sorted */
+  GHashTable *going; /* ids that are marked */
+} KeyNames;
+
+static void
+key_names_clear (KeyNames *names)
+{
+  g_clear_pointer (&names->ids, g_ptr_array_unref);
+  g_clear_pointer (&names->going, g_hash_table_unref);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (KeyNames, key_names_clear)
+
+static gboolean
+collect_name (const char *name, guint64 size, gint64 mtime_us, gpointer user_data)
+{
+  KeyNames *names = user_data;
+  const char *id = name + strlen (KEY_PREFIX);
+  g_autofree char *uuid = g_strndup (id, UUID_CHARS);
+
+  if (!g_uuid_string_is_valid (uuid))
+    return TRUE;
+  if (g_str_equal (id + UUID_CHARS, MARK_SUFFIX))
+    g_hash_table_add (names->going, g_steal_pointer (&uuid));
+  else if (id[UUID_CHARS] == 0)
+    g_ptr_array_add (names->ids, g_steal_pointer (&uuid));
+  return TRUE;
+}
+
+static int
+compare_strings (gconstpointer a, gconstpointer b)
+{
+  return strcmp (*(const char **)a, *(const char **)b);
+}
+
+static gboolean
+list_names (Backend *backend, KeyNames *names, GError **error)
+{
+  names->ids = g_ptr_array_new_with_free_func (g_free);
+  names->going = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
+  if (!backend->ops->list (backend, KEY_PREFIX, collect_name, names, error))
+    return FALSE;
+  g_ptr_array_sort (names->ids, compare_strings);
+  return TRUE;
+}
+
+/* An object's bytes, no more than one can have. */
+static GBytes *
+get_bounded (Backend *backend, const char *name, GError **error)
+{
+  guint64 size;
+
+  if (!backend->ops->stat (backend, name, &size, error))
+    return NULL;
+  if (size <= KEY_OBJECT_MAX_BYTES)
+    return backend->ops->get (backend, name, 0, G_MAXSIZE, error);
+  g_set_error (error, STORE_ERROR, STORE_ERROR_DAMAGED, "%s is longer than a key can be", name);
+  return NULL;
+}
+
+/* A key's object, with its bytes; NULL with @error. */
+static KeyObject *
+load (Backend *backend, const char *key_id, GBytes **bytes, GError **error)
+{
+  g_autofree char *name = object_of (key_id);
+
+  *bytes = get_bounded (backend, name, error);
+  KeyObject *object = *bytes != NULL ? key_object_read (*bytes, error) : NULL;
+  if (*bytes != NULL && object == NULL)
+    g_prefix_error (error, "%s is damaged: ", name);
+  return object;
+}
+
+static gboolean
+is_damage (const GError *error)
+{
+  return g_error_matches (error, STORE_ERROR, STORE_ERROR_DAMAGED) ||
+         g_error_matches (error, STORE_ERROR, STORE_ERROR_VERSION);
+}
+
+/* ---- Opening ---- */
+
+/* What was tried, for a message when nothing opened. */
+typedef struct {
+  guint fitting; /* keys of the kind that was given */
+  guint others;
+  char *damage; /* (nullable): what is wrong with the first that is damaged */
+} Attempts;
+
+static void
+attempts_clear (Attempts *attempts)
+{
+  g_free (attempts->damage);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Attempts, attempts_clear)
+
+/* Tries one key. NULL without @error if it is another one's, gone, or damaged. */
+static MasterKey *
+try_key (Backend *backend, const char *store_id, const char *key_id, const KeyMaterial *material,
+         Attempts *attempts, GError **error)
+{
+  g_autoptr (GBytes) bytes = NULL;
+  g_autoptr (GError) cause = NULL;
+  g_autoptr (MasterKey) master = NULL;
+  g_autofree char *name = object_of (key_id);
+  g_autoptr (KeyObject) object = load (backend, key_id, &bytes, &cause);
+
+  /* One of another store: what an init that was cut off has left. */
+  if (object != NULL && !g_str_equal (object->store_id, store_id))
+    return NULL;
+  if (object != NULL) {
+    *(object->kind == material->kind ? &attempts->fitting : &attempts->others) += 1;
+    master = key_object_open (object, material, &cause);
+  }
+  if (master != NULL && master_key_check_text (master, name, bytes, &cause))
+    return g_steal_pointer (&master);
+  if (cause == NULL || g_error_matches (cause, G_IO_ERROR, G_IO_ERROR_NOT_FOUND))
+    return NULL;
+  if (!is_damage (cause))
+    g_propagate_error (error, g_steal_pointer (&cause));
+  else if (attempts->damage == NULL)
+    attempts->damage = g_strdup (cause->message);
+  return NULL;
+}
+
+static void
+set_not_opened (const Attempts *attempts, const KeyMaterial *material, GError **error)
+{
+  const char *given = material->kind == KEY_PASSWORD ? "password" : "key file";
+
+  if (attempts->fitting == 0 && attempts->damage != NULL)
+    g_set_error (error, STORE_ERROR, STORE_ERROR_DAMAGED, "%s; no other key of the store is a %s",
+                 attempts->damage, given);
+  else if (attempts->fitting + attempts->others == 0)
+    g_set_error_literal (error, STORE_ERROR, STORE_ERROR_DAMAGED,
+                         "it is encrypted, but no key is left in " KEY_PREFIX
+                         ": without one, nothing opens it");
+  else if (attempts->fitting == 0)
+    g_set_error (error, STORE_ERROR, STORE_ERROR_KEY_WRONG,
+                 "no key of the store is a %s: give what it was made with", given);
+  else
+    g_set_error (error, STORE_ERROR, STORE_ERROR_KEY_WRONG,
+                 "no key of the store is the %s that was given%s%s%s", given,
+                 attempts->damage != NULL ? " (but " : "",
+                 attempts->damage != NULL ? attempts->damage : "",
+                 attempts->damage != NULL ? ")" : "");
+}
+
+MasterKey *
+key_unlock (Backend *backend, const char *store_id, const KeyMaterial *material, char **key_id,
+            GError **error)
+{
+  g_auto (KeyNames) names = { 0 };
+  g_auto (Attempts) attempts = { 0 };
+  g_autoptr (GError) cause = NULL;
+
+  if (!list_names (backend, &names, error))
+    return NULL;
+  for (guint i = 0; i < MIN (names.ids->len, KEYS_MAX); i++) {
+    MasterKey *master =
+        try_key (backend, store_id, names.ids->pdata[i], material, &attempts, &cause);
+    if (master != NULL) {
+      *key_id = g_strdup (names.ids->pdata[i]);
+      return master;
+    }
+    if (cause != NULL) {
+      g_propagate_error (error, g_steal_pointer (&cause));
+      return NULL;
+    }
+  }
+  set_not_opened (&attempts, material, error);
+  return NULL;
+}
+
+char *
+store_key_find (Store *store, const KeyMaterial *material, GError **error)
+{
+  ERROR_PREFIX (error, "store %s", store_location (store));
+  g_autofree char *key_id = NULL;
+
+  if (!key_expected (store_is_encrypted (store), material, error))
+    return NULL;
+  if (!store_is_encrypted (store))
+    return g_strdup ("");
+  g_autoptr (MasterKey) master = key_unlock (store->backend, store->id, material, &key_id, error);
+  if (master == NULL || secret_equal (master, store->master))
+    return master != NULL ? g_steal_pointer (&key_id) : NULL;
+  g_set_error (error, STORE_ERROR, STORE_ERROR_DAMAGED, KEY_PREFIX "%s holds another store's key",
+               key_id);
+  return NULL;
+}
+
+gboolean
+store_key_exists (Store *store, const char *key_id, GError **error)
+{
+  g_autofree char *name = object_of (key_id);
+  guint64 size;
+
+  return store->backend->ops->stat (store->backend, name, &size, error);
+}
+
+/* ---- Looking ---- */
+
+static gboolean
+require_encrypted (Store *store, GError **error)
+{
+  if (store_is_encrypted (store))
+    return TRUE;
+  g_set_error_literal (
+      error, STORE_ERROR, STORE_ERROR_NOT_FOUND,
+      "the store is not encrypted, so it has no keys; 'vmckpt store init --encrypt' "
+      "makes one that is");
+  return FALSE;
+}
+
+static int
+compare_keys (gconstpointer a, gconstpointer b)
+{
+  const StoreKey *one = *(StoreKey **)a, *other = *(StoreKey **)b;
+
+  if (one->damaged != other->damaged)
+    return one->damaged ? 1 : -1;
+  if (one->created_us != other->created_us)
+    return one->created_us < other->created_us ? -1 : 1;
+  return strcmp (one->id, other->id);
+}
+
+/* NULL without @error if it is gone, or another store's. */
+static StoreKey *
+describe (Store *store, const char *key_id, GError **error)
+{
+  g_autoptr (GBytes) bytes = NULL;
+  g_autoptr (GError) cause = NULL;
+  g_autofree char *name = object_of (key_id);
+  g_autoptr (KeyObject) object = load (store->backend, key_id, &bytes, &cause);
+
+  if (cause != NULL && !is_damage (cause)) {
+    if (!g_error_matches (cause, G_IO_ERROR, G_IO_ERROR_NOT_FOUND))
+      g_propagate_error (error, g_steal_pointer (&cause));
+    return NULL;
+  }
+  if (object != NULL && !g_str_equal (object->store_id, store->id))
+    return NULL;
+  StoreKey *key = g_new0 (StoreKey, 1);
+  key->id = g_strdup (key_id);
+  key->damaged = object == NULL || !master_key_check_text (store->master, name, bytes, NULL);
+  if (object != NULL) {
+    key->kind = object->kind;
+    key->label = g_strdup (object->label);
+    key->created_us = object->created_us;
+  }
+  return key;
+}
+
+GPtrArray *
+store_key_list (Store *store, GError **error)
+{
+  ERROR_PREFIX (error, "listing the keys of %s", store_location (store));
+  g_auto (KeyNames) names = { 0 };
+  g_autoptr (GPtrArray) keys = g_ptr_array_new_with_free_func ((GDestroyNotify)store_key_free);
+  g_autoptr (GError) cause = NULL;
+
+  if (!require_encrypted (store, error) || !list_names (store->backend, &names, error))
+    return NULL;
+  for (guint i = 0; i < names.ids->len && cause == NULL; i++) {
+    StoreKey *key = describe (store, names.ids->pdata[i], &cause);
+    if (key != NULL)
+      g_ptr_array_add (keys, key);
+  }
+  if (cause != NULL) {
+    g_propagate_error (error, g_steal_pointer (&cause));
+    return NULL;
+  }
+  g_ptr_array_sort (keys, compare_keys);
+  return g_steal_pointer (&keys);
+}
+
+/* ---- Changing ---- */
+
+static gboolean
+check_label (const char *label, GError **error)
+{
+  gboolean good =
+      label == NULL || (strlen (label) <= KEY_LABEL_MAX && g_utf8_validate (label, -1, NULL));
+
+  for (const char *at = label; good && at != NULL && *at != 0; at = g_utf8_next_char (at))
+    good = !g_unichar_iscntrl (g_utf8_get_char (at));
+  if (!good)
+    g_set_error_literal (error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT,
+                         "a key's label is at most 64 bytes of text without control characters");
+  return good;
+}
+
+/* Puts an object and makes it durable; takes it away again if that fails. */
+static gboolean
+put_durably (Backend *backend, const char *name, GBytes *bytes, GError **error)
+{
+  gboolean existed;
+
+  if (!backend->ops->put_if_absent (backend, name, bytes, &existed, error))
+    return FALSE;
+  if (backend->ops->sync (backend, error))
+    return TRUE;
+  backend->ops->remove (backend, name, NULL);
+  return FALSE;
+}
+
+char *
+key_put (Backend *backend, const char *store_id, const MasterKey *master,
+         const KeyMaterial *material, const char *label, GError **error)
+{
+  g_autofree char *key_id = g_uuid_string_random();
+  g_autofree char *name = object_of (key_id);
+
+  if (!check_label (label, error))
+    return NULL;
+  g_autoptr (GBytes) bytes =
+      key_object_write (name, store_id, master, material, label, &kdf_cost_default, error);
+  return bytes != NULL && put_durably (backend, name, bytes, error) ? g_steal_pointer (&key_id)
+                                                                    : NULL;
+}
+
+void
+key_drop (Backend *backend, const char *key_id)
+{
+  g_autofree char *name = object_of (key_id);
+  backend->ops->remove (backend, name, NULL);
+}
+
+char *
+store_key_add (Store *store, const KeyMaterial *material, const char *label, GError **error)
+{
+  ERROR_PREFIX (error, "adding a key to %s", store_location (store));
+  g_auto (KeyNames) names = { 0 };
+
+  if (!require_encrypted (store, error) || !list_names (store->backend, &names, error))
+    return NULL;
+  if (names.ids->len < KEYS_MAX)
+    return key_put (store->backend, store->id, store->master, material, label, error);
+  g_set_error (error, STORE_ERROR, STORE_ERROR_IN_USE,
+               "there are %u keys already, as many as there can be: remove one", names.ids->len);
+  return NULL;
+}
+
+/* The key whose id begins with @prefix; borrowed from @keys. */
+static const StoreKey *
+find_key (GPtrArray *keys, const char *prefix, GError **error)
+{
+  const StoreKey *found = NULL;
+
+  for (guint i = 0; strlen (prefix) >= PREFIX_MIN_CHARS && i < keys->len; i++) {
+    const StoreKey *key = keys->pdata[i];
+    if (!g_str_has_prefix (key->id, prefix))
+      continue;
+    if (found != NULL) {
+      g_set_error (error, STORE_ERROR, STORE_ERROR_AMBIGUOUS,
+                   "'%.40s' is the beginning of several keys' ids", prefix);
+      return NULL;
+    }
+    found = key;
+  }
+  if (found == NULL)
+    g_set_error (error, STORE_ERROR, STORE_ERROR_NOT_FOUND,
+                 "there is no key '%.40s' (ids, or 4 characters or more that begin one)", prefix);
+  return found;
+}
+
+/* TRUE if a key other than @key_id opens the store and is not going. */
+static gboolean
+another_stays (Store *store, const char *key_id, gboolean *stays, GError **error)
+{
+  g_autoptr (GPtrArray) keys = store_key_list (store, error);
+  g_auto (KeyNames) names = { 0 };
+
+  *stays = FALSE;
+  if (keys == NULL || !list_names (store->backend, &names, error))
+    return FALSE;
+  for (guint i = 0; i < keys->len; i++) {
+    const StoreKey *key = keys->pdata[i];
+    if (!key->damaged && !g_str_equal (key->id, key_id) &&
+        !g_hash_table_contains (names.going, key->id))
+      *stays = TRUE;
+  }
+  return TRUE;
+}
+
+/* The key is marked: removes it if another stays. */
+static gboolean
+remove_marked (Store *store, const char *key_id, GError **error)
+{
+  g_autofree char *name = object_of (key_id);
+  gboolean stays;
+
+  if (!another_stays (store, key_id, &stays, error))
+    return FALSE;
+  if (stays)
+    return store_remove (store, name, error) && store_sync (store, error);
+  g_set_error_literal (error, STORE_ERROR, STORE_ERROR_IN_USE,
+                       "it is the last one that opens the store (or others are being removed just "
+                       "now): add another first");
+  return FALSE;
+}
+
+static gboolean
+remove_key (Store *store, const char *key_id, GError **error)
+{
+  Backend *backend = store->backend;
+  g_autofree char *mark = mark_of (key_id);
+  g_autoptr (JsonObject) nothing = json_object_new();
+  g_autoptr (GBytes) bytes = text_object_write (MARK_MAGIC, nothing, &no_key);
+
+  if (!put_durably (backend, mark, bytes, error))
+    return FALSE;
+  gboolean removed = fault_visit (FAULT_KEY_MARKED, error) && remove_marked (store, key_id, error);
+  /* The key itself is gone, or stays; a mark that is left is finished by the next attempt. */
+  backend->ops->remove (backend, mark, NULL);
+  backend->ops->sync (backend, NULL);
+  return removed;
+}
+
+char *
+store_key_remove (Store *store, const char *key, GError **error)
+{
+  ERROR_PREFIX (error, "removing the key %.40s of %s", key, store_location (store));
+  g_autoptr (GPtrArray) keys = store_key_list (store, error);
+  const StoreKey *found = keys != NULL ? find_key (keys, key, error) : NULL;
+
+  return found != NULL && remove_key (store, found->id, error) ? g_strdup (found->id) : NULL;
+}
+
+char *
+store_key_change (Store *store, const char *key_id, const KeyMaterial *material, GError **error)
+{
+  ERROR_PREFIX (error, "changing the key %.40s of %s", key_id, store_location (store));
+  g_autoptr (GPtrArray) keys = store_key_list (store, error);
+  const StoreKey *former = keys != NULL ? find_key (keys, key_id, error) : NULL;
+  g_autofree char *fresh = former != NULL ? key_put (store->backend, store->id, store->master,
+                                                     material, former->label, error)
+                                          : NULL;
+
+  if (fresh == NULL)
+    return NULL;
+  if (fault_visit (FAULT_KEY_ADDED, error) && remove_key (store, former->id, error))
+    return g_steal_pointer (&fresh);
+  g_prefix_error (error, "the new key opens the store, but the old one still does too: ");
+  return NULL;
+}
