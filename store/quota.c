@@ -190,7 +190,8 @@ store_quota_change (Store *store, const guint64 *store_limit, GHashTable *guests
     }
     if (!apply_change (quota, store_limit, guests, error))
       return FALSE;
-    g_autoptr (GBytes) bytes = quota_to_bytes (quota, &store->key);
+    g_autoptr (GBytes) bytes =
+        store_text_pad (store, quota_to_bytes (quota, &store->key), &store->key);
     if (!numbered_put_next (store, QUOTA_PREFIX, number, bytes, &done, error))
       return FALSE;
     if (done)
