@@ -295,6 +295,27 @@ condemned_list (Store *store, GPtrArray **damaged, GError **error)
   return g_steal_pointer (&found);
 }
 
+gboolean
+condemned_remove_stray (Store *store, GError **error)
+{
+  g_autoptr (GPtrArray) names = store_list_names (store, "condemned/", error);
+  g_autoptr (GHashTable) there = g_hash_table_new (g_str_hash, g_str_equal);
+
+  if (names == NULL)
+    return FALSE;
+  for (guint i = 0; i < names->len; i++)
+    g_hash_table_add (there, names->pdata[i]);
+  for (guint i = 0; i < names->len; i++) {
+    g_autofree char *list = g_strdup (names->pdata[i]);
+    if (!g_str_has_suffix (list, WAITS_SUFFIX))
+      continue;
+    list[strlen (list) - strlen (WAITS_SUFFIX)] = 0;
+    if (!g_hash_table_contains (there, list) && !store_remove (store, names->pdata[i], error))
+      return FALSE;
+  }
+  return TRUE;
+}
+
 GHashTable *
 condemned_packs (Store *store, GError **error)
 {

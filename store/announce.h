@@ -58,6 +58,9 @@ gboolean condemned_put_waits (Store *store, const char *object, GHashTable *wait
 /* Removes a list and what belongs to it. */
 gboolean condemned_remove (Store *store, const char *object, GError **error);
 
+/* Removes lists of writers whose list of packs is gone. Only for gc, of which there is one. */
+gboolean condemned_remove_stray (Store *store, GError **error);
+
 /* Reads all lists. (transfer full) (element-type Condemned). @damaged: (out) (optional) (transfer
  * full): names of objects that cannot be read; without it, one such is an error. */
 GPtrArray *condemned_list (Store *store, GPtrArray **damaged, GError **error);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What processes that are gone have left: announcements and temporary files. */
+/* What processes that are gone have left: announcements, temporary files, half of a condemned list.
+ */
 #include "announce.h"
 #include "gc-private.h"
 
@@ -73,5 +74,6 @@ clean_temporary_files (Store *store, GError **error)
 gboolean
 gc_clean (Store *store, GError **error)
 {
-  return clean_announcements (store, error) && clean_temporary_files (store, error);
+  return clean_announcements (store, error) && clean_temporary_files (store, error) &&
+         condemned_remove_stray (store, error);
 }
