@@ -22,9 +22,31 @@ table_has_any (const IndexTable *table, GHashTable *packs)
   return FALSE;
 }
 
+static gboolean
+contains_string (GPtrArray *strings, const char *text)
+{
+  return g_ptr_array_find_with_equal_func (strings, text, g_str_equal, NULL);
+}
+
+/* Publishes @contents. If that is the very table that is damaged, the damaged object has to go
+ * first: it would be taken for already there. Until then the packs tell it all. */
+static gboolean
+publish (Store *store, IndexContents *contents, GPtrArray *damaged, GError **error)
+{
+  g_autofree char *object = NULL;
+
+  if (!index_publish (store->index, contents, NULL, &object, error))
+    return FALSE;
+  if (!contains_string (damaged, object))
+    return TRUE;
+  return store_remove (store, object, error) &&
+         index_publish (store->index, contents, NULL, NULL, error);
+}
+
 /* Publishes what is in @table and not in @packs. */
 static gboolean
-publish_rest (Store *store, const IndexTable *table, GHashTable *packs, GError **error)
+publish_rest (Store *store, const IndexTable *table, GHashTable *packs, GPtrArray *damaged,
+              GError **error)
 {
   g_autoptr (IndexContents) contents = index_contents_new();
 
@@ -33,13 +55,14 @@ publish_rest (Store *store, const IndexTable *table, GHashTable *packs, GError *
                  index_table_object (table));
     return FALSE;
   }
-  return contents->packs->len == 0 || index_publish (store->index, contents, NULL, NULL, error);
+  return contents->packs->len == 0 || publish (store, contents, damaged, error);
 }
 
 /* Publishes a table of the packs that checkpoints need and no table names: one was lost. Others may
  * belong to writers at work and must not be found by anybody yet. */
 static gboolean
-publish_lost (Store *store, const IndexTable *recovered, GHashTable *needed, GError **error)
+publish_lost (Store *store, const IndexTable *recovered, GHashTable *needed, GPtrArray *damaged,
+              GError **error)
 {
   g_autoptr (GHashTable) others = pack_set_new();
 
@@ -49,34 +72,36 @@ publish_lost (Store *store, const IndexTable *recovered, GHashTable *needed, GEr
     if (!g_hash_table_contains (needed, &pack.name))
       pack_set_add (others, &pack.name);
   }
-  return publish_rest (store, recovered, others, error);
+  return publish_rest (store, recovered, others, damaged, error);
 }
 
-/* Replaces damaged and lost tables. The damaged ones go first: a rebuilt table may be the very one
- * that was damaged, and be taken for already there. Without either, the packs tell it all. */
+/* Those of the damaged tables that no new one has taken the place of. */
 static gboolean
-mend_index (Store *store, const IndexView *view, GHashTable *needed, GError **error)
+remove_damaged (Store *store, GPtrArray *damaged, GError **error)
 {
-  for (guint i = 0; i < view->damaged->len; i++)
-    if (!store_remove (store, view->damaged->pdata[i], error))
+  g_autoptr (IndexView) now = damaged->len > 0 ? index_recover (store->index, error) : NULL;
+
+  for (guint i = 0; now != NULL && i < damaged->len; i++)
+    if (contains_string (now->damaged, damaged->pdata[i]) &&
+        !store_remove (store, damaged->pdata[i], error))
       return FALSE;
-  return view->recovered == NULL || publish_lost (store, view->recovered, needed, error);
+  return now != NULL || damaged->len == 0;
 }
 
-/* Replaces the tables that name @packs, and those that are damaged. */
-static gboolean
-unindex (Store *store, GHashTable *packs, GHashTable *needed, GError **error)
+gboolean
+gc_unindex (Store *store, GHashTable *packs, GHashTable *needed, GError **error)
 {
   g_autoptr (IndexView) view = index_recover (store->index, error);
   g_autoptr (GPtrArray) old = g_ptr_array_new();
 
-  if (view == NULL || !mend_index (store, view, needed, error))
+  if (view == NULL || (view->recovered != NULL &&
+                       !publish_lost (store, view->recovered, needed, view->damaged, error)))
     return FALSE;
   for (guint i = 0; i < view->tables->len; i++) {
     IndexTable *table = view->tables->pdata[i];
     if (!table_has_any (table, packs))
       continue;
-    if (!publish_rest (store, table, packs, error))
+    if (!publish_rest (store, table, packs, view->damaged, error))
       return FALSE;
     g_ptr_array_add (old, (char *)index_table_object (table));
   }
@@ -85,6 +110,8 @@ unindex (Store *store, GHashTable *packs, GHashTable *needed, GError **error)
   for (guint i = 0; i < old->len; i++)
     if (!store_remove (store, old->pdata[i], error))
       return FALSE;
+  if (!remove_damaged (store, view->damaged, error))
+    return FALSE;
   if (!store_sync (store, error))
     return FALSE;
   g_autoptr (IndexView) now = index_reload (store->index, error);
@@ -98,7 +125,7 @@ gc_delete (Store *store, GHashTable *packs, GHashTable *needed, GHashTable *size
   GHashTableIter iter;
   gpointer pack;
 
-  if (!unindex (store, packs, needed, error) || !fault_visit (FAULT_GC_UNINDEXED, error))
+  if (!gc_unindex (store, packs, needed, error) || !fault_visit (FAULT_GC_UNINDEXED, error))
     return FALSE;
   g_hash_table_iter_init (&iter, packs);
   while (g_hash_table_iter_next (&iter, &pack, NULL)) {

@@ -33,6 +33,16 @@ gboolean gc_repack (Store *store, Mark *mark, GHashTable *victims, GHashTable *d
                     guint64 *chunks, guint64 *bytes, GCancellable *cancellable, GError **error);
 
 /**
+ * gc_unindex:
+ * @packs: packs that no table is to name any more
+ * @needed: packs that one is to name: those of them that none does get one
+ *
+ * Replaces the tables that name @packs, and those that are damaged: new ones are durable before old
+ * ones go.
+ */
+gboolean gc_unindex (Store *store, GHashTable *packs, GHashTable *needed, GError **error);
+
+/**
  * gc_delete:
  * @packs: what is to go
  * @needed: packs that checkpoints need; those that no table names get one

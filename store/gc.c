@@ -24,6 +24,7 @@ typedef struct {
   GPtrArray *done_lists; /* of char*: condemned objects that this gc makes superfluous */
   GHashTable *listed;    /* packs on the medium → size */
   GHashTable *all_condemned, *waiting, *ripe, *fresh, *needed; /* sets of packs */
+  GHashTable *worthless; /* set of ripe packs that hold nothing of what is needed of them */
   Mark *mark;
   StoreGcReport *report;
 } Gc;
@@ -46,6 +47,7 @@ gc_clear (Gc *gc)
   g_clear_pointer (&gc->ripe, g_hash_table_unref);
   g_clear_pointer (&gc->fresh, g_hash_table_unref);
   g_clear_pointer (&gc->needed, g_hash_table_unref);
+  g_clear_pointer (&gc->worthless, g_hash_table_unref);
   g_clear_pointer (&gc->mark, mark_free);
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Gc, gc_clear)
@@ -218,9 +220,59 @@ repack (Gc *gc, GHashTable *victims, GHashTable *dead, guint64 *written, GError 
   return FALSE;
 }
 
-/* Removes from @packs those that are needed. */
+/* Reads the chunks that ripe packs keep, until one of a pack can be read. */
+typedef struct {
+  Store *store;
+  GHashTable *good; /* set of packs */
+} Trial;
+
 static void
-take_off_needed (GHashTable *packs, GHashTable *uses)
+try_kept (const ChunkName *name, const ChunkLocation *location, gpointer user_data)
+{
+  Trial *trial = user_data;
+  g_autoptr (GError) error = NULL;
+
+  if (g_hash_table_contains (trial->good, &location->pack))
+    return;
+  g_autoptr (GBytes) frame = store_frame_read (trial->store, location, FALSE, &error);
+  g_autoptr (GBytes) chunk =
+      frame != NULL ? store_chunk_from_frame (trial->store, name, location, frame, &error) : NULL;
+  if (!g_error_matches (error, STORE_ERROR, STORE_ERROR_DAMAGED))
+    pack_set_add (trial->good, &location->pack);
+}
+
+/* A ripe pack stays if it is needed; but not if nothing of what is needed of it can be read: repair
+ * has condemned it and stored all else that it held again. */
+static void
+find_worthless (Gc *gc, GHashTable *dead, guint64 *unused)
+{
+  g_autoptr (GHashTable) wanted = pack_set_new();
+  g_autoptr (GHashTable) good = pack_set_new();
+  Trial trial = { gc->store, good };
+  GHashTableIter iter;
+  gpointer pack;
+
+  g_hash_table_iter_init (&iter, gc->ripe);
+  while (g_hash_table_iter_next (&iter, &pack, NULL))
+    if (g_hash_table_contains (gc->needed, pack))
+      pack_set_add (wanted, pack);
+  if (g_hash_table_size (wanted) == 0)
+    return;
+  mark_foreach_kept (gc->mark, wanted, try_kept, &trial);
+  g_hash_table_iter_init (&iter, wanted);
+  while (g_hash_table_iter_next (&iter, &pack, NULL)) {
+    if (g_hash_table_contains (good, pack))
+      continue;
+    *unused += *(guint64 *)g_hash_table_lookup (gc->listed, pack);
+    g_hash_table_remove (gc->needed, pack);
+    pack_set_add (gc->worthless, pack);
+    pack_set_add (dead, pack);
+  }
+}
+
+/* Removes from @packs those that are needed, but for those in @worthless. */
+static void
+take_off_needed (GHashTable *packs, GHashTable *uses, GHashTable *worthless)
 {
   GHashTableIter iter;
   gpointer pack;
@@ -228,7 +280,7 @@ take_off_needed (GHashTable *packs, GHashTable *uses)
   g_hash_table_iter_init (&iter, packs);
   while (g_hash_table_iter_next (&iter, &pack, NULL)) {
     const PackUse *use = g_hash_table_lookup (uses, pack);
-    if (use != NULL && use->needed > 0)
+    if (use != NULL && use->needed > 0 && !g_hash_table_contains (worthless, pack))
       g_hash_table_iter_remove (&iter);
   }
 }
@@ -253,8 +305,8 @@ spare_needed (Gc *gc, GError **error)
   if (!mark_all (mark, gc->progress, gc->cancellable, error))
     return FALSE;
   g_autoptr (GHashTable) uses = mark_pack_use (mark, gc->fresh, gc->all_condemned);
-  take_off_needed (gc->fresh, uses);
-  take_off_needed (gc->ripe, uses);
+  take_off_needed (gc->fresh, uses, gc->worthless);
+  take_off_needed (gc->ripe, uses, gc->worthless);
   return TRUE;
 }
 
@@ -304,6 +356,7 @@ examine (Gc *gc, GHashTable *dead, GHashTable *victims, guint64 *unused, GError 
   if (gc->listed == NULL || !mark_all (gc->mark, gc->progress, gc->cancellable, error))
     return FALSE;
   judge_packs (gc, dead, victims, unused);
+  find_worthless (gc, dead, unused);
   return TRUE;
 }
 
@@ -379,6 +432,7 @@ store_gc (Store *store, gboolean dry_run, StoreGcReport *report, const Progress 
                      .ripe = pack_set_new(),
                      .fresh = pack_set_new(),
                      .needed = pack_set_new(),
+                     .worthless = pack_set_new(),
                      .report = report != NULL ? report : &ignored };
 
   memset (gc.report, 0, sizeof *gc.report);

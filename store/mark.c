@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "mark.h"
 
+#include "gc-private.h"
 #include "map-walk.h"
 #include "name-set.h"
 #include "pack-set.h"
@@ -18,6 +19,7 @@ struct _Mark {
   GArray *tables;          /* of MarkedTable */
   GHashTable *checkpoints; /* set of char* */
   GHashTable *missing;     /* set of ChunkName: packs in the index that are not there as it says */
+  gboolean all_known;      /* of every pack on the medium it is known what is in it */
   GHashTable *unpublished; /* set of ChunkName: packs that only their own footer names */
 };
 
@@ -83,11 +85,28 @@ note_unpublished (Mark *mark, const IndexTable *recovered)
   }
 }
 
+/* TRUE if each pack of @listed is in a table or was readable itself. */
+static gboolean
+knows_all (const Mark *mark, GHashTable *listed)
+{
+  for (guint i = 0; i < mark->tables->len; i++) {
+    const IndexTable *table = g_array_index (mark->tables, MarkedTable, i).table;
+    for (guint j = 0; j < index_table_packs (table); j++) {
+      IndexPack pack;
+      index_table_pack (table, j, &pack);
+      g_hash_table_remove (listed, &pack.name);
+    }
+  }
+  return g_hash_table_size (listed) == 0;
+}
+
 /* Takes the index as it is now, recovered if a table is damaged. */
 static gboolean
 load_index (Mark *mark, GError **error)
 {
-  mark->view = index_recover (mark->store->index, error);
+  g_autoptr (GHashTable) listed = gc_list_packs (mark->store, error);
+
+  mark->view = listed != NULL ? index_recover (mark->store->index, error) : NULL;
   if (mark->view == NULL)
     return FALSE;
   for (guint i = 0; i < mark->view->tables->len; i++) {
@@ -99,6 +118,7 @@ load_index (Mark *mark, GError **error)
     add_table (mark, mark->view->recovered);
     note_unpublished (mark, mark->view->recovered);
   }
+  mark->all_known = knows_all (mark, listed);
   return TRUE;
 }
 
@@ -164,8 +184,18 @@ visit_node (const ChunkName *name, gboolean *descend, gpointer user_data, GError
 static gboolean
 visit_page (guint64 page, const ChunkName *name, gpointer user_data, GError **error)
 {
+  const Mark *mark = user_data;
+  g_autoptr (GError) cause = NULL;
   gboolean fresh;
-  return mark_chunk (user_data, name, &fresh, error);
+
+  if (mark_chunk (user_data, name, &fresh, &cause))
+    return TRUE;
+  /* A page that is lost for good hurts the checkpoint, but what else that needs is known, as long
+   * as there is no pack that might have the page. */
+  if (mark->all_known && g_error_matches (cause, STORE_ERROR, STORE_ERROR_DAMAGED))
+    return TRUE;
+  g_propagate_error (error, g_steal_pointer (&cause));
+  return FALSE;
 }
 
 static gboolean

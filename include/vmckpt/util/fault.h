@@ -30,6 +30,9 @@ typedef enum {
   FAULT_GC_CONDEMNED,     /* gc has said which packs it will delete */
   FAULT_GC_UNINDEXED,     /* and has taken them out of the index */
   FAULT_GC_DELETING,      /* and has deleted the first of them */
+  FAULT_REPAIR_INDEXED,   /* repair has replaced index tables */
+  FAULT_REPAIR_SALVAGED,  /* and what it could get of damaged packs is durable in new ones */
+  FAULT_REPAIR_CONDEMNED, /* and has left the damaged ones to gc */
   FAULT_RESTORE_STARTED,  /* the new QEMU waits for its stream */
   FAULT_RESTORE_MIDDLE,   /* and has got a part of it */
   FAULT_RESTORE_LOADED,   /* and all of it, but does not run yet */

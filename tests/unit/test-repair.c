@@ -1,0 +1,396 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What a repair makes of each kind of damage, with and without another store. */
+#include "store-fixture.h"
+
+#include "store-private.h"
+
+#include <glib/gstdio.h>
+#include <vmckpt/store/copy.h>
+#include <vmckpt/store/repair.h>
+
+#define PAGES 2000
+
+/* Two checkpoints, the second on top of the first; both are copied to another store. */
+typedef struct {
+  char *path, *other_path;
+  guint64 *first, *second;
+  char *one, *two; /* ids */
+} Fixture;
+
+static Store *
+open_store (const char *path)
+{
+  g_autoptr (GError) error = NULL;
+  Store *store = store_open (fixture_directory_backend (path), &error);
+
+  g_assert_no_error (error);
+  return store;
+}
+
+static void
+set_up (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (GPtrArray) copied = NULL;
+
+  fixture->path = fixture_directory_new();
+  fixture->other_path = fixture_directory_new();
+  g_autoptr (Store) store = fixture_store_new (fixture_directory_backend (fixture->path));
+  g_autoptr (Store) other = fixture_store_new (fixture_directory_backend (fixture->other_path));
+  fixture->first = g_new (guint64, PAGES);
+  for (guint i = 0; i < PAGES; i++)
+    fixture->first[i] = i % 9 == 0 ? 0 : 1 + i;
+  fixture->second = g_memdup2 (fixture->first, PAGES * sizeof (guint64));
+  for (guint i = 0; i < 40; i++)
+    fixture->second[i * 37] = 90000 + i;
+  g_autoptr (Manifest) one = fixture_checkpoint (store, 1, fixture->first, PAGES, NULL, NULL);
+  g_autoptr (Manifest) two =
+      fixture_checkpoint (store, 2, fixture->second, PAGES, one, fixture->first);
+  fixture->one = g_strdup (one->id);
+  fixture->two = g_strdup (two->id);
+  g_assert_true (store_tag_add (store, one->id, "kept", &error));
+  g_autoptr (GPtrArray) all = store_manifest_list (store, NULL, NULL, &error);
+  g_assert_true (store_copy (store, other, all, &copied, NULL, NULL, &error));
+}
+
+static void
+tear_down (Fixture *fixture, gconstpointer data)
+{
+  fixture_directory_remove (fixture->path);
+  fixture_directory_remove (fixture->other_path);
+  g_free (fixture->first);
+  g_free (fixture->second);
+  g_free (fixture->one);
+  g_free (fixture->two);
+}
+
+/* ---- Damage ---- */
+
+static void
+flip (const char *path, const char *object, double at)
+{
+  g_autofree char *file = g_build_filename (path, object, NULL);
+  g_autofree char *contents = NULL;
+  gsize len;
+
+  g_assert_true (g_file_get_contents (file, &contents, &len, NULL));
+  contents[(gsize)((len - 1) * at)] ^= 0x10;
+  g_assert_true (g_file_set_contents (file, contents, len, NULL));
+}
+
+static void
+cut (const char *path, const char *object, double at)
+{
+  g_autofree char *file = g_build_filename (path, object, NULL);
+  GStatBuf info;
+
+  g_assert_cmpint (g_stat (file, &info), ==, 0);
+  g_assert_cmpint (truncate (file, info.st_size * at), ==, 0);
+}
+
+/* The pack that page @page of the first checkpoint, or the root of its map, is in. */
+static char *
+pack_of (Fixture *fixture, gint page)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (Store) store = open_store (fixture->path);
+  g_autoptr (Manifest) one = store_manifest_load (store, fixture->one, &error);
+  const PageMap *map = &manifest_find_part (one, "ram", NULL)->map;
+  ChunkName name = map->root;
+  ChunkLocation location;
+
+  if (page >= 0) {
+    g_autoptr (PageMapReader) reader = page_map_reader_new (store, map, &error);
+    g_assert_true (page_map_reader_name (reader, page, &name, &error));
+  }
+  g_assert_true (store_chunk_locate (store, &name, &location, &error));
+  return object_name ("packs", &location.pack);
+}
+
+/* ---- What must hold ---- */
+
+static StoreRepair *
+repair (Fixture *fixture, gboolean with_other, gboolean dry_run)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (Store) store = open_store (fixture->path);
+  g_autoptr (Store) other = with_other ? open_store (fixture->other_path) : NULL;
+  StoreRepair *report = store_repair (store, other, dry_run, NULL, NULL, &error);
+
+  g_assert_no_error (error);
+  g_assert_cmpuint (fixture_count_objects (store->backend, "writers/"), ==, 0);
+  return report;
+}
+
+static void
+collect_garbage (Fixture *fixture)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (Store) store = open_store (fixture->path);
+
+  store_gc (store, FALSE, NULL, NULL, NULL, &error);
+  g_assert_no_error (error);
+  g_assert_cmpuint (fixture_count_objects (store->backend, "condemned/"), ==, 0);
+}
+
+static guint
+count_findings (Fixture *fixture)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (Store) store = open_store (fixture->path);
+  g_autoptr (GPtrArray) findings = NULL;
+
+  g_assert_true (store_check (store, TRUE, &findings, NULL, NULL, &error));
+  for (guint i = 0; i < findings->len; i++) {
+    const StoreFinding *finding = findings->pdata[i];
+    g_test_message ("%s: %s", finding->object, finding->problem);
+  }
+  return findings->len;
+}
+
+/* Both checkpoints, by these ids, say what they should. */
+static void
+assert_whole (Fixture *fixture, const char *one, const char *two)
+{
+  g_autoptr (Store) store = open_store (fixture->path);
+
+  fixture_assert_checkpoint (store, one, fixture->first, PAGES);
+  fixture_assert_checkpoint (store, two, fixture->second, PAGES);
+}
+
+static const StoreHurt *
+find_hurt (const StoreRepair *report, const char *id)
+{
+  for (guint i = 0; i < report->hurt->len; i++) {
+    const StoreHurt *hurt = report->hurt->pdata[i];
+    if (g_str_equal (hurt->id, id))
+      return hurt;
+  }
+  return NULL;
+}
+
+/* The pages that cannot be read are exactly those that were reported; the rest is right. */
+static void
+assert_hurt_exactly (Fixture *fixture, const StoreHurt *hurt, const guint64 *seeds)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (Store) store = open_store (fixture->path);
+  g_autoptr (Manifest) manifest = store_manifest_load (store, hurt->id, &error);
+  g_autoptr (PageMapReader) reader =
+      page_map_reader_new (store, &manifest_find_part (manifest, "ram", NULL)->map, &error);
+  const StoreHurtPart *part = hurt->parts->pdata[0];
+  guint64 count = 0;
+  guint range = 0;
+
+  g_assert_cmpuint (hurt->parts->len, ==, 1);
+  for (guint64 page = 0; page < PAGES; page++) {
+    guint8 wanted[PAGE_SIZE_BYTES], data[PAGE_SIZE_BYTES];
+    const StorePageRange *next = &g_array_index (part->ranges, StorePageRange, range);
+    gboolean listed = range < part->ranges->len && page >= next->first;
+    gboolean good = page_map_reader_read (reader, page, data, NULL);
+    g_assert_cmpint (good, ==, !listed);
+    count += !good;
+    fixture_page (seeds[page], wanted);
+    if (good)
+      g_assert_cmpmem (data, PAGE_SIZE_BYTES, wanted, PAGE_SIZE_BYTES);
+    if (listed && page + 1 == next->first + next->count)
+      range++;
+  }
+  g_assert_cmpuint (count, ==, part->hurt_pages);
+  g_assert_cmpuint (count, >, 0);
+}
+
+/* ---- Cases ---- */
+
+/* A healthy store is left as it is. */
+static void
+test_healthy (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (Store) store = open_store (fixture->path);
+  guint objects = fixture_count_objects (store->backend, "");
+  g_autoptr (StoreRepair) report = repair (fixture, TRUE, FALSE);
+
+  g_assert_cmpuint (report->findings->len, ==, 0);
+  g_assert_cmpuint (report->hurt->len, ==, 0);
+  g_assert_cmpuint (fixture_count_objects (store->backend, ""), ==, objects);
+}
+
+/* A dry run says what is hurt, and changes nothing. */
+static void
+test_dry_run (Fixture *fixture, gconstpointer data)
+{
+  g_autofree char *pack = pack_of (fixture, 100);
+  g_autoptr (Store) store = open_store (fixture->path);
+  guint objects = fixture_count_objects (store->backend, "");
+
+  flip (fixture->path, pack, 0.3);
+  g_autoptr (StoreRepair) report = repair (fixture, TRUE, TRUE);
+  g_assert_cmpuint (report->damaged_packs, ==, 1);
+  assert_hurt_exactly (fixture, find_hurt (report, fixture->one), fixture->first);
+  g_assert_cmpuint (fixture_count_objects (store->backend, ""), ==, objects);
+}
+
+/* Flipped data without another store: the rest of the pack is saved, the pages are named, gc
+ * removes the pack, and the same content written again heals. */
+static void
+test_data (Fixture *fixture, gconstpointer data)
+{
+  g_autofree char *pack = pack_of (fixture, 100);
+  g_autofree char *file = g_build_filename (fixture->path, pack, NULL);
+
+  flip (fixture->path, pack, 0.3);
+  g_autoptr (StoreRepair) report = repair (fixture, FALSE, FALSE);
+  g_assert_cmpuint (report->damaged_packs, ==, 1);
+  g_assert_cmpuint (report->salvaged_chunks, >, 0);
+  g_assert_cmpuint (report->fetched_pages, ==, 0);
+  const StoreHurt *hurt = find_hurt (report, fixture->one);
+  g_assert_false (hurt->healed);
+  assert_hurt_exactly (fixture, hurt, fixture->first);
+  assert_hurt_exactly (fixture, find_hurt (report, fixture->two), fixture->second);
+  g_assert_true (g_file_test (file, G_FILE_TEST_EXISTS));
+  collect_garbage (fixture);
+  g_assert_false (g_file_test (file, G_FILE_TEST_EXISTS));
+  assert_hurt_exactly (fixture, hurt, fixture->first);
+  g_autoptr (Store) store = open_store (fixture->path);
+  g_autoptr (Manifest) three = fixture_checkpoint (store, 3, fixture->first, PAGES, NULL, NULL);
+  g_autoptr (Manifest) four = fixture_checkpoint (store, 4, fixture->second, PAGES, NULL, NULL);
+  assert_whole (fixture, fixture->one, fixture->two);
+  g_assert_cmpuint (count_findings (fixture), ==, 0);
+}
+
+/* With another store: as good as before, under the same ids; also after gc. */
+static void
+test_data_from_copy (Fixture *fixture, gconstpointer data)
+{
+  g_autofree char *pack = pack_of (fixture, 100);
+
+  flip (fixture->path, pack, 0.3);
+  g_autoptr (StoreRepair) report = repair (fixture, TRUE, FALSE);
+  g_assert_true (find_hurt (report, fixture->one)->healed);
+  g_assert_true (find_hurt (report, fixture->two)->healed);
+  g_assert_cmpuint (report->fetched_pages, >, 0);
+  assert_whole (fixture, fixture->one, fixture->two);
+  collect_garbage (fixture);
+  assert_whole (fixture, fixture->one, fixture->two);
+  g_assert_cmpuint (count_findings (fixture), ==, 0);
+}
+
+/* A pack that is cut short, or gone, or without its footer: by way of the index and the copy. */
+static void
+test_packs (Fixture *fixture, gconstpointer data)
+{
+  for (guint kind = 0; kind < 3; kind++) {
+    g_autofree char *pack = pack_of (fixture, 100);
+    g_autofree char *file = g_build_filename (fixture->path, pack, NULL);
+    if (kind == 0)
+      cut (fixture->path, pack, 0.5);
+    else if (kind == 1)
+      flip (fixture->path, pack, 1);
+    else
+      g_assert_cmpint (g_unlink (file), ==, 0);
+    g_autoptr (StoreRepair) report = repair (fixture, TRUE, FALSE);
+    g_assert_cmpuint (report->missing_packs, ==, kind == 2);
+    g_assert_cmpint (report->salvaged_chunks > 0, ==, kind != 2);
+    assert_whole (fixture, fixture->one, fixture->two);
+    collect_garbage (fixture);
+    assert_whole (fixture, fixture->one, fixture->two);
+    g_assert_cmpuint (count_findings (fixture), ==, 0);
+  }
+}
+
+/* Lost page maps: the checkpoints come back whole, under other ids, with their tags. */
+static void
+test_maps (Fixture *fixture, gconstpointer data)
+{
+  g_autofree char *pack = pack_of (fixture, -1);
+  g_autofree char *file = g_build_filename (fixture->path, pack, NULL);
+
+  g_assert_cmpint (g_unlink (file), ==, 0);
+  {
+    g_autoptr (StoreRepair) dry = repair (fixture, FALSE, TRUE);
+    const StoreHurtPart *part = find_hurt (dry, fixture->one)->parts->pdata[0];
+    g_assert_cmpuint (part->hurt_pages, ==, PAGES);
+    g_assert_cmpuint (part->ranges->len, ==, 1);
+  }
+  g_autoptr (StoreRepair) report = repair (fixture, TRUE, FALSE);
+  const StoreHurt *one = find_hurt (report, fixture->one), *two = find_hurt (report, fixture->two);
+  g_assert_nonnull (one->replaced_by);
+  g_assert_nonnull (two->replaced_by);
+  assert_whole (fixture, one->replaced_by, two->replaced_by);
+  collect_garbage (fixture);
+  g_assert_cmpuint (count_findings (fixture), ==, 0);
+  g_autoptr (Store) store = open_store (fixture->path);
+  g_autoptr (Manifest) kept = store_manifest_find (store, "g1@kept", NULL);
+  g_assert_cmpstr (kept->id, ==, one->replaced_by);
+  g_assert_cmpuint (fixture_count_objects (store->backend, "manifests/"), ==, 2);
+}
+
+static void
+test_manifest (Fixture *fixture, gconstpointer data)
+{
+  g_autofree char *object = g_strconcat ("manifests/", fixture->one, NULL);
+
+  flip (fixture->path, object, 0.5);
+  {
+    g_autoptr (StoreRepair) alone = repair (fixture, FALSE, FALSE);
+    g_assert_nonnull (find_hurt (alone, fixture->one)->problem);
+    g_assert_cmpuint (count_findings (fixture), ==, 1);
+  }
+  g_autoptr (StoreRepair) report = repair (fixture, TRUE, FALSE);
+  assert_whole (fixture, find_hurt (report, fixture->one)->replaced_by, fixture->two);
+  g_assert_cmpuint (count_findings (fixture), ==, 0);
+}
+
+/* Index tables: one damaged, and all of them gone. */
+static void
+test_index (Fixture *fixture, gconstpointer data)
+{
+  for (guint kind = 0; kind < 2; kind++) {
+    g_autoptr (Store) store = open_store (fixture->path);
+    g_autoptr (GPtrArray) tables = store_list_names (store, "index/", NULL);
+    g_assert_cmpuint (tables->len, >, 0);
+    for (guint i = 0; i < tables->len; i++) {
+      g_autofree char *file = g_build_filename (fixture->path, tables->pdata[i], NULL);
+      if (kind == 1)
+        g_assert_cmpint (g_unlink (file), ==, 0);
+      else if (i == 0)
+        flip (fixture->path, tables->pdata[i], 0.6);
+    }
+    g_assert_cmpuint (count_findings (fixture), >, 0);
+    g_autoptr (StoreRepair) report = repair (fixture, FALSE, FALSE);
+    g_assert_cmpuint (report->index_tables, ==, kind == 0);
+    g_assert_cmpuint (report->indexed_packs, >, 0);
+    g_assert_cmpuint (report->hurt->len, ==, 0);
+    g_assert_cmpuint (count_findings (fixture), ==, 0);
+    assert_whole (fixture, fixture->one, fixture->two);
+  }
+}
+
+/* Another gc is not disturbed. */
+static void
+test_in_use (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (Store) store = open_store (fixture->path);
+  g_autoptr (GError) error = NULL;
+
+  g_assert_null (store_repair (store, store, FALSE, NULL, NULL, &error));
+  g_assert_error (error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT);
+}
+
+int
+main (int argc, char **argv)
+{
+  g_test_init (&argc, &argv, NULL);
+#define ADD(path, function) g_test_add (path, Fixture, NULL, set_up, function, tear_down)
+  ADD ("/repair/healthy", test_healthy);
+  ADD ("/repair/dry-run", test_dry_run);
+  ADD ("/repair/data", test_data);
+  ADD ("/repair/data-from-copy", test_data_from_copy);
+  ADD ("/repair/packs", test_packs);
+  ADD ("/repair/maps", test_maps);
+  ADD ("/repair/manifest", test_manifest);
+  ADD ("/repair/index", test_index);
+  ADD ("/repair/in-use", test_in_use);
+#undef ADD
+  return g_test_run();
+}
