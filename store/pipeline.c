@@ -16,12 +16,21 @@
 #include <string.h>
 
 #define WORKERS_MAX 8
-/* Batches of 1 MiB that may be on their way, and packs that wait to be put. */
-#define BATCHES_MAX 16
-#define PACKS_WAITING_MAX 2
+/* While one pack waits for the medium the next one is on its way there. */
+#define PUTTERS 2
+/* Batches of 1 MiB that may be on their way: two for each worker, and these for whoever fills. */
+#define BATCHES_SPARE 4
+/* Nodes and moved chunks come without a batch: frames of them that may wait for the workers. */
+#define FRAMES_WAITING_MAX 16
+/* Packs that may wait or be under way when another one is begun. */
+#define PACKS_BUSY_MAX 2
+
+/* What is in a frame: like goes with like. */
+typedef enum { FRAME_OF_PAGES, FRAME_OF_NODES, FRAME_OF_NOISE, FRAME_CONTENT_COUNT } FrameContent;
 
 /* A frame being filled, then compressed. */
 typedef struct {
+  FrameContent content;
   PackKind kind;
   guint32 id; /* place in contents->frames */
   GByteArray *raw;
@@ -36,13 +45,14 @@ typedef struct {
 struct _Pipeline {
   Store *store;
   GPtrArray *threads; /* of GThread */
+  guint batches_max;
 
   GMutex dedup;
-  IndexView *view;                     /* (dedup) */
-  GHashTable *skip;                    /* (dedup) packs not to rely on */
-  GHashTable *present;                 /* (dedup) packs that were seen to be there */
-  NameSet *added;                      /* (dedup) */
-  FrameTask *filling[PACK_KIND_COUNT]; /* (dedup) (nullable) */
+  IndexView *view;                         /* (dedup) */
+  GHashTable *skip;                        /* (dedup) packs not to rely on */
+  GHashTable *present;                     /* (dedup) packs that were seen to be there */
+  NameSet *added;                          /* (dedup) */
+  FrameTask *filling[FRAME_CONTENT_COUNT]; /* (dedup) (nullable) */
 
   GMutex lock;
   GCond work;                   /* (lock) there is something to do, or an end */
@@ -58,7 +68,7 @@ struct _Pipeline {
   GError *error;                         /* (lock) the first one */
   PackBuilder *builder[PACK_KIND_COUNT]; /* (lock) */
   gint64 pack_number[PACK_KIND_COUNT];   /* (lock) in contents->packs, -1: not begun */
-  IndexContents *contents;               /* (lock) since the last seal */
+  IndexContents *contents;               /* (lock; its entries: dedup) since the last seal */
   GPtrArray *put_packs;                  /* (lock) of char*: all that were begun to be put */
   PipelineStats stats;                   /* (lock) */
   QuotaRoom *room;                       /* (lock) (nullable) */
@@ -212,17 +222,28 @@ add_frame_locked (Pipeline *self, FrameTask *task, GBytes *stored, FrameCodec co
   g_array_index (self->contents->packs, IndexPack, frame->pack).chunks += info.chunks;
   if (pack_builder_is_full (self->builder[task->kind])) {
     finish_pack_locked (self, task->kind);
-    while (self->packs_busy > PACKS_WAITING_MAX && self->error == NULL && !self->stopping)
+    while (self->packs_busy > PACKS_BUSY_MAX && self->error == NULL && !self->stopping)
       g_cond_wait (&self->progress, &self->lock);
   }
+}
+
+/* What is to be stored of a frame. */
+static GBytes *
+encode_frame (FrameEncoder *encoder, const FrameTask *task, FrameCodec *codec)
+{
+  if (task->content != FRAME_OF_NOISE)
+    return frame_encode (encoder, task->raw->data, task->raw->len, codec);
+  *codec = FRAME_RAW;
+  return g_bytes_new_static (task->raw->data, task->raw->len); /* copied into the pack */
 }
 
 static gpointer
 worker_main (gpointer data)
 {
   Pipeline *self = data;
-  g_autoptr (ZSTD_CCtx) context = ZSTD_createCCtx();
+  g_auto (FrameEncoder) encoder = { 0 };
 
+  frame_encoder_init (&encoder);
   g_mutex_lock (&self->lock);
   while (!self->stopping) {
     g_autoptr (FrameTask) frame = g_queue_pop_head (&self->frames);
@@ -231,8 +252,7 @@ worker_main (gpointer data)
     if (frame != NULL) {
       FrameCodec codec;
       g_mutex_unlock (&self->lock);
-      g_autoptr (GBytes) stored =
-          failed ? NULL : frame_encode (context, frame->raw->data, frame->raw->len, &codec);
+      g_autoptr (GBytes) stored = failed ? NULL : encode_frame (&encoder, frame, &codec);
       g_mutex_lock (&self->lock);
       if (stored != NULL && self->error == NULL)
         add_frame_locked (self, frame, stored, codec);
@@ -270,6 +290,7 @@ putter_main (gpointer data)
     if (!failed && self->room != NULL)
       failed = !quota_room_allows (
           self->room, self->stats.stored_bytes + g_bytes_get_size (task->bytes), &error);
+    self->stats.stored_bytes += g_bytes_get_size (task->bytes);
     g_mutex_unlock (&self->lock);
     g_autofree char *object = object_name ("packs", &task->name);
     if (!failed)
@@ -277,7 +298,6 @@ putter_main (gpointer data)
     g_mutex_lock (&self->lock);
     if (error != NULL)
       fail_locked (self, error);
-    self->stats.stored_bytes += g_bytes_get_size (task->bytes);
     self->packs_busy--;
     g_cond_broadcast (&self->progress);
   }
@@ -311,6 +331,7 @@ pipeline_new (Store *store, IndexView *view, GHashTable *skip, GError **error)
   self->added = name_set_new();
   self->contents = index_contents_new();
   self->threads = g_ptr_array_new();
+  self->batches_max = 2 * workers + BATCHES_SPARE;
   self->put_packs = g_ptr_array_new_with_free_func (g_free);
   g_mutex_init (&self->dedup);
   g_mutex_init (&self->lock);
@@ -323,8 +344,9 @@ pipeline_new (Store *store, IndexView *view, GHashTable *skip, GError **error)
   for (guint i = 0; i < workers; i++)
     if (!start_thread (self, "store-worker", worker_main, error))
       return NULL;
-  if (!start_thread (self, "store-put", putter_main, error))
-    return NULL;
+  for (guint i = 0; i < PUTTERS; i++)
+    if (!start_thread (self, "store-put", putter_main, error))
+      return NULL;
   return g_steal_pointer (&self);
 }
 
@@ -360,8 +382,9 @@ pipeline_free (Pipeline *self)
   free_queues (self);
   for (int kind = 0; kind < PACK_KIND_COUNT; kind++) {
     pack_builder_free (self->builder[kind]);
-    frame_task_free (self->filling[kind]);
   }
+  for (int content = 0; content < FRAME_CONTENT_COUNT; content++)
+    frame_task_free (self->filling[content]);
   g_clear_error (&self->error);
   index_contents_free (self->contents);
   g_ptr_array_unref (self->put_packs);
@@ -392,7 +415,8 @@ pipeline_submit (Pipeline *self, Batch *batch, GError **error)
 {
   g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&self->lock);
 
-  while (self->error == NULL && (self->sealing || self->submitted - self->delivered >= BATCHES_MAX))
+  while (self->error == NULL &&
+         (self->sealing || self->submitted - self->delivered >= self->batches_max))
     g_cond_wait (&self->progress, &self->lock);
   if (!check_locked (self, error)) {
     batch_free (batch);
@@ -418,27 +442,38 @@ pipeline_wait_delivered (Pipeline *self, GError **error)
 
 /* Hands the frame being filled to the workers. With the dedup lock. */
 static void
-close_frame (Pipeline *self, PackKind kind)
+close_frame (Pipeline *self, FrameContent content)
 {
-  FrameTask *task = g_steal_pointer (&self->filling[kind]);
+  FrameTask *task = g_steal_pointer (&self->filling[content]);
 
   if (task == NULL)
     return;
   g_mutex_lock (&self->lock);
+  if (task->kind == PACK_DATA)
+    self->stats.new_bytes += task->raw->len;
+  else
+    self->stats.metadata_bytes += task->raw->len;
   g_queue_push_tail (&self->frames, task);
   self->frames_busy++;
   g_cond_broadcast (&self->work);
   g_mutex_unlock (&self->lock);
 }
 
+static gsize
+frame_target (FrameContent content)
+{
+  return content == FRAME_OF_PAGES ? FRAME_TARGET_BYTES : FRAME_DENSE_TARGET_BYTES;
+}
+
 static FrameTask *
-open_frame (Pipeline *self, PackKind kind)
+open_frame (Pipeline *self, FrameContent content)
 {
   FrameTask *task = g_new0 (FrameTask, 1);
   IndexFrame blank = { 0 };
 
-  task->kind = kind;
-  task->raw = g_byte_array_sized_new (FRAME_TARGET_BYTES);
+  task->content = content;
+  task->kind = content == FRAME_OF_NODES ? PACK_METADATA : PACK_DATA;
+  task->raw = g_byte_array_sized_new (frame_target (content));
   task->chunks = g_array_new (FALSE, FALSE, sizeof (PackChunk));
   g_mutex_lock (&self->lock);
   task->id = self->contents->frames->len;
@@ -467,6 +502,14 @@ is_stored (Pipeline *self, const ChunkName *name)
   return FALSE;
 }
 
+static FrameContent
+content_of (PackKind kind, const guint8 *data, gsize len)
+{
+  if (kind != PACK_DATA)
+    return FRAME_OF_NODES;
+  return len == PAGE_SIZE_BYTES && frame_page_is_noise (data) ? FRAME_OF_NOISE : FRAME_OF_PAGES;
+}
+
 ChunkFate
 pipeline_add_locked (Pipeline *self, PackKind kind, const ChunkName *name, const guint8 *data,
                      gsize len)
@@ -474,22 +517,17 @@ pipeline_add_locked (Pipeline *self, PackKind kind, const ChunkName *name, const
   if (name_set_contains (self->added, name) || is_stored (self, name))
     return CHUNK_KNOWN;
   name_set_add (self->added, name);
-  if (self->filling[kind] == NULL)
-    self->filling[kind] = open_frame (self, kind);
-  FrameTask *task = self->filling[kind];
+  FrameContent content = content_of (kind, data, len);
+  if (self->filling[content] == NULL)
+    self->filling[content] = open_frame (self, content);
+  FrameTask *task = self->filling[content];
   PackChunk chunk = { *name, task->raw->len, len };
   IndexEntry entry = { *name, task->id, task->raw->len, len };
   g_array_append_val (task->chunks, chunk);
   g_byte_array_append (task->raw, data, len);
-  g_mutex_lock (&self->lock);
   g_array_append_val (self->contents->entries, entry);
-  if (kind == PACK_DATA)
-    self->stats.new_bytes += len;
-  else
-    self->stats.metadata_bytes += len;
-  g_mutex_unlock (&self->lock);
-  if (task->raw->len >= FRAME_TARGET_BYTES)
-    close_frame (self, kind);
+  if (task->raw->len >= frame_target (content))
+    close_frame (self, content);
   return CHUNK_FRESH;
 }
 
@@ -503,7 +541,7 @@ pipeline_add (Pipeline *self, PackKind kind, GBytes *bytes, ChunkName *name, GEr
   chunk_name_of (&self->store->key, data, len, name);
   g_mutex_lock (&self->lock);
   /* Frames wait for the workers, so metadata must not outrun them either. */
-  while (self->error == NULL && (self->sealing || self->frames.length > BATCHES_MAX * 4))
+  while (self->error == NULL && (self->sealing || self->frames.length > FRAMES_WAITING_MAX))
     g_cond_wait (&self->progress, &self->lock);
   gboolean good = check_locked (self, error);
   g_mutex_unlock (&self->lock);
@@ -534,8 +572,8 @@ pipeline_seal (Pipeline *self, IndexContents **contents, GError **error)
   /* Held to the end: nothing may be added between closing the last frame and taking the contents.
    */
   g_autoptr (GMutexLocker) dedup_locker G_GNUC_UNUSED = g_mutex_locker_new (&self->dedup);
-  for (int kind = 0; kind < PACK_KIND_COUNT; kind++)
-    close_frame (self, kind);
+  for (int content = 0; content < FRAME_CONTENT_COUNT; content++)
+    close_frame (self, content);
   g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&self->lock);
   while (self->error == NULL && self->frames_busy > 0)
     g_cond_wait (&self->progress, &self->lock);

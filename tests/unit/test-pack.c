@@ -9,13 +9,14 @@ static const HashKey key = { { 1, 2, 3 } };
 static void
 test_frame (void)
 {
-  g_autoptr (ZSTD_CCtx) context = ZSTD_createCCtx();
+  g_auto (FrameEncoder) encoder = { 0 };
   guint8 page[PAGE_SIZE_BYTES];
   FrameCodec codec;
 
+  frame_encoder_init (&encoder);
   for (guint64 seed = 0; seed < 3; seed++) {
     fixture_page (seed, page);
-    g_autoptr (GBytes) stored = frame_encode (context, page, sizeof page, &codec);
+    g_autoptr (GBytes) stored = frame_encode (&encoder, page, sizeof page, &codec);
     FrameInfo info = { 16, g_bytes_get_size (stored), sizeof page, 1, codec };
     g_autoptr (GError) error = NULL;
     g_autoptr (GBytes) raw = frame_decode (stored, &info, &error);
@@ -31,9 +32,62 @@ test_frame (void)
   /* What compression would make longer is stored as it is. */
   for (guint i = 0; i < sizeof page; i++)
     page[i] = g_random_int();
-  g_autoptr (GBytes) stored = frame_encode (context, page, sizeof page, &codec);
+  g_autoptr (GBytes) stored = frame_encode (&encoder, page, sizeof page, &codec);
   g_assert_cmpint (codec, ==, FRAME_RAW);
   g_assert_cmpuint (g_bytes_get_size (stored), ==, sizeof page);
+}
+
+/* Noise is told from what looks a little like it. */
+static void
+test_noise (void)
+{
+  guint8 page[PAGE_SIZE_BYTES];
+
+  for (guint round = 0; round < 100; round++) {
+    for (guint i = 0; i < sizeof page; i++)
+      page[i] = g_random_int();
+    g_assert_true (frame_page_is_noise (page));
+    /* The second half is zeros, or a quarter is text, or all has seven bits. */
+    for (guint i = 0; i < sizeof page / 4; i++)
+      page[sizeof page / 2 + i] = 'a' + g_random_int_range (0, 26);
+    g_assert_false (frame_page_is_noise (page));
+    memset (page + sizeof page / 2, 0, sizeof page / 2);
+    g_assert_false (frame_page_is_noise (page));
+    for (guint i = 0; i < sizeof page; i++)
+      page[i] = g_random_int() & 127;
+    g_assert_false (frame_page_is_noise (page));
+  }
+  memset (page, 0, sizeof page);
+  g_assert_false (frame_page_is_noise (page));
+}
+
+/* What gains from more effort gets it, what does not is not asked again for a while. */
+static void
+test_effort (void)
+{
+  g_autofree guint8 *raw = g_malloc0 (FRAME_TARGET_BYTES);
+  g_auto (FrameEncoder) encoder = { 0 };
+  FrameCodec codec;
+
+  frame_encoder_init (&encoder);
+  for (gsize i = 0; i < FRAME_TARGET_BYTES; i++)
+    raw[i] = i % PAGE_SIZE_BYTES < PAGE_SIZE_BYTES / 2 ? g_random_int() : 0;
+  g_autoptr (GBytes) half = frame_encode (&encoder, raw, FRAME_TARGET_BYTES, &codec);
+  g_assert_cmpint (codec, ==, FRAME_ZSTD);
+  int level_of_noise = encoder.level;
+  guint until = encoder.untried;
+  g_assert_cmpuint (until, >, 0);
+  for (; until > 0; until--)
+    g_bytes_unref (frame_encode (&encoder, raw, FRAME_TARGET_BYTES, &codec));
+  g_assert_cmpuint (encoder.untried, ==, 0);
+  /* Many short pieces in any order. */
+  g_autofree guint8 *pieces = g_malloc (FRAME_TARGET_BYTES + 12);
+  for (gsize i = 0; i < 12 * 4000; i++)
+    raw[i] = g_random_int();
+  for (gsize i = 0; i < FRAME_TARGET_BYTES; i += 12)
+    memcpy (pieces + i, raw + (gsize)12 * g_random_int_range (0, 4000), 12);
+  g_autoptr (GBytes) stored = frame_encode (&encoder, pieces, FRAME_TARGET_BYTES, &codec);
+  g_assert_cmpint (encoder.level, >, level_of_noise);
 }
 
 /* A pack of @frames frames of 3 chunks. */
@@ -147,6 +201,8 @@ main (int argc, char **argv)
 {
   g_test_init (&argc, &argv, NULL);
   g_test_add_func ("/store/pack/frame", test_frame);
+  g_test_add_func ("/store/pack/noise", test_noise);
+  g_test_add_func ("/store/pack/effort", test_effort);
   g_test_add_func ("/store/pack/footer", test_footer);
   g_test_add_func ("/store/pack/unique", test_unique);
   g_test_add_func ("/store/pack/every-byte", test_every_byte);

@@ -3,6 +3,7 @@
 #include "store-fixture.h"
 
 #include "index.h"
+#include "pipeline.h"
 #include "store-private.h"
 
 /* A backend that fails to put packs, or corrupts them, over another one. */
@@ -215,6 +216,43 @@ test_cancel (void)
   g_assert_error (error, G_IO_ERROR, G_IO_ERROR_CANCELLED);
 }
 
+/* What does not compress is stored as it is, and does not keep what is beside it from compressing.
+ */
+static void
+test_noise_apart (void)
+{
+  const guint pairs = 300;
+  g_autoptr (Store) store = failing_store (1000);
+  g_autoptr (GError) error = NULL;
+  g_autoptr (IndexView) view = index_view (store->index, &error);
+  g_autoptr (Pipeline) pipeline = pipeline_new (store, view, NULL, &error);
+  g_autoptr (IndexContents) contents = NULL;
+  guint64 bytes[FRAME_CODEC_COUNT] = { 0 }, chunks[FRAME_CODEC_COUNT] = { 0 };
+  guint32 state = 1;
+  ChunkName name;
+
+  for (guint i = 0; i < 2 * pairs; i++) {
+    g_autofree guint8 *page = g_malloc (PAGE_SIZE_BYTES);
+    for (guint j = 0; j < PAGE_SIZE_BYTES; j++) {
+      state = state * 1664525 + 1013904223;
+      page[j] = i % 2 == 0 ? state >> 24 : (state >> 24) % 4;
+    }
+    g_autoptr (GBytes) chunk = g_bytes_new (page, PAGE_SIZE_BYTES);
+    g_assert_true (pipeline_add (pipeline, PACK_DATA, chunk, &name, &error));
+  }
+  g_assert_true (pipeline_seal (pipeline, &contents, &error));
+  for (guint i = 0; i < contents->frames->len; i++) {
+    const FrameInfo *frame = &g_array_index (contents->frames, IndexFrame, i).frame;
+    bytes[frame->codec] += frame->stored_len;
+    chunks[frame->codec] += frame->chunks;
+  }
+  g_assert_cmpuint (chunks[FRAME_RAW], ==, pairs);
+  g_assert_cmpuint (chunks[FRAME_ZSTD], ==, pairs);
+  g_assert_cmpuint (bytes[FRAME_RAW], ==, pairs * PAGE_SIZE_BYTES);
+  /* Two bits of eight, and a little more. */
+  g_assert_cmpuint (bytes[FRAME_ZSTD], <, pairs * PAGE_SIZE_BYTES / 3);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -223,6 +261,7 @@ main (int argc, char **argv)
   g_test_add_data_func ("/store/pipeline/third-pack-fails", GINT_TO_POINTER (2), test_failing_put);
   g_test_add_func ("/store/pipeline/dropped", test_dropped);
   g_test_add_func ("/store/pipeline/two-maps", test_two_maps);
+  g_test_add_func ("/store/pipeline/noise-apart", test_noise_apart);
   g_test_add_func ("/store/pipeline/cancel", test_cancel);
   return g_test_run();
 }
