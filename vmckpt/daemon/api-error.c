@@ -24,6 +24,7 @@ static const struct {
   [API_DAMAGED] = { "damaged", 422 },
   [API_NOT_POSSIBLE] = { "not-possible", 501 },
   [API_INTERRUPTED] = { "interrupted", 499 },
+  [API_KEY] = { "key", 403 },
 };
 
 static ApiKind
@@ -41,6 +42,9 @@ store_kind (int code)
   case STORE_ERROR_CLAIMED:
   case STORE_ERROR_IN_USE:
     return API_CONFLICT;
+  case STORE_ERROR_KEY_NEEDED:
+  case STORE_ERROR_KEY_WRONG:
+    return API_KEY;
   default:
     return API_FAILED;
   }

@@ -16,6 +16,7 @@ typedef enum {
   API_DAMAGED,
   API_NOT_POSSIBLE,
   API_INTERRUPTED,
+  API_KEY,
   API_KIND_COUNT
 } ApiKind;
 

@@ -43,7 +43,7 @@ claims_release (Guest *guest, const Runtime *runtime, Stores *stores)
 
   for (guint i = 0; paths[i] != NULL; i++) {
     g_autoptr (GError) error = NULL;
-    g_autoptr (Store) store = stores_get (stores, paths[i], &error);
+    g_autoptr (Store) store = stores_get_own (stores, paths[i], &error);
     if (store == NULL || !store_claim_release (store, claim, &error))
       g_message ("guest %s: its claim stays in %s: %s", guest_name (guest), paths[i],
                  error->message);

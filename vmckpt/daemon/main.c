@@ -21,6 +21,8 @@
 #include <unistd.h>
 
 /* What the command line takes to mean "somebody else is serving, just connect". */
+#define STORE_IDLE_US (15 * 60 * G_USEC_PER_SEC)
+#define STORE_IDLE_CHECK_SECONDS 60
 #define EXIT_SERVED 75
 #define IDLE_CHECK_SECONDS 1
 #define END_TIMEOUT_US (30 * G_USEC_PER_SEC)
@@ -112,6 +114,23 @@ on_idle_check (gpointer user_data)
   return G_SOURCE_CONTINUE;
 }
 
+/* Keys of encrypted stores that nobody uses leave memory; a guest's claim is a use. */
+static gboolean
+on_close_idle_stores (gpointer user_data)
+{
+  Daemon *daemon = user_data;
+  g_autoptr (GHashTable) in_use = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
+  g_autoptr (GPtrArray) guests = registry_list (daemon->registry);
+
+  for (guint i = 0; i < guests->len; i++) {
+    g_auto (GStrv) claims = guest_claims (guests->pdata[i]);
+    for (guint j = 0; claims[j] != NULL; j++)
+      g_hash_table_add (in_use, g_canonicalize_filename (claims[j], NULL));
+  }
+  stores_close_idle (daemon->stores, STORE_IDLE_US, in_use);
+  return G_SOURCE_CONTINUE;
+}
+
 typedef struct {
   Registry *registry;
   int done; /* atomic */
@@ -196,6 +215,7 @@ run (const Options *options, GError **error)
   g_unix_signal_add (SIGINT, on_signal, daemon.loop);
   if (idle.limit > 0)
     g_timeout_add_seconds (IDLE_CHECK_SECONDS, on_idle_check, &idle);
+  g_timeout_add_seconds (STORE_IDLE_CHECK_SECONDS, on_close_idle_stores, &daemon);
   tell_ready (options->ready_fd);
   g_main_loop_run (daemon.loop);
   sd_notify (0, "STOPPING=1");

@@ -15,6 +15,8 @@ request_free (Request *request)
   g_clear_pointer (&request->query, g_hash_table_unref);
   g_clear_pointer (&request->body, json_object_unref);
   g_clear_object (&request->cancellable);
+  g_clear_pointer (&request->key, key_material_free);
+  g_clear_pointer (&request->new_key, key_material_free);
   g_free (request);
 }
 
@@ -119,10 +121,18 @@ request_store_path (Request *request, GError **error)
 }
 
 Store *
-request_store (Request *request, GError **error)
+request_store_and_key (Request *request, char **key_id, GError **error)
 {
   const char *path = request_store_path (request, error);
-  return path != NULL ? stores_get (request->daemon->stores, path, error) : NULL;
+
+  return path != NULL ? stores_get (request->daemon->stores, path, request->key, key_id, error)
+                      : NULL;
+}
+
+Store *
+request_store (Request *request, GError **error)
+{
+  return request_store_and_key (request, NULL, error);
 }
 
 gboolean

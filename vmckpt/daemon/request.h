@@ -13,12 +13,16 @@
 #define REQUEST_MAX_BODY (1u << 20)
 #define REQUEST_MAX_DEPTH 16
 #define REQUEST_MAX_PARAMS 2
+/* The key of the store that the request names, and the one that it is to get. */
+#define REQUEST_KEY_HEADER "Vmckpt-Key"
+#define REQUEST_NEW_KEY_HEADER "Vmckpt-New-Key"
 
 typedef struct {
   Daemon *daemon;
   char *params[REQUEST_MAX_PARAMS]; /* what the path's :placeholders stood for */
   GHashTable *query;                /* (nullable) */
   JsonObject *body;                 /* empty if there was none */
+  KeyMaterial *key, *new_key;       /* (nullable) what the client sent in the headers below */
   GCancellable *cancellable;        /* the client has gone */
   Progress progress;
   UnitWatcher watcher; /* the two above, for the flows */
@@ -51,8 +55,11 @@ gboolean request_query_bool (Request *request, const char *name);
 /* The absolute path that ?store= gives, or NULL with API_USAGE. */
 const char *request_store_path (Request *request, GError **error);
 
-/* That store, open (transfer full). */
+/* That store, open (transfer full), if the request may use it: its key fits. */
 Store *request_store (Request *request, GError **error);
+
+/* The same; @key_id: (out): the key that the request has, NULL in a store without encryption. */
+Store *request_store_and_key (Request *request, char **key_id, GError **error);
 
 /* Parses text of a known set; API_USAGE names the choices. @choices: NULL-terminated. */
 gboolean request_choice (const char *what, const char *value, const char *const *choices,

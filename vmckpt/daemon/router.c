@@ -4,10 +4,11 @@
 #include "api-error.h"
 #include "call.h"
 
+#include <sodium.h>
 #include <string.h>
 
 static const Route *const tables[] = { guest_routes, checkpoint_routes, store_routes,
-                                       store_maintain_routes };
+                                       store_maintain_routes, store_key_routes };
 
 /* A path's segment as text; FALSE if it is not UTF-8. */
 static gboolean
@@ -69,6 +70,25 @@ wants_stream (SoupServerMessage *message)
   return accept != NULL && strstr (accept, "application/x-ndjson") != NULL;
 }
 
+/* Takes a key out of the headers, where it is wiped. FALSE with API_USAGE if it is none. */
+static gboolean
+take_key (SoupServerMessage *message, const char *header, KeyMaterial **key, GError **error)
+{
+  SoupMessageHeaders *headers = soup_server_message_get_request_headers (message);
+  const char *text = soup_message_headers_get_one (headers, header);
+  g_autoptr (GError) cause = NULL;
+
+  if (text == NULL)
+    return TRUE;
+  *key = key_material_from_text (text, &cause);
+  /* The header's own memory: freed memory keeps what was in it. */
+  sodium_memzero ((char *)text, strlen (text));
+  soup_message_headers_remove (headers, header);
+  if (*key == NULL)
+    g_set_error (error, API_ERROR, API_USAGE, "the header %s: %s", header, cause->message);
+  return *key != NULL;
+}
+
 static void
 refuse (SoupServerMessage *message, ApiKind kind, const char *text)
 {
@@ -95,7 +115,9 @@ on_request (SoupServer *server, SoupServerMessage *message, const char *path, GH
   }
   request->query = query != NULL ? g_hash_table_ref (query) : NULL;
   body = soup_message_body_flatten (soup_server_message_get_request_body (message));
-  if (!request_parse_body (request, body, &error))
+  if (!take_key (message, REQUEST_KEY_HEADER, &request->key, &error) ||
+      !take_key (message, REQUEST_NEW_KEY_HEADER, &request->new_key, &error) ||
+      !request_parse_body (request, body, &error))
     call_refuse (message, error);
   else if (route->raw != NULL)
     route->raw (user_data, message, request);
