@@ -11,6 +11,7 @@
 #include "check-private.h"
 #include "claim-check.h"
 #include "gc-private.h"
+#include "key-private.h"
 #include "quota-private.h"
 #include "tag.h"
 
@@ -95,7 +96,8 @@ check_small_objects (Check *check, GError **error)
 
   if (!tags_check (check->store, damaged, error) ||
       !announcements_check (check->store, damaged, error) ||
-      !claims_check (check->store, damaged, error) || !quota_check (check->store, damaged, error))
+      !claims_check (check->store, damaged, error) || !keys_check (check->store, damaged, error) ||
+      !quota_check (check->store, damaged, error))
     return FALSE;
   for (guint i = 0; i < damaged->len; i++)
     check_note (check, damaged->pdata[i], "does not hold what it should");

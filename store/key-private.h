@@ -25,5 +25,8 @@ MasterKey *key_unlock (Backend *backend, const char *store_id, const KeyMaterial
 char *key_put (Backend *backend, const char *store_id, const MasterKey *master,
                const KeyMaterial *material, const char *label, GError **error);
 
+/* Adds the names of key objects that open nothing to @damaged. */
+gboolean keys_check (Store *store, GPtrArray *damaged, GError **error);
+
 /* Removes a key object that nobody relies on yet. */
 void key_drop (Backend *backend, const char *key_id);

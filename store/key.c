@@ -43,8 +43,9 @@ key_expected (gboolean encrypted, const KeyMaterial *material, GError **error)
     return TRUE;
   if (encrypted)
     g_set_error_literal (error, STORE_ERROR, STORE_ERROR_KEY_NEEDED,
-                         "the store is encrypted and no key was given: give --key-file FILE, "
-                         "--password-file FILE or VMCKPT_KEY_FILE, or ask on a terminal");
+                         "the store is encrypted: give its key with --key-file FILE, "
+                         "--password-file FILE or VMCKPT_KEY_FILE, or call from a terminal to be "
+                         "asked for a password");
   else
     g_set_error_literal (error, STORE_ERROR, STORE_ERROR_KEY_WRONG,
                          "a key was given, but the store that lies there is not encrypted: "
@@ -244,7 +245,6 @@ key_unlock (Backend *backend, const char *store_id, const KeyMaterial *material,
 char *
 store_key_find (Store *store, const KeyMaterial *material, GError **error)
 {
-  ERROR_PREFIX (error, "store %s", store_location (store));
   g_autofree char *key_id = NULL;
 
   if (!key_expected (store_is_encrypted (store), material, error))
@@ -342,6 +342,19 @@ store_key_list (Store *store, GError **error)
   }
   g_ptr_array_sort (keys, compare_keys);
   return g_steal_pointer (&keys);
+}
+
+gboolean
+keys_check (Store *store, GPtrArray *damaged, GError **error)
+{
+  g_autoptr (GPtrArray) keys = store_is_encrypted (store) ? store_key_list (store, error) : NULL;
+
+  for (guint i = 0; keys != NULL && i < keys->len; i++) {
+    const StoreKey *key = keys->pdata[i];
+    if (key->damaged)
+      g_ptr_array_add (damaged, object_of (key->id));
+  }
+  return keys != NULL || !store_is_encrypted (store);
 }
 
 /* ---- Changing ---- */

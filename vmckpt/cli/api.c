@@ -19,6 +19,9 @@ struct Api {
   ApiStartFunc start;
   GCancellable *cancellable;
   guint deadline_ms;
+  ApiKeyFunc key_func; /* (nullable) */
+  gpointer key_data;
+  KeyMaterial *key, *new_key; /* (nullable) */
 };
 
 Api *
@@ -50,8 +53,37 @@ api_free (Api *api)
   soup_session_abort (api->session);
   g_object_unref (api->session);
   g_object_unref (api->cancellable);
+  key_material_free (api->key);
+  key_material_free (api->new_key);
   g_free (api->runtime);
   g_free (api);
+}
+
+void
+api_set_key_func (Api *api, ApiKeyFunc func, gpointer user_data)
+{
+  api->key_func = func;
+  api->key_data = user_data;
+}
+
+static void
+replace_key (KeyMaterial **key, const KeyMaterial *by)
+{
+  g_clear_pointer (key, key_material_free);
+  *key = by != NULL ? key_material_copy (by) : NULL;
+}
+
+void
+api_set_key (Api *api, const KeyMaterial *key)
+{
+  replace_key (&api->key, key);
+  api->key_func = NULL;
+}
+
+void
+api_set_new_key (Api *api, const KeyMaterial *key)
+{
+  replace_key (&api->new_key, key);
 }
 
 void
@@ -117,8 +149,56 @@ end_call (Operation *op, GInputStream **stream)
     ;
 }
 
+static gboolean
+names_store (const GString *path)
+{
+  return strstr (path->str, "store=") != NULL;
+}
+
+/* Looks for a key before the first call that names a store; FALSE with @error if that fails. */
+static gboolean
+find_key (Api *api, const GString *path, GError **error)
+{
+  g_autoptr (GError) cause = NULL;
+
+  if (api->key == NULL && api->key_func != NULL && names_store (path))
+    api->key = api->key_func (api->key_data, FALSE, &cause);
+  if (cause == NULL)
+    return TRUE;
+  g_propagate_error (error, g_steal_pointer (&cause));
+  return FALSE;
+}
+
+/* A call failed: TRUE if that was for want of a key and there is one now, so that it is to be made
+ * again. Nothing has been done by a call without a key. */
+static gboolean
+ask_for_key (Api *api, const GString *path, GError **error)
+{
+  if (api->key != NULL || api->key_func == NULL || !names_store (path) ||
+      !g_error_matches (*error, CLI_ERROR, CLI_ERROR_KEY))
+    return FALSE;
+  g_autoptr (GError) cause = NULL;
+  api->key = api->key_func (api->key_data, TRUE, &cause);
+  if (cause != NULL) {
+    g_clear_error (error);
+    g_propagate_error (error, g_steal_pointer (&cause));
+  }
+  if (api->key != NULL)
+    g_clear_error (error);
+  return api->key != NULL;
+}
+
+static void
+add_key (SoupMessage *message, const char *header, const KeyMaterial *key)
+{
+  if (key == NULL)
+    return;
+  g_autoptr (SecretText) text = key_material_to_text (key);
+  soup_message_headers_replace (soup_message_get_request_headers (message), header, text);
+}
+
 static SoupMessage *
-new_message (const char *method, const GString *path, JsonObject *body)
+new_message (Api *api, const char *method, const GString *path, JsonObject *body)
 {
   g_autofree char *uri = g_strconcat ("http://localhost", path->str, NULL);
   SoupMessage *message = soup_message_new (method, uri);
@@ -127,6 +207,10 @@ new_message (const char *method, const GString *path, JsonObject *body)
     char *text = json_to_line (body);
     g_autoptr (GBytes) bytes = g_bytes_new_take (text, strlen (text));
     soup_message_set_request_body_from_bytes (message, "application/json", bytes);
+  }
+  if (names_store (path)) {
+    add_key (message, "Vmckpt-Key", api->key);
+    add_key (message, "Vmckpt-New-Key", api->new_key);
   }
   return message;
 }
@@ -222,10 +306,10 @@ send_message (Api *api, Operation *op, SoupMessage *message, GError **error)
   return g_steal_pointer (&stream);
 }
 
-JsonObject *
-api_call (Api *api, const char *method, const GString *path, JsonObject *body, GError **error)
+static JsonObject *
+call_once (Api *api, const char *method, const GString *path, JsonObject *body, GError **error)
 {
-  g_autoptr (SoupMessage) message = new_message (method, path, body);
+  g_autoptr (SoupMessage) message = new_message (api, method, path, body);
   g_autoptr (GInputStream) stream = NULL;
   g_autoptr (GError) cause = NULL;
   JsonObject *answer = NULL;
@@ -237,6 +321,21 @@ api_call (Api *api, const char *method, const GString *path, JsonObject *body, G
     answer = read_answer (api, &op, stream, &cause);
   end_call (&op, &stream);
   explain (api, &op, &cause);
+  if (cause != NULL)
+    g_propagate_error (error, g_steal_pointer (&cause));
+  return answer;
+}
+
+JsonObject *
+api_call (Api *api, const char *method, const GString *path, JsonObject *body, GError **error)
+{
+  g_autoptr (GError) cause = NULL;
+  JsonObject *answer = NULL;
+
+  if (find_key (api, path, &cause))
+    answer = call_once (api, method, path, body, &cause);
+  if (cause != NULL && ask_for_key (api, path, &cause))
+    answer = call_once (api, method, path, body, &cause);
   if (cause != NULL)
     g_propagate_error (error, g_steal_pointer (&cause));
   return answer;
@@ -294,11 +393,11 @@ read_lines (Api *api, Operation *op, GInputStream *stream, ApiLineFunc func, gpo
   return result;
 }
 
-JsonObject *
-api_call_long (Api *api, const GString *path, JsonObject *body, ApiLineFunc func,
-               gpointer user_data, GError **error)
+static JsonObject *
+call_long_once (Api *api, const GString *path, JsonObject *body, ApiLineFunc func,
+                gpointer user_data, GError **error)
 {
-  g_autoptr (SoupMessage) message = new_message ("POST", path, body);
+  g_autoptr (SoupMessage) message = new_message (api, "POST", path, body);
   g_autoptr (GInputStream) stream = NULL;
   g_autoptr (GError) cause = NULL;
   JsonObject *result = NULL;
@@ -320,11 +419,27 @@ api_call_long (Api *api, const GString *path, JsonObject *body, ApiLineFunc func
   return result;
 }
 
+JsonObject *
+api_call_long (Api *api, const GString *path, JsonObject *body, ApiLineFunc func,
+               gpointer user_data, GError **error)
+{
+  g_autoptr (GError) cause = NULL;
+  JsonObject *result = NULL;
+
+  if (find_key (api, path, &cause))
+    result = call_long_once (api, path, body, func, user_data, &cause);
+  if (cause != NULL && ask_for_key (api, path, &cause))
+    result = call_long_once (api, path, body, func, user_data, &cause);
+  if (cause != NULL)
+    g_propagate_error (error, g_steal_pointer (&cause));
+  return result;
+}
+
 gboolean
 api_copy_text (Api *api, const GString *path, gboolean endless, ApiTextFunc func,
                gpointer user_data, GError **error)
 {
-  g_autoptr (SoupMessage) message = new_message ("GET", path, NULL);
+  g_autoptr (SoupMessage) message = new_message (api, "GET", path, NULL);
   g_autoptr (GInputStream) stream = NULL;
   g_autoptr (GError) cause = NULL;
   gboolean going_on;
@@ -350,7 +465,7 @@ api_copy_text (Api *api, const GString *path, gboolean endless, ApiTextFunc func
 SoupWebsocketConnection *
 api_open_websocket (Api *api, const GString *path, const char *protocol, GError **error)
 {
-  g_autoptr (SoupMessage) message = new_message ("GET", path, NULL);
+  g_autoptr (SoupMessage) message = new_message (api, "GET", path, NULL);
   g_autoptr (GError) cause = NULL;
   char *protocols[] = { (char *)protocol, NULL };
   SoupWebsocketConnection *connection;

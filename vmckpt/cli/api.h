@@ -9,6 +9,7 @@
 
 #include <libsoup/soup.h>
 #include <vmckpt/util/json.h>
+#include <vmckpt/util/key-material.h>
 
 #define API_DEADLINE_MS 30000
 /* The most that is read of an answer, and of one line of a stream. */
@@ -31,6 +32,16 @@ typedef struct Api Api;
 Api *api_new (const char *runtime, ApiStartFunc start, GCancellable *cancellable, GError **error);
 void api_free (Api *api);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (Api, api_free)
+
+/* Gives the key of the store that calls name, the first time with @refused FALSE (NULL without
+ * @error: none), and if the store then wants one with TRUE: somebody may be asked. */
+typedef KeyMaterial *(*ApiKeyFunc) (gpointer user_data, gboolean refused, GError **error);
+void api_set_key_func (Api *api, ApiKeyFunc func, gpointer user_data);
+
+/* The key to send (nullable; copied): no function is asked any more. */
+void api_set_key (Api *api, const KeyMaterial *key);
+/* The key that the next calls give the store (nullable; copied). */
+void api_set_new_key (Api *api, const KeyMaterial *key);
 
 /* Another deadline than API_DEADLINE_MS. */
 void api_set_deadline (Api *api, guint deadline_ms);

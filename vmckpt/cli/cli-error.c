@@ -13,13 +13,10 @@ typedef struct {
 } KindEntry;
 
 static const KindEntry kinds[] = {
-  [CLI_ERROR_FAILED] = { "failed", 1 },
-  [CLI_ERROR_CONFLICT] = { "conflict", 1 },
-  [CLI_ERROR_USAGE] = { "usage", 2 },
-  [CLI_ERROR_NOT_FOUND] = { "not-found", 3 },
-  [CLI_ERROR_DAMAGED] = { "damaged", 4 },
-  [CLI_ERROR_NOT_POSSIBLE] = { "not-possible", 5 },
-  [CLI_ERROR_INTERRUPTED] = { "interrupted", 130 },
+  [CLI_ERROR_FAILED] = { "failed", 1 },   [CLI_ERROR_CONFLICT] = { "conflict", 1 },
+  [CLI_ERROR_USAGE] = { "usage", 2 },     [CLI_ERROR_NOT_FOUND] = { "not-found", 3 },
+  [CLI_ERROR_DAMAGED] = { "damaged", 4 }, [CLI_ERROR_NOT_POSSIBLE] = { "not-possible", 5 },
+  [CLI_ERROR_KEY] = { "key", 6 },         [CLI_ERROR_INTERRUPTED] = { "interrupted", 130 },
 };
 
 CliError

@@ -14,6 +14,7 @@ typedef enum {
   CLI_ERROR_NOT_FOUND,    /* 3: no such guest, checkpoint or tag */
   CLI_ERROR_DAMAGED,      /* 4: the store holds damaged data */
   CLI_ERROR_NOT_POSSIBLE, /* 5: this host cannot do it */
+  CLI_ERROR_KEY,          /* 6: no key of the encrypted store was given */
   CLI_ERROR_INTERRUPTED,  /* 130: the guest runs on */
 } CliError;
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "api.h"
+#include "key-source.h"
 #include "output.h"
 #include "progress-bar.h"
 
@@ -12,6 +13,7 @@ typedef struct {
   gboolean json;
   gboolean quiet;
   Api *api;
+  KeySource keys; /* of an encrypted store */
   GCancellable *cancellable;
   Output *out;
   Output *err;

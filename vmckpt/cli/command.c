@@ -69,6 +69,14 @@ merge_globals (GlobalValues *into, GlobalValues *later)
     g_free (into->runtime);
     into->runtime = g_steal_pointer (&later->runtime);
   }
+  if (later->key_file != NULL) {
+    g_free (into->key_file);
+    into->key_file = g_steal_pointer (&later->key_file);
+  }
+  if (later->password_file != NULL) {
+    g_free (into->password_file);
+    into->password_file = g_steal_pointer (&later->password_file);
+  }
   into->json |= later->json;
   into->quiet |= later->quiet;
   into->help |= later->help;

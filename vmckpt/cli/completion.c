@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+#define KEY_FAMILY VERB_FAMILY " " VERB_FAMILY_OF_KEYS
+
 /* Calls @func for each option of @options. */
 static void
 each_option (GString *text, const Verb *verb, const VerbOption *options,
@@ -33,6 +35,24 @@ add_first_words (GString *text)
   g_string_append (text, " store");
 }
 
+/* The words that follow @family ("store ") in the verbs' names, each once. */
+static void
+add_next_words (GString *text, const char *family)
+{
+  g_autoptr (GHashTable) seen = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
+
+  for (const Verb *const *verb = verbs; *verb != NULL; verb++) {
+    if (!g_str_has_prefix ((*verb)->name, family))
+      continue;
+    const char *rest = (*verb)->name + strlen (family);
+    g_autofree char *word = g_strndup (rest, strcspn (rest, " "));
+    if (!g_hash_table_contains (seen, word)) {
+      g_string_append_printf (text, " %s", word);
+      g_hash_table_add (seen, g_steal_pointer (&word));
+    }
+  }
+}
+
 static void
 add_bash_option (GString *text, const Verb *verb, const VerbOption *option)
 {
@@ -56,17 +76,23 @@ bash_script (void)
                    "  for ((i = 1; i < COMP_CWORD; i++)); do\n"
                    "    word=${COMP_WORDS[i]}\n"
                    "    case $skip$word in\n"
-                   "    --store|--runtime) skip=skip: ;;\n"
+                   "    --store|--runtime|--key-file|--password-file) skip=skip: ;;\n"
                    "    skip:=|-*) ;;\n"
                    "    skip:*) skip='' ;;\n"
                    "    *) if [[ -z $verb ]]; then verb=$word\n"
-                   "       elif [[ $verb = " VERB_FAMILY " ]]; then verb=\"$verb $word\"; fi ;;\n"
+                   "       elif [[ $verb = " VERB_FAMILY " || $verb = \"" KEY_FAMILY "\" ]]; then\n"
+                   "         verb=\"$verb $word\"\n"
+                   "       fi ;;\n"
                    "    esac\n"
                    "  done\n"
                    "  case $verb in\n"
                    "  ''|help) options+=$verbs ;;\n"
                    "  completion) options+=\" bash zsh fish\" ;;\n"
-                   "  " VERB_FAMILY ") options+=\" init check gc stats\" ;;\n");
+                   "  " VERB_FAMILY ") options+=\"");
+  add_next_words (text, VERB_FAMILY " ");
+  g_string_append (text, "\" ;;\n  '" KEY_FAMILY "') options+=\"");
+  add_next_words (text, KEY_FAMILY " ");
+  g_string_append (text, "\" ;;\n");
   for (const Verb *const *verb = verbs; *verb != NULL; verb++) {
     if ((*verb)->options == NULL)
       continue;
@@ -89,9 +115,9 @@ add_fish_option (GString *text, const Verb *verb, const VerbOption *option)
 {
   g_string_append (text, "complete -c vmckpt");
   if (verb != NULL) {
-    const char *second = strchr (verb->name, ' ');
-    g_string_append_printf (text, " -n '__fish_seen_subcommand_from %s'",
-                            second != NULL ? second + 1 : verb->name);
+    g_auto (GStrv) words = g_strsplit (verb->name, " ", -1);
+    g_autofree char *seen = g_strjoinv ("; and __fish_seen_subcommand_from ", words);
+    g_string_append_printf (text, " -n '__fish_seen_subcommand_from %s'", seen);
   }
   if (option->letter != 0)
     g_string_append_printf (text, " -s %c", option->letter);
@@ -109,17 +135,22 @@ fish_script (void)
       g_string_new ("# fish completion for vmckpt; made by 'vmckpt completion fish'\n"
                     "complete -c vmckpt -f\n"
                     "complete -c vmckpt -n __fish_use_subcommand -a store -d 'The store'\n"
+                    "complete -c vmckpt -n '__fish_seen_subcommand_from store' -a key -d 'Its "
+                    "keys'\n"
                     "complete -c vmckpt -n __fish_use_subcommand -l version -d 'Version'\n"
                     "complete -c vmckpt -n '__fish_seen_subcommand_from completion' "
                     "-a 'bash zsh fish'\n");
 
   each_option (text, NULL, global_options, add_fish_option);
   for (const Verb *const *verb = verbs; *verb != NULL; verb++) {
-    const char *second = strchr ((*verb)->name, ' ');
-    g_string_append_printf (text, "complete -c vmckpt -n %s -a %s -d '%s'\n",
-                            second != NULL ? "'__fish_seen_subcommand_from store'"
-                                           : "__fish_use_subcommand",
-                            second != NULL ? second + 1 : (*verb)->name, (*verb)->summary);
+    const char *last = strrchr ((*verb)->name, ' ');
+    g_string_append_printf (
+        text, "complete -c vmckpt -n %s -a %s -d '%s'\n",
+        g_str_has_prefix ((*verb)->name, KEY_FAMILY " ")
+            ? "'__fish_seen_subcommand_from store; and __fish_seen_subcommand_from key'"
+        : last != NULL ? "'__fish_seen_subcommand_from store'"
+                       : "__fish_use_subcommand",
+        last != NULL ? last + 1 : (*verb)->name, (*verb)->summary);
     each_option (text, *verb, (*verb)->options, add_fish_option);
   }
   return g_string_free (text, FALSE);
@@ -150,12 +181,18 @@ zsh_script (void)
                          "  verb=${${(@)words[2,CURRENT-1]:#-*}[1]}\n"
                          "  [[ $verb = store ]] && "
                          "verb=\"store ${${(@)words[2,CURRENT-1]:#-*}[2]}\"\n"
+                         "  [[ $verb = '" KEY_FAMILY "' ]] && "
+                         "verb=\"" KEY_FAMILY " ${${(@)words[2,CURRENT-1]:#-*}[3]}\"\n"
                          "  case $verb in\n"
                          "  ''|help) options+=('*:verb:(");
   add_first_words (text);
   g_string_append (text, ")') ;;\n"
                          "  'completion') options+=('*:shell:(bash zsh fish)') ;;\n"
-                         "  'store ') options+=('*:action:(init check gc stats)') ;;\n");
+                         "  'store ') options+=('*:action:(");
+  add_next_words (text, VERB_FAMILY " ");
+  g_string_append (text, ")') ;;\n  '" KEY_FAMILY " ') options+=('*:action:(");
+  add_next_words (text, KEY_FAMILY " ");
+  g_string_append (text, ")') ;;\n");
   for (const Verb *const *verb = verbs; *verb != NULL; verb++) {
     if ((*verb)->options == NULL)
       continue;

@@ -3,8 +3,8 @@
 
 #include <string.h>
 
-#define NAME_COLUMN 14
-#define OPTION_COLUMN 24
+#define NAME_COLUMN 19
+#define OPTION_COLUMN 26
 
 static const char *const group_titles[VERB_GROUP_COUNT] = {
   [VERB_GROUP_GUESTS] = "Guests",

@@ -3,6 +3,7 @@
 #include "daemon-start.h"
 #include "interrupt.h"
 #include "program.h"
+#include "terminal.h"
 
 #include <unistd.h>
 
@@ -13,7 +14,8 @@ main (int argc, char **argv)
   const ProgramSetup setup = { .out_fd = STDOUT_FILENO,
                                .err_fd = STDERR_FILENO,
                                .cancellable = cancellable,
-                               .start = daemon_start };
+                               .start = daemon_start,
+                               .ask = isatty (STDERR_FILENO) ? terminal_ask_secret : NULL };
 
   interrupt_install (cancellable);
   return program_run (argv, &setup);

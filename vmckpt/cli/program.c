@@ -51,6 +51,28 @@ choose_runtime (const Command *command, char **runtime, GError **error)
   return *runtime != NULL;
 }
 
+/* VMCKPT_KEY_FILE holds where unless an option says so. */
+static KeySource
+choose_key (const Command *command, const ProgramSetup *setup)
+{
+  KeySource source = { .password_file = command->global.password_file, .ask = setup->ask };
+
+  source.key_file = given_or_environment (command->global.key_file,
+                                          source.password_file == NULL ? "VMCKPT_KEY_FILE" : "");
+  return source;
+}
+
+/* ApiKeyFunc. */
+static KeyMaterial *
+get_key (gpointer user_data, gboolean refused, GError **error)
+{
+  const KeySource *source = user_data;
+
+  if (!refused)
+    return key_source_read (source, error);
+  return source->ask != NULL ? key_source_ask (source, error) : NULL;
+}
+
 static gboolean
 run_verb (Cli *cli, const Command *command, const ProgramSetup *setup, GError **error)
 {
@@ -69,6 +91,9 @@ run_verb (Cli *cli, const Command *command, const ProgramSetup *setup, GError **
     if (api == NULL)
       return FALSE;
   }
+  cli->keys = choose_key (command, setup);
+  if (api != NULL)
+    api_set_key_func (api, get_key, &cli->keys);
   cli->store = store;
   cli->runtime = runtime;
   cli->api = api;

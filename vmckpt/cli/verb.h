@@ -32,7 +32,7 @@ typedef struct {
 } VerbCall;
 
 typedef struct {
-  const char *name;      /* "checkpoint", "store check" */
+  const char *name;      /* "checkpoint", "store check", "store key add" */
   const char *arguments; /* for the usage line, e.g. "NAME…" */
   const char *summary;   /* one line of help */
   const char *details;   /* (nullable) more help: lines of at most 80 columns */
@@ -53,6 +53,8 @@ extern const Verb *const verbs[];
 typedef struct {
   char *store;
   char *runtime;
+  char *key_file;
+  char *password_file;
   gboolean json;
   gboolean quiet;
   gboolean help;
@@ -70,6 +72,8 @@ const Verb *verb_find (char **words, guint *used, GError **error);
 
 /* The first word of the verbs that have two. */
 #define VERB_FAMILY "store"
+/* And the second of those that have three. */
+#define VERB_FAMILY_OF_KEYS "key"
 
 /* Help of at most 80 columns (newly allocated): all verbs, the family's, or one. */
 char *help_all (void);
@@ -84,5 +88,7 @@ extern const Verb verb_run, verb_ps, verb_kill, verb_pause, verb_continue;
 extern const Verb verb_log, verb_console;
 extern const Verb verb_checkpoint, verb_suspend, verb_restore, verb_resume;
 extern const Verb verb_list, verb_show, verb_diff, verb_verify, verb_rm, verb_tag;
+extern const Verb verb_store_key_list, verb_store_key_add, verb_store_key_remove;
+extern const Verb verb_store_key_passwd, verb_store_key_generate;
 extern const Verb verb_store_init, verb_store_check, verb_store_gc, verb_store_stats;
 extern const Verb verb_doctor, verb_completion, verb_help;

@@ -5,11 +5,36 @@
 #include <string.h>
 
 const Verb *const verbs[] = {
-  &verb_run,         &verb_ps,     &verb_log,        &verb_console,     &verb_pause,
-  &verb_continue,    &verb_kill,   &verb_checkpoint, &verb_restore,     &verb_suspend,
-  &verb_resume,      &verb_list,   &verb_show,       &verb_diff,        &verb_verify,
-  &verb_tag,         &verb_rm,     &verb_store_init, &verb_store_check, &verb_store_gc,
-  &verb_store_stats, &verb_doctor, &verb_completion, &verb_help,        NULL,
+  &verb_run,
+  &verb_ps,
+  &verb_log,
+  &verb_console,
+  &verb_pause,
+  &verb_continue,
+  &verb_kill,
+  &verb_checkpoint,
+  &verb_restore,
+  &verb_suspend,
+  &verb_resume,
+  &verb_list,
+  &verb_show,
+  &verb_diff,
+  &verb_verify,
+  &verb_tag,
+  &verb_rm,
+  &verb_store_init,
+  &verb_store_key_list,
+  &verb_store_key_add,
+  &verb_store_key_remove,
+  &verb_store_key_passwd,
+  &verb_store_key_generate,
+  &verb_store_check,
+  &verb_store_gc,
+  &verb_store_stats,
+  &verb_doctor,
+  &verb_completion,
+  &verb_help,
+  NULL,
 };
 
 #define VALUE(member) G_STRUCT_OFFSET (GlobalValues, member)
@@ -17,6 +42,10 @@ const VerbOption global_options[] = {
   { "store", 0, G_OPTION_ARG_FILENAME, VALUE (store), "DIR", "the store (or VMCKPT_STORE)" },
   { "runtime", 0, G_OPTION_ARG_FILENAME, VALUE (runtime), "DIR",
     "the daemon's directory (or VMCKPT_RUNTIME)" },
+  { "key-file", 0, G_OPTION_ARG_FILENAME, VALUE (key_file), "FILE",
+    "an encrypted store's key (or VMCKPT_KEY_FILE)" },
+  { "password-file", 0, G_OPTION_ARG_FILENAME, VALUE (password_file), "FILE",
+    "its first line is the store's password" },
   { "json", 0, G_OPTION_ARG_NONE, VALUE (json), NULL, "JSON, one object per line" },
   { "quiet", 'q', G_OPTION_ARG_NONE, VALUE (quiet), NULL, "print only the result" },
   { "help", 'h', G_OPTION_ARG_NONE, VALUE (help), NULL, "show help" },
@@ -67,23 +96,50 @@ nearest_name (const char *word)
   return name;
 }
 
+/* How many of @words are the name of a verb: 0 if they are another's. */
+static guint
+words_of_name (const char *name, char **words)
+{
+  g_auto (GStrv) parts = g_strsplit (name, " ", -1);
+  guint n = 0;
+
+  for (; parts[n] != NULL; n++)
+    if (words[n] == NULL || !g_str_equal (parts[n], words[n]))
+      return 0;
+  return n;
+}
+
+/* The words that a verb which does not exist may have been meant with: as many as there are, and as
+ * its family has. */
+static char *
+wanted_name (char **words)
+{
+  guint most = !g_str_equal (words[0], VERB_FAMILY)                              ? 1
+               : words[1] != NULL && g_str_equal (words[1], VERB_FAMILY_OF_KEYS) ? 3
+                                                                                 : 2;
+  g_autoptr (GString) name = g_string_new (words[0]);
+
+  for (guint i = 1; i < most && words[i] != NULL && words[i][0] != '-'; i++)
+    g_string_append_printf (name, " %s", words[i]);
+  return g_string_free (g_steal_pointer (&name), FALSE);
+}
+
 const Verb *
 verb_find (char **words, guint *used, GError **error)
 {
-  g_autofree char *two = words[1] != NULL ? g_strdup_printf ("%s %s", words[0], words[1]) : NULL;
-  gboolean family = g_str_equal (words[0], "store");
+  g_autofree char *wanted = wanted_name (words);
 
   for (const Verb *const *verb = verbs; *verb != NULL; verb++) {
-    *used = strchr ((*verb)->name, ' ') != NULL ? 2 : 1;
-    if (g_strcmp0 ((*verb)->name, *used == 2 ? two : words[0]) == 0)
+    *used = words_of_name ((*verb)->name, words);
+    if (*used > 0)
       return *verb;
   }
-  if (family && two == NULL) {
-    g_set_error_literal (error, CLI_ERROR, CLI_ERROR_USAGE,
-                         "store: what is to be done with it? See 'vmckpt store --help'");
+  if (g_str_equal (wanted, VERB_FAMILY) ||
+      g_str_equal (wanted, VERB_FAMILY " " VERB_FAMILY_OF_KEYS)) {
+    g_set_error (error, CLI_ERROR, CLI_ERROR_USAGE,
+                 "%s: what is to be done with it? See 'vmckpt " VERB_FAMILY " --help'", wanted);
     return NULL;
   }
-  const char *wanted = family ? two : words[0];
   const char *near = nearest_name (wanted);
   g_autofree char *hint =
       near != NULL ? g_strdup_printf ("did you mean '%s'?", near) : g_strdup ("see 'vmckpt help'");
