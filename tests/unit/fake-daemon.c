@@ -119,6 +119,7 @@ on_request (SoupServer *server, SoupServerMessage *message, const char *path, GH
 {
   FakeDaemon *fake = user_data;
   GUri *uri = soup_server_message_get_uri (message);
+  SoupMessageHeaders *headers = soup_server_message_get_request_headers (message);
   SoupMessageBody *body = soup_server_message_get_request_body (message);
   g_autoptr (GBytes) bytes = soup_message_body_flatten (body);
   const char *method = soup_server_message_get_method (message);
@@ -126,11 +127,18 @@ on_request (SoupServer *server, SoupServerMessage *message, const char *path, GH
 
   g_mutex_lock (&fake->lock);
   const Answer *answer = g_hash_table_lookup (fake->answers, call);
-  g_string_append_printf (fake->requests, "%s %s%s%s %.*s\n", method, g_uri_get_path (uri),
+  const char *key = soup_message_headers_get_one (headers, "Vmckpt-Key");
+  const char *new_key = soup_message_headers_get_one (headers, "Vmckpt-New-Key");
+  g_string_append_printf (fake->requests, "%s %s%s%s %.*s", method, g_uri_get_path (uri),
                           g_uri_get_query (uri) != NULL ? "?" : "",
                           g_uri_get_query (uri) != NULL ? g_uri_get_query (uri) : "",
                           (int)g_bytes_get_size (bytes),
                           (const char *)g_bytes_get_data (bytes, NULL));
+  if (key != NULL)
+    g_string_append_printf (fake->requests, " key: %s", key);
+  if (new_key != NULL)
+    g_string_append_printf (fake->requests, " new: %s", new_key);
+  g_string_append_c (fake->requests, '\n');
   if (answer == NULL) {
     soup_server_message_set_status (message, 404, NULL);
   } else if (answer->ending == FAKE_END) {

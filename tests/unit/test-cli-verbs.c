@@ -18,6 +18,7 @@
 typedef struct {
   FakeDaemon *fake;
   GCancellable *cancellable;
+  KeyAskFunc ask;             /* (nullable) */
   char *out, *err, *requests; /* of the last run */
 } Fixture;
 
@@ -63,7 +64,9 @@ run (Fixture *f, const char *line)
 {
   g_auto (AutoFd) out = memfd_create ("out", MFD_CLOEXEC);
   g_auto (AutoFd) err = memfd_create ("err", MFD_CLOEXEC);
-  const ProgramSetup setup = { .out_fd = out, .err_fd = err, .cancellable = f->cancellable };
+  const ProgramSetup setup = {
+    .out_fd = out, .err_fd = err, .cancellable = f->cancellable, .ask = f->ask
+  };
   g_autofree char *whole = g_strconcat ("vmckpt|", line, NULL);
   g_auto (GStrv) argv = g_strsplit (whole, "|", -1);
   int status;
@@ -345,6 +348,48 @@ test_store (Fixture *f, gconstpointer data)
   g_assert_nonnull (strstr (f->out, "not needed        1.0 KiB\n"));
 }
 
+static guint times_asked;
+
+static Secret *
+answer_secret (const char *prompt, GError **error)
+{
+  times_asked++;
+  return secret_new_copy ("hunter2", 7);
+}
+
+/* Somebody is asked for a password when the store wants one, once, and it is sent with what
+ * follows; not if a key was given. */
+static void
+test_keys (Fixture *f, gconstpointer data)
+{
+  f->ask = answer_secret;
+  times_asked = 0;
+  refuse (f, "GET /v1/store/keys", 403, "key");
+  expect_status (f, "store|key|list", 6);
+  g_assert_cmpuint (times_asked, ==, 1);
+  /* Twice, the second time with the key: "hunter2" in base64. */
+  g_assert_cmpstr (f->requests, ==,
+                   "GET /v1/store/keys?store=/s \n"
+                   "GET /v1/store/keys?store=/s  key: password aHVudGVyMg==\n");
+  answer (f, "POST /v1/store/keys/change", "{\"id\":\"ab\"}");
+  expect_status (f, "store|key|passwd", 0);
+  g_assert_cmpuint (times_asked, ==, 3);
+  g_assert_cmpstr (f->requests, ==,
+                   "POST /v1/store/keys/change?store=/s {} new: password aHVudGVyMg==\n");
+  answer (f, "POST /v1/store/init", "{\"location\":\"/s\",\"id\":\"ab\"}");
+  expect_status (f, "store|init|--encrypt|--label|l", 0);
+  g_assert_cmpstr (f->requests, ==,
+                   "POST /v1/store/init?store=/s {\"encrypt\":true,\"label\":\"l\"} key: password "
+                   "aHVudGVyMg==\n");
+  answer (f, "DELETE /v1/store/keys/abcd", "{\"id\":\"abcd\"}");
+  expect_status (f, "store|key|remove|abcd", 0);
+  g_assert_cmpstr (f->requests, ==, "DELETE /v1/store/keys/abcd?store=/s \n");
+  f->ask = NULL;
+  expect_status (f, "store|key|add", 2);
+  g_assert_cmpstr (f->requests, ==, "");
+  expect_status (f, "store|key|list", 6);
+}
+
 static void
 test_doctor (Fixture *f, gconstpointer data)
 {
@@ -415,6 +460,7 @@ main (int argc, char **argv)
   ADD ("show-and-diff", test_show_and_diff);
   ADD ("verify-tag-and-rm", test_verify_tag_and_rm);
   ADD ("store", test_store);
+  ADD ("keys", test_keys);
   ADD ("doctor", test_doctor);
   ADD ("offline", test_offline);
   ADD ("console", test_console);
