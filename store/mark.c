@@ -9,7 +9,8 @@
 /* One index table and a bit for each of its entries. */
 typedef struct {
   IndexTable *table; /* (transfer none) the view's */
-  guint8 *needed;    /* bitmap */
+  guint8 *needed;    /* bitmap: checkpoints refer to it */
+  guint8 *based;     /* bitmap: deltas that are needed are changes to it */
   guint8 *kept;      /* (nullable) bitmap: needed, and its pack is the one that keeps it */
 } MarkedTable;
 
@@ -21,13 +22,24 @@ struct _Mark {
   GHashTable *missing;     /* set of ChunkName: packs in the index that are not there as it says */
   gboolean all_known;      /* of every pack on the medium it is known what is in it */
   GHashTable *unpublished; /* set of ChunkName: packs that only their own footer names */
+  GArray *copies, *bases;  /* of Copy: scratch */
 };
+
+/* One entry for a chunk. */
+typedef struct {
+  guint table; /* place in mark->tables */
+  guint at;    /* in the table */
+  ChunkLocation location;
+  enum { COPY_USELESS, COPY_DOUBTFUL, COPY_GOOD } use;
+  ChunkName base; /* of a delta that is of use */
+} Copy;
 
 static void
 clear_marked (gpointer data)
 {
   MarkedTable *marked = data;
   g_free (marked->needed);
+  g_free (marked->based);
   g_free (marked->kept);
 }
 
@@ -36,6 +48,7 @@ add_table (Mark *mark, IndexTable *table)
 {
   MarkedTable marked = { .table = table };
   marked.needed = g_malloc0 (index_table_entries (table) / 8 + 1);
+  marked.based = g_malloc0 (index_table_entries (table) / 8 + 1);
   g_array_append_val (mark->tables, marked);
 }
 
@@ -49,6 +62,8 @@ mark_new (Store *store)
   mark->checkpoints = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
   mark->missing = pack_set_new();
   mark->unpublished = pack_set_new();
+  mark->copies = g_array_new (FALSE, FALSE, sizeof (Copy));
+  mark->bases = g_array_new (FALSE, FALSE, sizeof (Copy));
   g_array_set_clear_func (mark->tables, clear_marked);
   return mark;
 }
@@ -129,6 +144,8 @@ mark_free (Mark *mark)
   g_hash_table_unref (mark->checkpoints);
   g_hash_table_unref (mark->missing);
   g_hash_table_unref (mark->unpublished);
+  g_array_unref (mark->copies);
+  g_array_unref (mark->bases);
   index_view_unref (mark->view);
   store_unref (mark->store);
   g_free (mark);
@@ -146,33 +163,114 @@ mark_missing_packs (const Mark *mark)
   return mark->missing;
 }
 
-/* Sets the bits of all copies of a chunk. *fresh: it was not marked before. */
+static gboolean
+get_bit (const guint8 *bitmap, guint i)
+{
+  return bitmap[i / 8] >> i % 8 & 1;
+}
+
+static void
+set_bit (guint8 *bitmap, guint i)
+{
+  bitmap[i / 8] |= 1 << i % 8;
+}
+
+/* Collects the entries for @name; with @full, only those that are no deltas. */
+static void
+find_copies (Mark *mark, const ChunkName *name, gboolean full, GArray *copies)
+{
+  g_array_set_size (copies, 0);
+  for (guint i = 0; i < mark->tables->len; i++) {
+    const IndexTable *table = g_array_index (mark->tables, MarkedTable, i).table;
+    gint64 at = index_table_find (table, name);
+    for (; at >= 0 && at < index_table_entries (table); at++) {
+      Copy copy = { .table = i, .at = at, .use = COPY_GOOD };
+      ChunkName other;
+      gboolean sane = index_table_entry (table, at, &other, &copy.location, NULL);
+      if (!chunk_name_equal (&other, name))
+        break;
+      if (sane && !(full && copy.location.frame.codec == FRAME_DELTA))
+        g_array_append_val (copies, copy);
+    }
+  }
+}
+
+/* Finds out what use a copy is that is a delta: that depends on its base. A base that only a lost
+ * pack has makes it doubtful. FALSE with @error if that could not be found out. */
+static gboolean
+judge_delta (Mark *mark, Copy *copy, GError **error)
+{
+  g_autoptr (GError) cause = NULL;
+  Delta delta;
+
+  copy->use = COPY_USELESS;
+  if (!store_delta_load (mark->store, &copy->location, &delta, &cause)) {
+    if (g_error_matches (cause, STORE_ERROR, STORE_ERROR_DAMAGED))
+      return TRUE;
+    g_propagate_error (error, g_steal_pointer (&cause));
+    return FALSE;
+  }
+  copy->base = delta.base;
+  find_copies (mark, &delta.base, TRUE, mark->bases);
+  for (guint i = 0; i < mark->bases->len; i++) {
+    const Copy *base = &g_array_index (mark->bases, Copy, i);
+    gboolean there = !g_hash_table_contains (mark->missing, &base->location.pack);
+    copy->use = MAX (copy->use, there ? COPY_GOOD : COPY_DOUBTFUL);
+  }
+  return TRUE;
+}
+
+/* The base of a delta that is needed. */
+static void
+mark_base (Mark *mark, const ChunkName *name)
+{
+  find_copies (mark, name, TRUE, mark->bases);
+  for (guint i = 0; i < mark->bases->len; i++) {
+    const Copy *copy = &g_array_index (mark->bases, Copy, i);
+    set_bit (g_array_index (mark->tables, MarkedTable, copy->table).based, copy->at);
+  }
+}
+
+static gboolean
+set_missing (const ChunkName *name, guint copies, GError **error)
+{
+  g_autofree char *hex = chunk_name_to_hex (name);
+
+  g_set_error (error, STORE_ERROR, STORE_ERROR_DAMAGED,
+               copies == 0 ? "chunk %s is missing: no pack in the store has it"
+                           : "chunk %s is a delta whose base is missing",
+               hex);
+  return FALSE;
+}
+
+/* Sets the bits of the copies of a chunk that are of use. *fresh: it was not marked before. */
 static gboolean
 mark_chunk (Mark *mark, const ChunkName *name, gboolean *fresh, GError **error)
 {
-  gboolean found = FALSE;
+  guint best = COPY_USELESS;
 
   *fresh = FALSE;
-  for (guint i = 0; i < mark->tables->len; i++) {
-    MarkedTable *marked = &g_array_index (mark->tables, MarkedTable, i);
-    gint64 at = index_table_find (marked->table, name);
-    ChunkName other = *name;
-    ChunkLocation location;
-    for (; at >= 0 && at < index_table_entries (marked->table); at++) {
-      gboolean sane = index_table_entry (marked->table, at, &other, &location, NULL);
-      if (!chunk_name_equal (&other, name))
-        break;
-      found = found || sane;
-      *fresh = *fresh || !(marked->needed[at / 8] >> at % 8 & 1);
-      marked->needed[at / 8] |= 1 << at % 8;
-    }
+  find_copies (mark, name, FALSE, mark->copies);
+  for (guint i = 0; i < mark->copies->len; i++) {
+    Copy *copy = &g_array_index (mark->copies, Copy, i);
+    if (get_bit (g_array_index (mark->tables, MarkedTable, copy->table).needed, copy->at))
+      return TRUE;
+    if (copy->location.frame.codec == FRAME_DELTA && !judge_delta (mark, copy, error))
+      return FALSE;
+    best = MAX (best, copy->use);
   }
-  if (found)
-    return TRUE;
-  g_autofree char *hex = chunk_name_to_hex (name);
-  g_set_error (error, STORE_ERROR, STORE_ERROR_DAMAGED,
-               "chunk %s is missing: no pack in the store has it", hex);
-  return FALSE;
+  if (best == COPY_USELESS)
+    return set_missing (name, mark->copies->len, error);
+  *fresh = TRUE;
+  for (guint i = 0; i < mark->copies->len; i++) {
+    const Copy *copy = &g_array_index (mark->copies, Copy, i);
+    if (copy->use != best)
+      continue;
+    set_bit (g_array_index (mark->tables, MarkedTable, copy->table).needed, copy->at);
+    if (copy->location.frame.codec == FRAME_DELTA)
+      mark_base (mark, &copy->base);
+  }
+  return TRUE;
 }
 
 static gboolean
@@ -282,7 +380,7 @@ count_potential (MarkedTable *marked, guint i, const ChunkName *name, const Chun
 
   use->chunks++;
   use->chunk_bytes += location->len;
-  if (marked->needed[i / 8] >> i % 8 & 1)
+  if (get_bit (marked->needed, i) || get_bit (marked->based, i))
     use->needed_bytes += location->len;
 }
 
@@ -355,10 +453,11 @@ rank_of (const Ranking *ranking, const ChunkName *pack)
 }
 
 /* TRUE if no other copy of @name is in a pack that comes before this entry's. Of two entries for
- * one place (a pack that two tables name) the first table's counts. */
+ * one place (a pack that two tables name) the first table's counts. @based: among those copies that
+ * can be the base of a delta. */
 static gboolean
 comes_first (Settling *settling, const MarkedTable *mine, guint my_place, const ChunkName *name,
-             const ChunkLocation *location)
+             const ChunkLocation *location, gboolean based)
 {
   guint mine_rank = rank_of (settling->ranking, &location->pack);
   gboolean seen_me = FALSE;
@@ -373,25 +472,30 @@ comes_first (Settling *settling, const MarkedTable *mine, guint my_place, const 
       if (!chunk_name_equal (&other, name))
         break;
       seen_me = seen_me || (marked == mine && at == my_place);
+      if (!sane || !get_bit (based ? marked->based : marked->needed, at))
+        continue;
       guint rank = rank_of (settling->ranking, &place.pack);
-      if (sane && (rank < mine_rank || (rank == mine_rank && !seen_me)))
+      if (rank < mine_rank || (rank == mine_rank && !seen_me))
         return FALSE;
     }
   }
   return TRUE;
 }
 
-/* Second pass: each needed chunk is kept once. */
+/* Second pass: each needed chunk is kept once; twice, if as a delta and, for others, in full. */
 static void
 settle_entry (MarkedTable *marked, guint i, const ChunkName *name, const ChunkLocation *location,
               gpointer user_data)
 {
   Settling *settling = user_data;
+  gboolean needed =
+      get_bit (marked->needed, i) && comes_first (settling, marked, i, name, location, FALSE);
 
-  if (!(marked->needed[i / 8] >> i % 8 & 1) || !comes_first (settling, marked, i, name, location))
+  if (!needed &&
+      !(get_bit (marked->based, i) && comes_first (settling, marked, i, name, location, TRUE)))
     return;
   PackUse *use = pack_use_of (settling->ranking->uses, location);
-  marked->kept[i / 8] |= 1 << i % 8;
+  set_bit (marked->kept, i);
   use->needed++;
   use->needed_bytes += location->len;
 }
@@ -427,7 +531,7 @@ visit_kept (MarkedTable *marked, guint i, const ChunkName *name, const ChunkLoca
 {
   const KeptVisit *visit = user_data;
 
-  if (marked->kept != NULL && (marked->kept[i / 8] >> i % 8 & 1) &&
+  if (marked->kept != NULL && get_bit (marked->kept, i) &&
       g_hash_table_contains (visit->packs, &location->pack))
     visit->func (name, location, visit->user_data);
 }

@@ -2,6 +2,9 @@
 /*
  * What is needed: one bit per index entry, set for every chunk that some checkpoint refers to. A
  * node whose bit is set already was walked already, so shared subtrees are walked once.
+ *
+ * A delta that is needed makes its base needed, and that in full: a second bit, only for copies
+ * that are no deltas themselves. A copy that is a delta whose base is gone counts as no copy.
  */
 #pragma once
 

@@ -309,18 +309,33 @@ collect_bases (StoreWriter *writer, GError **error)
   return TRUE;
 }
 
+/* TRUE if @name is in a pack that is not condemned; for a delta, its base must be so too. */
+static gboolean
+chunk_is_secure (StoreWriter *writer, const IndexView *view, const ChunkName *name)
+{
+  ChunkLocation location, base;
+  Delta delta;
+
+  if (!index_view_find (view, name, writer->skip, FALSE, &location))
+    return FALSE;
+  if (location.frame.codec != FRAME_DELTA ||
+      index_view_find_full (view, name, writer->skip, FALSE, &base))
+    return TRUE;
+  return store_delta_load (writer->store, &location, &delta, NULL) &&
+         index_view_find_full (view, &delta.base, writer->skip, FALSE, &base);
+}
+
 /* Makes sure of one chunk of a base: one that is only in condemned packs is stored again. */
 static gboolean
 secure_chunk (StoreWriter *writer, const ChunkName *name, GError **error)
 {
   g_autoptr (IndexView) view = index_view (writer->store->index, error);
   g_autoptr (GError) cause = NULL;
-  ChunkLocation location;
   ChunkName again;
 
   if (view == NULL)
     return FALSE;
-  if (index_view_find (view, name, writer->skip, FALSE, &location))
+  if (chunk_is_secure (writer, view, name))
     return TRUE;
   g_autoptr (GBytes) bytes = store_chunk_read (writer->store, name, &cause);
   if (bytes != NULL) {
