@@ -12,6 +12,58 @@ typedef struct {
   GPtrArray *errors;   /* (check->lock) of GError: what kept us from reading */
 } ReadAll;
 
+/* Notes a chunk that could not be read where it is. */
+static void
+note_bad_read (Check *check, const ChunkName *pack, const ChunkName *name)
+{
+  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&check->lock);
+
+  g_array_append_val (check->bad_reads, *name);
+  pack_set_add (check->hurt_packs, pack);
+}
+
+/* Verifies one delta; FALSE if that itself is wrong. A base that is gone is right if no checkpoint
+ * needs the delta; the walk of the checkpoints finds it if one does. */
+static gboolean
+check_delta (Check *check, const ChunkName *name, const ChunkLocation *location, GBytes *frame,
+             GError **error)
+{
+  g_autoptr (GError) cause = NULL;
+  ChunkLocation place;
+  Delta delta;
+
+  if (!store_delta_in_frame (location, frame, &delta, error))
+    return FALSE;
+  if (!index_view_find_full (check->view, &delta.base, check->bad_packs, TRUE, &place))
+    return TRUE;
+  g_autoptr (GBytes) base = store_chunk_read_full (check->store, &delta.base, &cause);
+  if (base != NULL && g_bytes_get_size (base) == PAGE_SIZE_BYTES) {
+    g_autofree guint8 *page = g_memdup2 (g_bytes_get_data (base, NULL), PAGE_SIZE_BYTES);
+    return store_delta_apply (check->store, name, location, &delta, page, error);
+  }
+  if (base != NULL) {
+    g_set_error_literal (error, STORE_ERROR, STORE_ERROR_DAMAGED, "a delta to what is no page");
+    return FALSE;
+  }
+  /* Its pack may not be among those that are read. */
+  if (g_error_matches (cause, STORE_ERROR, STORE_ERROR_DAMAGED) &&
+      !check_gone_rightly (check, &place.pack)) {
+    g_autofree char *object = object_name ("packs", &place.pack);
+    check_note (check, object, "holds data that is not what its footer says");
+    note_bad_read (check, &place.pack, &delta.base);
+  }
+  return TRUE;
+}
+
+static gboolean
+check_chunk (Check *check, const ChunkName *name, const ChunkLocation *location, GBytes *frame,
+             GError **error)
+{
+  if (location->frame.codec == FRAME_DELTA)
+    return check_delta (check, name, location, frame, error);
+  return store_chunk_in_frame (check->store, name, location, frame, error) != NULL;
+}
+
 /* Verifies the chunks of one frame; FALSE if any is wrong. */
 static gboolean
 check_frame (Check *check, const ChunkName *pack, const PackFooter *footer, const FrameInfo *info,
@@ -28,17 +80,11 @@ check_frame (Check *check, const ChunkName *pack, const PackFooter *footer, cons
   for (guint i = 0; i < info->chunks; i++) {
     location.offset = chunks[i].offset;
     location.len = chunks[i].len;
-    g_autoptr (GBytes) chunk = frame != NULL
-                                   ? store_chunk_from_frame (check->store, &chunks[i].name,
-                                                             &location, frame, good ? error : NULL)
-                                   : NULL;
-    if (chunk != NULL)
+    if (frame != NULL &&
+        check_chunk (check, &chunks[i].name, &location, frame, good ? error : NULL))
       continue;
     good = FALSE;
-    g_mutex_lock (&check->lock);
-    g_array_append_val (check->bad_reads, chunks[i].name);
-    pack_set_add (check->hurt_packs, pack);
-    g_mutex_unlock (&check->lock);
+    note_bad_read (check, pack, &chunks[i].name);
   }
   return good;
 }
@@ -112,9 +158,13 @@ try_other_copies (Check *check, GError **error)
   for (guint i = 0; i < check->bad_reads->len; i++) {
     const ChunkName *name = &g_array_index (check->bad_reads, ChunkName, i);
     g_autoptr (GError) cause = NULL;
-    g_autoptr (GBytes) bytes = store_chunk_read (check->store, name, &cause);
+    g_autoptr (GBytes) full = store_chunk_read_full (check->store, name, NULL);
     if (g_cancellable_set_error_if_cancelled (check->cancellable, error))
       return FALSE;
+    if (full != NULL)
+      continue;
+    name_set_add (check->bad_bases, name);
+    g_autoptr (GBytes) bytes = store_chunk_read (check->store, name, &cause);
     if (bytes == NULL)
       name_set_add (check->bad_chunks, name);
   }

@@ -33,25 +33,57 @@ note_problem (Walk *walk, const char *object, const char *problem)
   note_hurt (walk, object);
 }
 
+/* What is to blame for a chunk that cannot be read: the pack that has it (of those that are no
+ * deltas, with @full), or that there is none. */
+static char *
+blame (const Check *check, const ChunkName *name, gboolean full)
+{
+  g_autofree char *hex = chunk_name_to_hex (name);
+  ChunkLocation location;
+
+  if (full ? index_view_find_full (check->view, name, NULL, TRUE, &location)
+           : index_view_find (check->view, name, NULL, TRUE, &location))
+    return object_name ("packs", &location.pack);
+  return g_strconcat ("chunk ", hex, NULL);
+}
+
+/* TRUE if the delta at @location can be read: only with its base. */
+static gboolean
+delta_usable (const Check *check, const ChunkLocation *location, char **object)
+{
+  ChunkLocation base;
+  Delta delta;
+
+  if (!store_delta_load (check->store, location, &delta, NULL)) {
+    *object = object_name ("packs", &location->pack);
+    return FALSE;
+  }
+  if (index_view_find_full (check->view, &delta.base, check->bad_packs, TRUE, &base) &&
+      !name_set_contains (check->bad_bases, &delta.base))
+    return TRUE;
+  *object = blame (check, &delta.base, TRUE);
+  return FALSE;
+}
+
 gboolean
 check_chunk_usable (const Check *check, const ChunkName *name, ChunkLocation *location,
                     char **object)
 {
+  ChunkLocation full;
+
   *object = NULL;
-  if (index_view_find (check->view, name, check->bad_packs, TRUE, location)) {
-    if (!name_set_contains (check->bad_chunks, name))
-      return TRUE;
-    *object = object_name ("packs", &location->pack);
-    return FALSE;
-  }
   /* Perhaps there is a pack, but a bad one: then that is what hurts. */
-  if (index_view_find (check->view, name, NULL, TRUE, location)) {
+  if (!index_view_find (check->view, name, check->bad_packs, TRUE, location)) {
+    *object = blame (check, name, FALSE);
+    return FALSE;
+  }
+  if (name_set_contains (check->bad_chunks, name)) {
     *object = object_name ("packs", &location->pack);
     return FALSE;
   }
-  g_autofree char *hex = chunk_name_to_hex (name);
-  *object = g_strconcat ("chunk ", hex, NULL);
-  return FALSE;
+  return location->frame.codec != FRAME_DELTA ||
+         index_view_find_full (check->view, name, check->bad_packs, TRUE, &full) ||
+         delta_usable (check, location, object);
 }
 
 /* The same, noting what is wrong. */
@@ -59,13 +91,13 @@ static gboolean
 chunk_usable (Walk *walk, const ChunkName *name, ChunkLocation *location)
 {
   Check *check = walk->check;
-  g_autofree char *blame = NULL;
+  g_autofree char *culprit = NULL;
   ChunkLocation recovered;
 
-  if (!check_chunk_usable (check, name, location, &blame)) {
-    if (g_str_has_prefix (blame, "chunk "))
-      check_note (check, blame, "is in no pack");
-    note_hurt (walk, blame);
+  if (!check_chunk_usable (check, name, location, &culprit)) {
+    if (g_str_has_prefix (culprit, "chunk "))
+      check_note (check, culprit, "is in no pack");
+    note_hurt (walk, culprit);
     return FALSE;
   }
   if (index_view_find (check->view, name, check->bad_packs, FALSE, &recovered))

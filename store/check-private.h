@@ -27,6 +27,7 @@ typedef struct {
   GHashTable *unindexed;  /* set of ChunkName: packs that a checkpoint needs and no table names */
   GArray *bad_reads;      /* (lock) of ChunkName: chunks that could not be read somewhere */
   NameSet *bad_chunks;    /* of these: those that no other pack has either */
+  NameSet *bad_bases;     /* of these: those that no other pack has in full, as deltas need it */
 } Check;
 
 /* Readies a check; the members that are options are the caller's to set before check_run(). */

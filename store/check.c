@@ -224,6 +224,7 @@ check_clear (Check *check)
   g_clear_pointer (&check->unindexed, g_hash_table_unref);
   g_clear_pointer (&check->bad_reads, g_array_unref);
   g_clear_pointer (&check->bad_chunks, name_set_free);
+  g_clear_pointer (&check->bad_bases, name_set_free);
   index_view_unref (check->view);
 }
 
@@ -269,6 +270,7 @@ check_init (Check *check, Store *store, const Progress *progress, GCancellable *
   check->unindexed = pack_set_new();
   check->bad_reads = g_array_new (FALSE, FALSE, sizeof (ChunkName));
   check->bad_chunks = name_set_new();
+  check->bad_bases = name_set_new();
   check->condemned = pack_set_new();
 }
 

@@ -180,6 +180,12 @@ store_chunk_read (Store *store, const ChunkName *name, GError **error)
   return read_chunk (store, name, index_view_find, error);
 }
 
+GBytes *
+store_chunk_read_full (Store *store, const ChunkName *name, GError **error)
+{
+  return read_chunk (store, name, index_view_find_full, error);
+}
+
 /* ---- Deltas ---- */
 
 gboolean
@@ -225,7 +231,7 @@ resolve_delta (Store *store, const ChunkName *name, const ChunkLocation *locatio
   if (!store_delta_in_frame (location, frame, &delta, error))
     return NULL;
   /* Only a copy in full: a delta of a delta is nothing that this goes into. */
-  g_autoptr (GBytes) base = read_chunk (store, &delta.base, index_view_find_full, error);
+  g_autoptr (GBytes) base = store_chunk_read_full (store, &delta.base, error);
   if (base == NULL) {
     g_autofree char *object = object_name ("packs", &location->pack);
     g_prefix_error (error, "the base of a delta in %s: ", object);

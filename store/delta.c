@@ -87,11 +87,11 @@ xor_line (guint8 *to, const guint8 *a, const guint8 *b)
 
 gboolean
 delta_builder_add (DeltaBuilder *builder, const ChunkName *name, const guint8 *base,
-                   const guint8 *page)
+                   const guint8 *page, guint max_lines)
 {
   guint64 changed = delta_compare (base, page);
 
-  if (count_lines (changed) > DELTA_LINES_MAX)
+  if (count_lines (changed) > max_lines)
     return FALSE;
   g_assert (builder->count < DELTA_FRAME_PAGES);
   builder->count++;

@@ -14,9 +14,6 @@
 #define DELTA_LINES (PAGE_SIZE_BYTES / DELTA_LINE_BYTES)
 /* Pages in a frame, which counts as holding them in full. */
 #define DELTA_FRAME_PAGES (FRAME_MAX_BYTES / PAGE_SIZE_BYTES)
-/* A page that differs in more lines than this is stored in full: half of a page's lines would take
- * about what the compressed page does, and the page is then a base for later ones. */
-#define DELTA_LINES_MAX 16
 
 /* Which lines of two pages differ: bit i stands for the i-th. */
 guint64 delta_compare (const guint8 *base, const guint8 *page);
@@ -34,13 +31,14 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (DeltaBuilder, delta_builder_free)
  * @name: of the base
  * @base: its content, PAGE_SIZE_BYTES
  * @page: what is to be stored, PAGE_SIZE_BYTES
+ * @max_lines: so many lines may differ
  *
  * At most DELTA_FRAME_PAGES times.
  *
  * Returns: FALSE if they differ in too many lines; then nothing was added.
  */
 gboolean delta_builder_add (DeltaBuilder *builder, const ChunkName *name, const guint8 *base,
-                            const guint8 *page);
+                            const guint8 *page, guint max_lines);
 
 /* Pages added. */
 guint delta_builder_count (const DeltaBuilder *builder);

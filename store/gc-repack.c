@@ -15,6 +15,12 @@ collect_kept (const ChunkName *name, const ChunkLocation *location, gpointer use
   g_array_append_val ((GArray *)user_data, kept);
 }
 
+static gboolean
+is_delta (const Kept *kept)
+{
+  return kept->location.frame.codec == FRAME_DELTA;
+}
+
 /* In the order of packs and frames, so that each frame is read once. */
 static int
 compare_kept (gconstpointer a, gconstpointer b)
@@ -31,11 +37,13 @@ compare_kept (gconstpointer a, gconstpointer b)
              : one->location.offset > other->location.offset;
 }
 
+/* Puts a chunk where it is kept: a delta as one again, if its base is not in a victim, too. */
 static gboolean
 copy_chunk (Store *store, Pipeline *pipeline, const Kept *kept, GError **error)
 {
   g_autoptr (GBytes) frame = store_frame_read (store, &kept->location, TRUE, error);
   ChunkName name;
+  Delta delta;
 
   if (frame == NULL)
     return FALSE;
@@ -43,9 +51,29 @@ copy_chunk (Store *store, Pipeline *pipeline, const Kept *kept, GError **error)
       store_chunk_from_frame (store, &kept->name, &kept->location, frame, error);
   if (chunk == NULL)
     return FALSE;
+  if (is_delta (kept))
+    return store_delta_in_frame (&kept->location, frame, &delta, error) &&
+           pipeline_add_changed (pipeline, chunk, &delta.base, error);
   /* Only pages have a page's length. */
   PackKind kind = kept->location.len == PAGE_SIZE_BYTES ? PACK_DATA : PACK_METADATA;
   return pipeline_add (pipeline, kind, chunk, &name, error);
+}
+
+/* Copies the deltas, or all else: what was moved can be a base once it was flushed. */
+static gboolean
+copy_chunks (StoreWriter *writer, const GArray *kept, gboolean deltas, GCancellable *cancellable,
+             GError **error)
+{
+  Store *store = store_writer_store (writer);
+  Pipeline *pipeline = store_writer_pipeline (writer);
+
+  for (guint i = 0; i < kept->len; i++) {
+    const Kept *one = &g_array_index (kept, Kept, i);
+    if (g_cancellable_set_error_if_cancelled (cancellable, error) ||
+        (is_delta (one) == deltas && !copy_chunk (store, pipeline, one, error)))
+      return FALSE;
+  }
+  return store_writer_flush (writer, cancellable, error);
 }
 
 gboolean
@@ -63,11 +91,9 @@ gc_repack (Store *store, Mark *mark, GHashTable *victims, GHashTable *dead, guin
   g_autoptr (StoreWriter) writer = store_writer_begin_avoiding (store, avoid, error);
   if (writer == NULL)
     return FALSE;
-  for (guint i = 0; i < kept->len; i++)
-    if (g_cancellable_set_error_if_cancelled (cancellable, error) ||
-        !copy_chunk (store, store_writer_pipeline (writer), &g_array_index (kept, Kept, i), error))
-      return FALSE;
-  if (!store_writer_flush (writer, cancellable, error))
+  store_writer_set_delta (writer, STORE_DELTA_ALWAYS);
+  if (!copy_chunks (writer, kept, FALSE, cancellable, error) ||
+      !copy_chunks (writer, kept, TRUE, cancellable, error))
     return FALSE;
   store_writer_stats (writer, &stats);
   *chunks = kept->len;

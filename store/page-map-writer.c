@@ -69,6 +69,15 @@ base_name (PageMapWriter *self, guint64 page, GError **error)
   return self->base != NULL ? map_names_page (self->base, page, error) : &zero;
 }
 
+/* A page that had content before may be stored as what changed in it. */
+static ChunkFate
+add_page (PageMapWriter *self, const ChunkName *name, const ChunkName *former, const guint8 *data)
+{
+  return chunk_name_is_zero (former)
+             ? pipeline_add_locked (self->pipeline, PACK_DATA, name, data, PAGE_SIZE_BYTES)
+             : pipeline_add_changed_locked (self->pipeline, name, former, data);
+}
+
 /* Accepts one hashed page. */
 static gboolean
 accept_page (PageMapWriter *self, guint64 page, const ChunkName *name, const guint8 *data,
@@ -86,8 +95,7 @@ accept_page (PageMapWriter *self, guint64 page, const ChunkName *name, const gui
     self->stats.zero++;
   else if (same)
     self->stats.unchanged++;
-  else if (pipeline_add_locked (self->pipeline, PACK_DATA, name, data, PAGE_SIZE_BYTES) ==
-           CHUNK_KNOWN)
+  else if (add_page (self, name, former, data) == CHUNK_KNOWN)
     self->stats.known++;
   else
     self->stats.fresh++;

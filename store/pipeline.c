@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Threads: the callers, some workers, one that puts packs. Two locks, taken in this order:
+ * Threads: the callers, some workers, two that put packs. Three locks, taken in this order:
  *   dedup  what was added, the frames being filled: held while a batch is delivered
+ *   finding  what may be relied on: held while the index is searched
  *   lock   the queues, the packs being filled, the counters, the error
  * Workers take compressing before hashing, so that what is on its way stays bounded.
  */
@@ -34,7 +35,8 @@ typedef struct {
   PackKind kind;
   guint32 id; /* place in contents->frames */
   GByteArray *raw;
-  GArray *chunks; /* of PackChunk */
+  GArray *chunks;  /* of PackChunk */
+  GArray *formers; /* (nullable) of ChunkName: pages that may become deltas to these */
 } FrameTask;
 
 typedef struct {
@@ -48,11 +50,15 @@ struct _Pipeline {
   guint batches_max;
 
   GMutex dedup;
-  IndexView *view;                         /* (dedup) */
-  GHashTable *skip;                        /* (dedup) packs not to rely on */
-  GHashTable *present;                     /* (dedup) packs that were seen to be there */
   NameSet *added;                          /* (dedup) */
+  NameSet *changed;                        /* (dedup) of these: what may have become deltas */
   FrameTask *filling[FRAME_CONTENT_COUNT]; /* (dedup) (nullable) */
+  FrameTask *changing;                     /* (dedup) (nullable) what may become deltas */
+
+  GMutex finding;
+  IndexView *view;     /* (finding) */
+  GHashTable *skip;    /* (finding) packs not to rely on */
+  GHashTable *present; /* (finding) packs that were seen to be there */
 
   GMutex lock;
   GCond work;                   /* (lock) there is something to do, or an end */
@@ -69,8 +75,10 @@ struct _Pipeline {
   PackBuilder *builder[PACK_KIND_COUNT]; /* (lock) */
   gint64 pack_number[PACK_KIND_COUNT];   /* (lock) in contents->packs, -1: not begun */
   IndexContents *contents;               /* (lock; its entries: dedup) since the last seal */
+  GArray *late_entries;                  /* (lock) of IndexEntry: of pages that changed */
   GPtrArray *put_packs;                  /* (lock) of char*: all that were begun to be put */
   PipelineStats stats;                   /* (lock) */
+  DeltaRule delta_rule;                  /* (lock) */
   QuotaRoom *room;                       /* (lock) (nullable) */
 };
 
@@ -81,6 +89,7 @@ frame_task_free (FrameTask *task)
     return;
   g_byte_array_unref (task->raw);
   g_array_unref (task->chunks);
+  g_clear_pointer (&task->formers, g_array_unref);
   g_free (task);
 }
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (FrameTask, frame_task_free)
@@ -184,6 +193,58 @@ deliver_locked (Pipeline *self)
   self->delivering = FALSE;
 }
 
+/* TRUE if the pack is there. Each pack that is relied on is looked at once, since the index does
+ * not know what was lost. With the finding lock. */
+static gboolean
+pack_is_present (Pipeline *self, const ChunkLocation *location)
+{
+  const BackendOps *ops = self->store->backend->ops;
+  guint64 size = 0;
+
+  if (g_hash_table_contains (self->present, &location->pack))
+    return TRUE;
+  g_autofree char *object = object_name ("packs", &location->pack);
+  gboolean there =
+      ops->stat (self->store->backend, object, &size, NULL) && size == location->pack_size;
+  pack_set_add (there ? self->present : self->skip, &location->pack);
+  return there;
+}
+
+static gboolean
+find_in_full (Pipeline *self, const ChunkName *name, ChunkLocation *location)
+{
+  while (index_view_find_full (self->view, name, self->skip, FALSE, location))
+    if (pack_is_present (self, location))
+      return TRUE;
+  return FALSE;
+}
+
+/* TRUE if the base of a delta is there: gc keeps bases for the deltas that checkpoints need, so a
+ * delta that none needs may have lost it. */
+static gboolean
+base_is_stored (Pipeline *self, const ChunkLocation *location)
+{
+  ChunkLocation base;
+  Delta delta;
+
+  return store_delta_load (self->store, location, &delta, NULL) &&
+         find_in_full (self, &delta.base, &base);
+}
+
+/* TRUE if a pack that may be relied on has the chunk; @full: in full. With the finding lock. */
+static gboolean
+find_stored (Pipeline *self, const ChunkName *name, gboolean full, ChunkLocation *location)
+{
+  while (!full && index_view_find (self->view, name, self->skip, FALSE, location)) {
+    if (!pack_is_present (self, location))
+      continue;
+    if (location->frame.codec != FRAME_DELTA || base_is_stored (self, location))
+      return TRUE;
+    full = TRUE;
+  }
+  return full && find_in_full (self, name, location);
+}
+
 /* Completes the pack being filled and queues it. With the lock. */
 static void
 finish_pack_locked (Pipeline *self, PackKind kind)
@@ -237,6 +298,148 @@ encode_frame (FrameEncoder *encoder, const FrameTask *task, FrameCodec *codec)
   return g_bytes_new_static (task->raw->data, task->raw->len); /* copied into the pack */
 }
 
+static gsize
+frame_target (FrameContent content)
+{
+  return content == FRAME_OF_PAGES ? FRAME_TARGET_BYTES : FRAME_DENSE_TARGET_BYTES;
+}
+
+static FrameTask *
+frame_task_new (FrameContent content)
+{
+  FrameTask *task = g_new0 (FrameTask, 1);
+
+  task->content = content;
+  task->kind = content == FRAME_OF_NODES ? PACK_METADATA : PACK_DATA;
+  task->raw = g_byte_array_sized_new (frame_target (content));
+  task->chunks = g_array_new (FALSE, FALSE, sizeof (PackChunk));
+  return task;
+}
+
+static FrameContent
+content_of (PackKind kind, const guint8 *data, gsize len)
+{
+  if (kind != PACK_DATA)
+    return FRAME_OF_NODES;
+  return len == PAGE_SIZE_BYTES && frame_page_is_noise (data) ? FRAME_OF_NOISE : FRAME_OF_PAGES;
+}
+
+/* Gives the frame a place in the contents. With the lock. */
+static void
+list_frame_locked (Pipeline *self, FrameTask *task)
+{
+  IndexFrame blank = { 0 };
+
+  task->id = self->contents->frames->len;
+  g_array_append_val (self->contents->frames, blank);
+}
+
+/* Takes a page out of another task. */
+static void
+copy_page (FrameTask *to, const FrameTask *from, guint page)
+{
+  PackChunk chunk = g_array_index (from->chunks, PackChunk, page);
+
+  g_byte_array_append (to->raw, from->raw->data + chunk.offset, chunk.len);
+  chunk.offset = to->raw->len - chunk.len;
+  g_array_append_val (to->chunks, chunk);
+}
+
+/* Puts a frame of pages that changed, which are in the contents only now. */
+static void
+add_late_frame (Pipeline *self, FrameTask *task, GBytes *stored, FrameCodec codec)
+{
+  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&self->lock);
+
+  if (self->error != NULL)
+    return;
+  list_frame_locked (self, task);
+  for (guint i = 0; i < task->chunks->len; i++) {
+    const PackChunk *chunk = &g_array_index (task->chunks, PackChunk, i);
+    IndexEntry entry = { chunk->name, task->id, chunk->offset, chunk->len };
+    g_array_append_val (self->late_entries, entry);
+  }
+  if (codec == FRAME_DELTA)
+    self->stats.delta_pages += task->chunks->len;
+  add_frame_locked (self, task, stored, codec);
+}
+
+/* What will become of a page that changed. */
+typedef enum { CHANGED_TO_DELTA, CHANGED_TO_PAGE, CHANGED_TO_NOISE } Changed;
+
+/* Stores in full those pages of a task that go into frames of @content. */
+static void
+store_in_full (Pipeline *self, const FrameTask *task, const Changed *changed, FrameContent content,
+               FrameEncoder *encoder)
+{
+  g_autoptr (FrameTask) part = frame_task_new (content);
+  const Changed mine = content == FRAME_OF_NOISE ? CHANGED_TO_NOISE : CHANGED_TO_PAGE;
+
+  for (guint i = 0; i < task->chunks->len; i++) {
+    FrameCodec codec;
+    if (changed[i] == mine)
+      copy_page (part, task, i);
+    gboolean last = i + 1 == task->chunks->len;
+    if (part->raw->len == 0 || (part->raw->len < frame_target (content) && !last))
+      continue;
+    g_autoptr (GBytes) stored = encode_frame (encoder, part, &codec);
+    add_late_frame (self, part, stored, codec);
+    g_byte_array_set_size (part->raw, 0);
+    g_array_set_size (part->chunks, 0);
+  }
+}
+
+/* A DeltaFindFunc. */
+static gboolean
+find_for_delta (const ChunkName *name, gboolean full, ChunkLocation *location, gpointer user_data)
+{
+  Pipeline *self = user_data;
+  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&self->finding);
+
+  return find_stored (self, name, full, location);
+}
+
+/* Stores as deltas those pages of a task that changed little; says what the others are. */
+static void
+store_deltas (Pipeline *self, const FrameTask *task, Changed *changed, FrameEncoder *encoder)
+{
+  g_autoptr (DeltaBuilder) builder = delta_builder_new();
+  g_autoptr (FrameTask) deltas = frame_task_new (FRAME_OF_PAGES);
+  guint count = task->chunks->len, made[DELTA_FRAME_PAGES];
+  DeltaPage pages[DELTA_FRAME_PAGES];
+  gint64 start = g_get_monotonic_time();
+
+  for (guint i = 0; i < count; i++)
+    pages[i] = (DeltaPage){ g_array_index (task->formers, ChunkName, i),
+                            task->raw->data + g_array_index (task->chunks, PackChunk, i).offset };
+  guint n = delta_make (self->store, pages, count, find_for_delta, self, builder, made);
+  gint64 us = g_get_monotonic_time() - start;
+  for (guint i = 0; i < count; i++)
+    changed[i] = frame_page_is_noise (pages[i].data) ? CHANGED_TO_NOISE : CHANGED_TO_PAGE;
+  for (guint i = 0; i < n; i++) {
+    copy_page (deltas, task, made[i]);
+    changed[made[i]] = CHANGED_TO_DELTA;
+  }
+  if (n > 0) {
+    g_autoptr (GBytes) stored = delta_builder_finish (builder, encoder->zstd, &self->store->key);
+    add_late_frame (self, deltas, stored, FRAME_DELTA);
+  }
+  g_mutex_lock (&self->lock);
+  delta_rule_note (&self->delta_rule, count, n, us);
+  g_mutex_unlock (&self->lock);
+}
+
+/* Stores pages that changed. */
+static void
+store_changed (Pipeline *self, const FrameTask *task, FrameEncoder *encoder)
+{
+  Changed changed[DELTA_FRAME_PAGES];
+
+  store_deltas (self, task, changed, encoder);
+  store_in_full (self, task, changed, FRAME_OF_PAGES, encoder);
+  store_in_full (self, task, changed, FRAME_OF_NOISE, encoder);
+}
+
 static gpointer
 worker_main (gpointer data)
 {
@@ -252,7 +455,11 @@ worker_main (gpointer data)
     if (frame != NULL) {
       FrameCodec codec;
       g_mutex_unlock (&self->lock);
-      g_autoptr (GBytes) stored = failed ? NULL : encode_frame (&encoder, frame, &codec);
+      g_autoptr (GBytes) stored = NULL;
+      if (!failed && frame->formers != NULL)
+        store_changed (self, frame, &encoder);
+      else if (!failed)
+        stored = encode_frame (&encoder, frame, &codec);
       g_mutex_lock (&self->lock);
       if (stored != NULL && self->error == NULL)
         add_frame_locked (self, frame, stored, codec);
@@ -329,11 +536,14 @@ pipeline_new (Store *store, IndexView *view, GHashTable *skip, GError **error)
     pack_set_add_all (self->skip, skip);
   self->present = pack_set_new();
   self->added = name_set_new();
+  self->changed = name_set_new();
+  self->late_entries = g_array_new (FALSE, FALSE, sizeof (IndexEntry));
   self->contents = index_contents_new();
   self->threads = g_ptr_array_new();
   self->batches_max = 2 * workers + BATCHES_SPARE;
   self->put_packs = g_ptr_array_new_with_free_func (g_free);
   g_mutex_init (&self->dedup);
+  g_mutex_init (&self->finding);
   g_mutex_init (&self->lock);
   g_cond_init (&self->work);
   g_cond_init (&self->progress);
@@ -389,11 +599,15 @@ pipeline_free (Pipeline *self)
   index_contents_free (self->contents);
   g_ptr_array_unref (self->put_packs);
   quota_room_free (self->room);
+  frame_task_free (self->changing);
   name_set_free (self->added);
+  name_set_free (self->changed);
+  g_array_unref (self->late_entries);
   index_view_unref (self->view);
   g_hash_table_unref (self->skip);
   g_hash_table_unref (self->present);
   g_mutex_clear (&self->dedup);
+  g_mutex_clear (&self->finding);
   g_mutex_clear (&self->lock);
   g_cond_clear (&self->work);
   g_cond_clear (&self->progress);
@@ -442,9 +656,9 @@ pipeline_wait_delivered (Pipeline *self, GError **error)
 
 /* Hands the frame being filled to the workers. With the dedup lock. */
 static void
-close_frame (Pipeline *self, FrameContent content)
+close_frame (Pipeline *self, FrameTask **filling)
 {
-  FrameTask *task = g_steal_pointer (&self->filling[content]);
+  FrameTask *task = g_steal_pointer (filling);
 
   if (task == NULL)
     return;
@@ -459,65 +673,36 @@ close_frame (Pipeline *self, FrameContent content)
   g_mutex_unlock (&self->lock);
 }
 
-static gsize
-frame_target (FrameContent content)
-{
-  return content == FRAME_OF_PAGES ? FRAME_TARGET_BYTES : FRAME_DENSE_TARGET_BYTES;
-}
-
 static FrameTask *
 open_frame (Pipeline *self, FrameContent content)
 {
-  FrameTask *task = g_new0 (FrameTask, 1);
-  IndexFrame blank = { 0 };
+  FrameTask *task = frame_task_new (content);
 
-  task->content = content;
-  task->kind = content == FRAME_OF_NODES ? PACK_METADATA : PACK_DATA;
-  task->raw = g_byte_array_sized_new (frame_target (content));
-  task->chunks = g_array_new (FALSE, FALSE, sizeof (PackChunk));
   g_mutex_lock (&self->lock);
-  task->id = self->contents->frames->len;
-  g_array_append_val (self->contents->frames, blank);
+  list_frame_locked (self, task);
   g_mutex_unlock (&self->lock);
   return task;
 }
 
-/* TRUE if a pack has the chunk. Each pack that is relied on is looked at once, since the index does
- * not know what was lost. With the dedup lock. */
+/* TRUE if the chunk is stored, or on its way; @full: not as a delta. With the dedup lock. */
 static gboolean
-is_stored (Pipeline *self, const ChunkName *name)
+is_known (Pipeline *self, const ChunkName *name, gboolean full)
 {
   ChunkLocation location;
 
-  while (index_view_find (self->view, name, self->skip, FALSE, &location)) {
-    guint64 size = 0;
-    if (g_hash_table_contains (self->present, &location.pack))
-      return TRUE;
-    g_autofree char *object = object_name ("packs", &location.pack);
-    const BackendOps *ops = self->store->backend->ops;
-    gboolean there =
-        ops->stat (self->store->backend, object, &size, NULL) && size == location.pack_size;
-    pack_set_add (there ? self->present : self->skip, &location.pack);
-  }
-  return FALSE;
+  if (name_set_contains (self->added, name) && !(full && name_set_contains (self->changed, name)))
+    return TRUE;
+  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&self->finding);
+  return find_stored (self, name, full, &location);
 }
 
-static FrameContent
-content_of (PackKind kind, const guint8 *data, gsize len)
+/* Puts a chunk into the frame being filled. With the dedup lock. */
+static void
+add_to_frame (Pipeline *self, PackKind kind, const ChunkName *name, const guint8 *data, gsize len)
 {
-  if (kind != PACK_DATA)
-    return FRAME_OF_NODES;
-  return len == PAGE_SIZE_BYTES && frame_page_is_noise (data) ? FRAME_OF_NOISE : FRAME_OF_PAGES;
-}
-
-ChunkFate
-pipeline_add_locked (Pipeline *self, PackKind kind, const ChunkName *name, const guint8 *data,
-                     gsize len)
-{
-  if (name_set_contains (self->added, name) || is_stored (self, name))
-    return CHUNK_KNOWN;
-  name_set_add (self->added, name);
   FrameContent content = content_of (kind, data, len);
+
+  name_set_add (self->added, name);
   if (self->filling[content] == NULL)
     self->filling[content] = open_frame (self, content);
   FrameTask *task = self->filling[content];
@@ -527,8 +712,64 @@ pipeline_add_locked (Pipeline *self, PackKind kind, const ChunkName *name, const
   g_byte_array_append (task->raw, data, len);
   g_array_append_val (self->contents->entries, entry);
   if (task->raw->len >= frame_target (content))
-    close_frame (self, content);
+    close_frame (self, &self->filling[content]);
+}
+
+ChunkFate
+pipeline_add_locked (Pipeline *self, PackKind kind, const ChunkName *name, const guint8 *data,
+                     gsize len)
+{
+  if (is_known (self, name, FALSE))
+    return CHUNK_KNOWN;
+  add_to_frame (self, kind, name, data, len);
   return CHUNK_FRESH;
+}
+
+/* Puts a page with those that may become deltas. With the dedup lock. */
+static void
+add_to_changing (Pipeline *self, const ChunkName *name, const ChunkName *former, const guint8 *data)
+{
+  name_set_add (self->added, name);
+  name_set_add (self->changed, name);
+  if (self->changing == NULL) {
+    self->changing = frame_task_new (FRAME_OF_PAGES);
+    self->changing->formers = g_array_new (FALSE, FALSE, sizeof (ChunkName));
+  }
+  FrameTask *task = self->changing;
+  PackChunk chunk = { *name, task->raw->len, PAGE_SIZE_BYTES };
+  g_array_append_val (task->chunks, chunk);
+  g_array_append_val (task->formers, *former);
+  g_byte_array_append (task->raw, data, PAGE_SIZE_BYTES);
+  if (task->chunks->len == DELTA_FRAME_PAGES)
+    close_frame (self, &self->changing);
+}
+
+ChunkFate
+pipeline_add_changed_locked (Pipeline *self, const ChunkName *name, const ChunkName *former,
+                             const guint8 *data)
+{
+  if (is_known (self, name, FALSE))
+    return CHUNK_KNOWN;
+  g_mutex_lock (&self->lock);
+  gboolean wanted = delta_rule_wants (&self->delta_rule);
+  g_mutex_unlock (&self->lock);
+  if (wanted)
+    add_to_changing (self, name, former, data);
+  else
+    add_to_frame (self, PACK_DATA, name, data, PAGE_SIZE_BYTES);
+  return CHUNK_FRESH;
+}
+
+/* Waits until chunks may come from outside: frames wait for the workers, so what does not come as
+ * pages must not outrun them either. */
+static gboolean
+wait_for_room (Pipeline *self, GError **error)
+{
+  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&self->lock);
+
+  while (self->error == NULL && (self->sealing || self->frames.length > FRAMES_WAITING_MAX))
+    g_cond_wait (&self->progress, &self->lock);
+  return check_locked (self, error);
 }
 
 gboolean
@@ -539,18 +780,37 @@ pipeline_add (Pipeline *self, PackKind kind, GBytes *bytes, ChunkName *name, GEr
 
   g_assert (len > 0 && len <= CHUNK_MAX_BYTES);
   chunk_name_of (&self->store->key, data, len, name);
-  g_mutex_lock (&self->lock);
-  /* Frames wait for the workers, so metadata must not outrun them either. */
-  while (self->error == NULL && (self->sealing || self->frames.length > FRAMES_WAITING_MAX))
-    g_cond_wait (&self->progress, &self->lock);
-  gboolean good = check_locked (self, error);
-  g_mutex_unlock (&self->lock);
-  if (!good)
+  if (!wait_for_room (self, error))
     return FALSE;
   g_mutex_lock (&self->dedup);
-  pipeline_add_locked (self, kind, name, data, len);
+  if (!is_known (self, name, TRUE))
+    add_to_frame (self, kind, name, data, len);
   g_mutex_unlock (&self->dedup);
   return TRUE;
+}
+
+gboolean
+pipeline_add_changed (Pipeline *self, GBytes *page, const ChunkName *former, GError **error)
+{
+  const guint8 *data = g_bytes_get_data (page, NULL);
+  ChunkName name;
+
+  g_assert (g_bytes_get_size (page) == PAGE_SIZE_BYTES);
+  chunk_name_of (&self->store->key, data, PAGE_SIZE_BYTES, &name);
+  if (!wait_for_room (self, error))
+    return FALSE;
+  g_mutex_lock (&self->dedup);
+  pipeline_add_changed_locked (self, &name, former, data);
+  g_mutex_unlock (&self->dedup);
+  return TRUE;
+}
+
+void
+pipeline_set_delta (Pipeline *self, StoreDeltaMode mode)
+{
+  g_mutex_lock (&self->lock);
+  self->delta_rule.mode = mode;
+  g_mutex_unlock (&self->lock);
 }
 
 /* Waits until nothing is on its way; with the lock. */
@@ -573,7 +833,8 @@ pipeline_seal (Pipeline *self, IndexContents **contents, GError **error)
    */
   g_autoptr (GMutexLocker) dedup_locker G_GNUC_UNUSED = g_mutex_locker_new (&self->dedup);
   for (int content = 0; content < FRAME_CONTENT_COUNT; content++)
-    close_frame (self, content);
+    close_frame (self, &self->filling[content]);
+  close_frame (self, &self->changing);
   g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&self->lock);
   while (self->error == NULL && self->frames_busy > 0)
     g_cond_wait (&self->progress, &self->lock);
@@ -586,6 +847,8 @@ pipeline_seal (Pipeline *self, IndexContents **contents, GError **error)
   g_cond_broadcast (&self->progress);
   if (!check_locked (self, error))
     return FALSE;
+  g_array_append_vals (self->contents->entries, self->late_entries->data, self->late_entries->len);
+  g_array_set_size (self->late_entries, 0);
   *contents = self->contents;
   self->contents = index_contents_new();
   return TRUE;
@@ -595,9 +858,12 @@ void
 pipeline_use_view (Pipeline *self, IndexView *view)
 {
   g_mutex_lock (&self->dedup);
+  g_mutex_lock (&self->finding);
   index_view_unref (self->view);
   self->view = index_view_ref (view);
+  g_mutex_unlock (&self->finding);
   name_set_clear (self->added);
+  name_set_clear (self->changed);
   g_mutex_unlock (&self->dedup);
 }
 

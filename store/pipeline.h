@@ -9,8 +9,8 @@
  */
 #pragma once
 
+#include "delta-base.h"
 #include "quota-limit.h"
-#include "store-private.h"
 
 #define BATCH_PAGES 256
 
@@ -66,9 +66,20 @@ typedef enum { CHUNK_KNOWN, CHUNK_FRESH } ChunkFate;
 ChunkFate pipeline_add_locked (Pipeline *pipeline, PackKind kind, const ChunkName *name,
                                const guint8 *data, gsize len);
 
-/* Names and adds one chunk from outside; @name: (out). */
+/* The same for a page whose former content was @former: it may be stored as a delta. */
+ChunkFate pipeline_add_changed_locked (Pipeline *pipeline, const ChunkName *name,
+                                       const ChunkName *former, const guint8 *data);
+
+/* Names and adds one chunk from outside, in full: a copy that is a delta does not count; @name:
+ * (out). */
 gboolean pipeline_add (Pipeline *pipeline, PackKind kind, GBytes *bytes, ChunkName *name,
                        GError **error);
+
+/* Names and adds one page from outside, as a change to @former if possible. */
+gboolean pipeline_add_changed (Pipeline *pipeline, GBytes *page, const ChunkName *former,
+                               GError **error);
+
+void pipeline_set_delta (Pipeline *pipeline, StoreDeltaMode mode);
 
 /**
  * pipeline_seal:
@@ -85,7 +96,7 @@ void pipeline_use_view (Pipeline *pipeline, IndexView *view);
 GPtrArray *pipeline_packs (Pipeline *pipeline);
 
 typedef struct {
-  guint64 new_bytes, stored_bytes, metadata_bytes;
+  guint64 new_bytes, stored_bytes, metadata_bytes, delta_pages;
 } PipelineStats;
 
 void pipeline_stats (Pipeline *pipeline, PipelineStats *stats);

@@ -108,3 +108,6 @@ gboolean store_delta_apply (Store *store, const ChunkName *name, const ChunkLoca
 
 /* Reads one chunk, verified. */
 GBytes *store_chunk_read (Store *store, const ChunkName *name, GError **error);
+
+/* The same, from a copy that is stored in full: only that can be the base of a delta. */
+GBytes *store_chunk_read_full (Store *store, const ChunkName *name, GError **error);

@@ -155,8 +155,15 @@ store_writer_stats (StoreWriter *writer, StoreWriterStats *stats)
   g_mutex_lock (&writer->lock);
   *stats = (StoreWriterStats){ .new_bytes = counts.new_bytes,
                                .stored_bytes = counts.stored_bytes + writer->other_bytes,
-                               .metadata_bytes = counts.metadata_bytes };
+                               .metadata_bytes = counts.metadata_bytes,
+                               .delta_pages = counts.delta_pages };
   g_mutex_unlock (&writer->lock);
+}
+
+void
+store_writer_set_delta (StoreWriter *writer, StoreDeltaMode mode)
+{
+  pipeline_set_delta (writer->pipeline, mode);
 }
 
 gboolean

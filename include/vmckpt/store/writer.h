@@ -39,10 +39,22 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (StoreWriter, store_writer_free)
 gboolean store_writer_put_data (StoreWriter *writer, const guint8 *data, gsize len, PageMap *map,
                                 GError **error);
 
+/* Whether pages that changed little are stored as the cache lines that differ from what the base
+ * map has there. */
+typedef enum {
+  STORE_DELTA_AUTO, /* as long as it pays: many do, and reading what they were does not take long */
+  STORE_DELTA_NEVER,
+  STORE_DELTA_ALWAYS,
+} StoreDeltaMode;
+
+/* Sets it for pages put from now on. AUTO otherwise. */
+void store_writer_set_delta (StoreWriter *writer, StoreDeltaMode mode);
+
 typedef struct {
   guint64 new_bytes;      /* uncompressed bytes of pages that were new to the store */
   guint64 stored_bytes;   /* bytes of all objects written, manifest included */
   guint64 metadata_bytes; /* of these: page-map nodes, before compression */
+  guint64 delta_pages;    /* pages that were stored as deltas */
 } StoreWriterStats;
 
 /* Counts so far; exact after everything was finished. */

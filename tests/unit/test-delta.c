@@ -1,0 +1,819 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Deltas: pages that changed in a few lines cost a few lines, are read back as any other page, and
+ * keep what they are changes to.
+ */
+#include "store-fixture.h"
+
+#include "delta-base.h"
+#include "pack-set.h"
+#include "page-node.h"
+
+#include <glib/gstdio.h>
+
+#define PAGES 4000
+
+static const HashKey key = { { 7, 7, 7 } };
+
+/* ---- The frame ---- */
+
+static void
+change_line (guint8 *page, guint line, guint64 how)
+{
+  memcpy (page + line * DELTA_LINE_BYTES + 8, &how, sizeof how);
+}
+
+static void
+test_compare (void)
+{
+  guint8 base[PAGE_SIZE_BYTES], page[PAGE_SIZE_BYTES];
+
+  fixture_page (3, base);
+  memcpy (page, base, sizeof page);
+  g_assert_cmphex (delta_compare (base, page), ==, 0);
+  page[0] ^= 1;
+  page[63] ^= 1;
+  page[64 * 17 + 5] ^= 1;
+  page[PAGE_SIZE_BYTES - 1] ^= 1;
+  g_assert_cmphex (delta_compare (base, page), ==, 1u | 1u << 17 | (guint64)1 << 63);
+}
+
+/* A frame of random changes to random pages. */
+typedef struct {
+  guint count;
+  ChunkName names[DELTA_FRAME_PAGES];
+  guint8 bases[DELTA_FRAME_PAGES][PAGE_SIZE_BYTES], pages[DELTA_FRAME_PAGES][PAGE_SIZE_BYTES];
+  GBytes *stored;
+  FrameInfo info;
+} Sample;
+
+static Sample *
+sample_new (GRand *random, guint count, gboolean small)
+{
+  Sample *sample = g_new0 (Sample, 1);
+  g_autoptr (DeltaBuilder) builder = delta_builder_new();
+  g_autoptr (ZSTD_CCtx) context = ZSTD_createCCtx();
+
+  sample->count = count;
+  for (guint i = 0; i < count; i++) {
+    fixture_page (g_rand_int (random), sample->bases[i]);
+    memcpy (sample->pages[i], sample->bases[i], PAGE_SIZE_BYTES);
+    for (guint n = g_rand_int_range (random, 0, 20); n > 0; n--) {
+      guint8 *line = sample->pages[i] + g_rand_int_range (random, 0, 64) * DELTA_LINE_BYTES;
+      for (guint j = 0; j < (small ? 1 : DELTA_LINE_BYTES); j++)
+        line[j] = g_rand_int (random);
+    }
+    chunk_name_of (&key, sample->bases[i], PAGE_SIZE_BYTES, &sample->names[i]);
+    g_assert_true (delta_builder_add (builder, &sample->names[i], sample->bases[i],
+                                      sample->pages[i], DELTA_LINES));
+  }
+  g_assert_cmpuint (delta_builder_count (builder), ==, count);
+  sample->stored = delta_builder_finish (builder, context, &key);
+  sample->info = (FrameInfo){ PACK_HEADER_BYTES, g_bytes_get_size (sample->stored),
+                              count * PAGE_SIZE_BYTES, count, FRAME_DELTA };
+  return sample;
+}
+
+static void
+sample_free (Sample *sample)
+{
+  g_bytes_unref (sample->stored);
+  g_free (sample);
+}
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (Sample, sample_free)
+
+static void
+test_roundtrip (void)
+{
+  g_autoptr (GRand) random = g_rand_new_with_seed (1);
+  gsize xored = 0;
+
+  for (guint round = 0; round < 60; round++) {
+    guint count = round == 0 ? DELTA_FRAME_PAGES : g_rand_int_range (random, 1, 20);
+    g_autoptr (Sample) sample = sample_new (random, count, round % 2);
+    g_autoptr (GError) error = NULL;
+    g_autoptr (GBytes) frame = delta_frame_decode (sample->stored, &sample->info, &key, &error);
+    Delta delta;
+    g_assert_no_error (error);
+    for (guint i = 0; i < count; i++) {
+      g_assert_true (delta_frame_get (frame, i, &delta));
+      g_assert_true (chunk_name_equal (&delta.base, &sample->names[i]));
+      delta_apply (&delta, sample->bases[i]);
+      g_assert_cmpmem (sample->bases[i], PAGE_SIZE_BYTES, sample->pages[i], PAGE_SIZE_BYTES);
+    }
+    xored += delta.xored;
+    g_assert_false (delta_frame_get (frame, count, &delta));
+    g_assert_true (frame_info_sane (&sample->info, G_MAXUINT32));
+  }
+  /* Both ways of writing lines were chosen. */
+  g_assert_cmpuint (xored, >, 10);
+  g_assert_cmpuint (xored, <, 50);
+}
+
+/* A page that changed in more lines than are worth it is not taken. */
+static void
+test_too_many (void)
+{
+  g_autoptr (DeltaBuilder) builder = delta_builder_new();
+  guint8 base[PAGE_SIZE_BYTES], page[PAGE_SIZE_BYTES];
+  const ChunkName name = { { 1 } };
+
+  fixture_page (3, base);
+  memcpy (page, base, sizeof page);
+  for (guint i = 0; i < 5; i++)
+    change_line (page, i * 7, 1);
+  g_assert_false (delta_builder_add (builder, &name, base, page, 4));
+  g_assert_cmpuint (delta_builder_count (builder), ==, 0);
+  g_assert_true (delta_builder_add (builder, &name, base, page, 5));
+}
+
+/* Writes the hash of a frame anew, so that what it covers is looked at. */
+static GBytes *
+rehash (GBytes *frame)
+{
+  gsize len;
+  g_autofree guint8 *data = g_memdup2 (g_bytes_get_data (frame, NULL), g_bytes_get_size (frame));
+  ChunkName hash;
+
+  len = g_bytes_get_size (frame);
+  chunk_name_of (&key, data + sizeof hash, len - sizeof hash, &hash);
+  memcpy (data, &hash, sizeof hash);
+  return g_bytes_new (data, len);
+}
+
+static void
+assert_refused (GBytes *stored, const FrameInfo *info)
+{
+  g_autoptr (GError) error = NULL;
+
+  g_assert_null (delta_frame_decode (stored, info, &key, &error));
+  g_assert_error (error, STORE_ERROR, STORE_ERROR_DAMAGED);
+}
+
+/* Every byte counts, and every length is one that is looked at. */
+static void
+test_hostile (void)
+{
+  g_autoptr (GRand) random = g_rand_new_with_seed (2);
+  g_autoptr (Sample) sample = sample_new (random, 5, TRUE);
+  gsize len = g_bytes_get_size (sample->stored);
+  const guint8 *data = g_bytes_get_data (sample->stored, NULL);
+
+  for (gsize at = 0; at < len; at++) {
+    g_autofree guint8 *copy = g_memdup2 (data, len);
+    FrameInfo info = sample->info;
+    copy[at] ^= 0x40;
+    g_autoptr (GBytes) flipped = g_bytes_new (copy, len);
+    g_autoptr (GBytes) cut = g_bytes_new (data, at);
+    assert_refused (flipped, &info);
+    info.stored_len = at;
+    assert_refused (cut, &info);
+    /* With the right hash, nothing outside of the frame is touched. */
+    g_autoptr (GBytes) again = at < 32 ? g_bytes_ref (flipped) : rehash (flipped);
+    g_autoptr (GBytes) frame = delta_frame_decode (again, &sample->info, &key, NULL);
+    Delta delta;
+    guint8 page[PAGE_SIZE_BYTES] = { 0 };
+    for (guint i = 0; frame != NULL && delta_frame_get (frame, i, &delta); i++)
+      delta_apply (&delta, page);
+  }
+  for (guint chunks = 0; chunks < 200; chunks++) {
+    FrameInfo info = sample->info;
+    info.chunks = chunks;
+    if (chunks != 5)
+      assert_refused (sample->stored, &info);
+  }
+  FrameInfo info = sample->info;
+  info.raw_len--; /* not a whole number of pages */
+  g_assert_false (frame_info_sane (&info, G_MAXUINT32));
+}
+
+/* A pack with deltas is refused by programs that do not know them; one without is not. */
+static void
+test_versions (void)
+{
+  g_autoptr (GRand) random = g_rand_new_with_seed (3);
+  g_autoptr (Sample) sample = sample_new (random, 1, TRUE);
+  g_autoptr (PackBuilder) builder = pack_builder_new (PACK_DATA);
+  g_autoptr (IndexContents) contents = index_contents_new();
+  PackChunk chunk = { { { 9 } }, 0, PAGE_SIZE_BYTES };
+  ChunkName name, hash;
+
+  pack_builder_add (builder, sample->stored, &sample->info, &chunk);
+  g_autoptr (GBytes) pack = pack_builder_finish (builder, &key, &name);
+  const guint8 *head = g_bytes_get_data (pack, NULL);
+  g_assert_cmpuint (head[10], ==, 2);
+  g_autoptr (Backend) backend = backend_memory_new();
+  g_autofree char *object = object_name ("packs", &name);
+  gboolean existed;
+  backend->ops->put_if_absent (backend, object, pack, &existed, NULL);
+  g_autoptr (PackFooter) footer = pack_footer_load (backend, &key, &name, NULL);
+  g_assert_nonnull (footer);
+  index_contents_add_footer (contents, &name, footer);
+  g_autoptr (GBytes) table = index_contents_to_bytes (contents, &key, &hash);
+  g_assert_cmpuint (((const guint8 *)g_bytes_get_data (table, NULL))[10], ==, 2);
+
+  /* The next pack of the same builder has none. */
+  const guint8 raw[PAGE_SIZE_BYTES] = { 0 };
+  g_autoptr (GBytes) stored = g_bytes_new_static (raw, sizeof raw);
+  FrameInfo plain = { 0, PAGE_SIZE_BYTES, PAGE_SIZE_BYTES, 1, FRAME_RAW };
+  pack_builder_add (builder, stored, &plain, &chunk);
+  g_autoptr (GBytes) without = pack_builder_finish (builder, &key, &name);
+  g_assert_cmpuint (((const guint8 *)g_bytes_get_data (without, NULL))[10], ==, 1);
+
+  /* And one that has some but does not say so is damaged. */
+  g_autofree guint8 *copy = g_memdup2 (head, g_bytes_get_size (pack));
+  copy[8] = copy[10] = 1;
+  g_autoptr (GBytes) lying = g_bytes_new (copy, g_bytes_get_size (pack));
+  g_autoptr (GError) error = NULL;
+  g_assert_true (backend->ops->remove (backend, object, NULL));
+  backend->ops->put_if_absent (backend, object, lying, &existed, NULL);
+  ChunkName pack_name;
+  g_assert_true (object_name_parse (object, "packs", &pack_name));
+  g_assert_null (pack_footer_load (backend, &key, &pack_name, &error));
+  g_assert_error (error, STORE_ERROR, STORE_ERROR_DAMAGED);
+}
+
+/* ---- Checkpoints ---- */
+
+/* A guest's memory. */
+typedef struct {
+  guint64 pages;
+  guint8 *bytes;
+} Memory;
+
+static Memory *
+memory_new (guint64 pages)
+{
+  Memory *memory = g_new (Memory, 1);
+
+  memory->pages = pages;
+  memory->bytes = g_malloc (pages * PAGE_SIZE_BYTES);
+  for (guint64 i = 0; i < pages; i++)
+    fixture_page (i + 1, memory->bytes + i * PAGE_SIZE_BYTES);
+  return memory;
+}
+
+static void
+memory_free (Memory *memory)
+{
+  g_free (memory->bytes);
+  g_free (memory);
+}
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (Memory, memory_free)
+
+static Memory *
+memory_copy (const Memory *memory)
+{
+  Memory *copy = g_new (Memory, 1);
+
+  copy->pages = memory->pages;
+  copy->bytes = g_memdup2 (memory->bytes, memory->pages * PAGE_SIZE_BYTES);
+  return copy;
+}
+
+static guint8 *
+memory_page (const Memory *memory, guint64 page)
+{
+  return memory->bytes + page * PAGE_SIZE_BYTES;
+}
+
+/* Changes a line of every @step-th page; @how differs from call to call. */
+static guint
+change_pages (Memory *memory, guint step, guint64 how)
+{
+  guint changed = 0;
+
+  for (guint64 i = 0; i < memory->pages; i += step, changed++)
+    change_line (memory_page (memory, i), (i * 7 + how) % DELTA_LINES, how * 1000003 + i + 1);
+  return changed;
+}
+
+/* Writes what differs from @former; all of it without one. */
+static PageMap
+write_memory (StoreWriter *writer, const Memory *memory, const Memory *former, const PageMap *base,
+              PageMapStats *stats)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (PageMapWriter) pages =
+      page_map_writer_new (writer, memory->pages * PAGE_SIZE_BYTES, base, &error);
+  PageMap map;
+
+  g_assert_no_error (error);
+  for (guint64 i = 0; i < memory->pages; i++) {
+    const guint8 *page = memory_page (memory, i);
+    if (former != NULL && memcmp (page, memory_page (former, i), PAGE_SIZE_BYTES) == 0)
+      continue;
+    page_map_writer_put (pages, i, page, &error);
+    g_assert_no_error (error);
+  }
+  page_map_writer_finish (pages, &map, stats, &error);
+  g_assert_no_error (error);
+  return map;
+}
+
+static Manifest *
+checkpoint (Store *store, const Memory *memory, const Manifest *parent, const Memory *former,
+            StoreDeltaMode mode, StoreWriterStats *stats)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (StoreWriter) writer = store_writer_begin (store, &error);
+  const PageMap *base = parent != NULL ? &manifest_find_part (parent, "ram", NULL)->map : NULL;
+  StoreWriterStats ignored;
+
+  g_assert_no_error (error);
+  store_writer_set_delta (writer, mode);
+  PageMap map = write_memory (writer, memory, former, base, NULL);
+  Manifest *manifest = fixture_commit (writer, "g1", 1, &map);
+  store_writer_stats (writer, stats != NULL ? stats : &ignored);
+  return manifest;
+}
+
+static gboolean
+compare_page (guint64 page, const guint8 *data, gpointer user_data, GError **error)
+{
+  g_assert_nonnull (data);
+  g_assert_cmpmem (data, PAGE_SIZE_BYTES, memory_page (user_data, page), PAGE_SIZE_BYTES);
+  return TRUE;
+}
+
+/* Reads all of a checkpoint in one go, and a few pages one by one. FALSE if it is damaged. */
+static gboolean
+readable (Store *store, const Manifest *manifest, const Memory *memory)
+{
+  const PageMap *map = &manifest_find_part (manifest, "ram", NULL)->map;
+  g_autoptr (GError) error = NULL;
+  g_autoptr (PageMapReader) reader = page_map_reader_new (store, map, &error);
+  guint8 page[PAGE_SIZE_BYTES];
+  gboolean good = reader != NULL && page_map_reader_foreach (reader, TRUE, compare_page,
+                                                             (gpointer)memory, NULL, NULL, &error);
+
+  if (!good)
+    g_assert_error (error, STORE_ERROR, STORE_ERROR_DAMAGED);
+  for (guint64 i = 0; good && i < memory->pages; i += 37) {
+    page_map_reader_read (reader, i, page, &error);
+    g_assert_no_error (error);
+    g_assert_cmpmem (page, PAGE_SIZE_BYTES, memory_page (memory, i), PAGE_SIZE_BYTES);
+  }
+  return good;
+}
+
+static void
+assert_all_well (Store *store)
+{
+  for (int read_data = 0; read_data < 2; read_data++) {
+    g_autoptr (GError) error = NULL;
+    g_autoptr (GPtrArray) findings = NULL;
+    store_check (store, read_data, &findings, NULL, NULL, &error);
+    g_assert_no_error (error);
+    for (guint i = 0; i < findings->len; i++) {
+      const StoreFinding *finding = findings->pdata[i];
+      g_test_message ("%s %s", finding->object, finding->problem);
+    }
+    g_assert_cmpuint (findings->len, ==, 0);
+  }
+}
+
+static StoreGcReport
+run_gc (Store *store)
+{
+  g_autoptr (GError) error = NULL;
+  StoreGcReport report;
+
+  store_gc (store, FALSE, &report, NULL, NULL, &error);
+  g_assert_no_error (error);
+  return report;
+}
+
+static void
+remove_checkpoint (Store *store, const Manifest *manifest)
+{
+  g_autoptr (GError) error = NULL;
+
+  store_manifest_remove (store, manifest->id, &error);
+  g_assert_no_error (error);
+}
+
+static ChunkLocation
+locate (Store *store, const ChunkName *name)
+{
+  g_autoptr (GError) error = NULL;
+  ChunkLocation location;
+
+  store_chunk_locate (store, name, &location, &error);
+  g_assert_no_error (error);
+  return location;
+}
+
+/* Where page @page of a checkpoint is. */
+static ChunkLocation
+locate_page (Store *store, const Manifest *manifest, guint64 page)
+{
+  const PageMap *map = &manifest_find_part (manifest, "ram", NULL)->map;
+  g_autoptr (GError) error = NULL;
+  g_autoptr (PageMapReader) reader = page_map_reader_new (store, map, &error);
+  ChunkName name;
+
+  g_assert_no_error (error);
+  g_assert_true (page_map_reader_name (reader, page, &name, &error));
+  return locate (store, &name);
+}
+
+static gboolean
+sum_size (const char *name, guint64 size, gint64 mtime_us, gpointer user_data)
+{
+  *(guint64 *)user_data += size;
+  return TRUE;
+}
+
+static guint64
+bytes_under (Store *store, const char *prefix)
+{
+  guint64 sum = 0;
+
+  g_assert_true (store_list (store, prefix, sum_size, &sum, NULL));
+  return sum;
+}
+
+/* An incremental costs what changed, data and metadata: every byte is counted. */
+static void
+test_cost (void)
+{
+  g_autoptr (Store) store = fixture_store_new (backend_memory_new());
+  g_autoptr (Memory) memory = memory_new (40000);
+  g_autoptr (Manifest) one = checkpoint (store, memory, NULL, NULL, STORE_DELTA_AUTO, NULL);
+  g_autoptr (Memory) former = memory_copy (memory);
+  guint64 packs = bytes_under (store, "packs/"), index = bytes_under (store, "index/");
+  StoreWriterStats stats;
+  guint changed = change_pages (memory, 40, 1);
+
+  g_assert_cmpuint (changed, ==, 1000);
+  g_autoptr (Manifest) two = checkpoint (store, memory, one, former, STORE_DELTA_AUTO, &stats);
+  guint64 data = bytes_under (store, "packs/") - packs;
+  guint64 entries = bytes_under (store, "index/") - index;
+  g_test_message ("per page: %.1f of packs, %.1f of index, %.1f of nodes", data / 1000.0,
+                  entries / 1000.0, stats.metadata_bytes / 1000.0);
+  g_assert_cmpuint (stats.delta_pages, ==, 1000);
+  /* A name in the footer, one of the base, and what changed; nodes; entries of the index. */
+  g_assert_cmpuint (data, <=, 1000 * (36 + 32 + 24 + 40));
+  g_assert_cmpuint (entries, <=, 1000 * 50);
+  g_assert_cmpuint (stats.metadata_bytes, <=, 1000 * 64);
+  g_assert_true (readable (store, two, memory));
+  g_assert_true (readable (store, one, former));
+
+  /* What the same costs in full. */
+  packs = bytes_under (store, "packs/");
+  g_autoptr (Memory) second = memory_copy (memory);
+  change_pages (memory, 40, 2);
+  g_autoptr (Manifest) three = checkpoint (store, memory, two, second, STORE_DELTA_NEVER, &stats);
+  g_assert_cmpuint (stats.delta_pages, ==, 0);
+  g_assert_cmpuint (bytes_under (store, "packs/") - packs, >, 10 * data);
+  g_assert_true (readable (store, three, memory));
+  assert_all_well (store);
+}
+
+/* Change upon change: a delta is always one to a page that is stored in full. */
+static void
+test_depth (void)
+{
+  g_autoptr (Store) store = fixture_store_new (backend_memory_new());
+  g_autoptr (Memory) memory = memory_new (PAGES);
+  g_autoptr (Manifest) parent = checkpoint (store, memory, NULL, NULL, STORE_DELTA_AUTO, NULL);
+  guint deltas = 0, full = 0;
+
+  for (guint round = 0; round < 24; round++) {
+    g_autoptr (Memory) former = memory_copy (memory);
+    change_pages (memory, 16, round);
+    Manifest *next = checkpoint (store, memory, parent, former, STORE_DELTA_ALWAYS, NULL);
+    manifest_free (parent);
+    parent = next;
+    for (guint64 page = 0; page < PAGES; page += 16) {
+      ChunkLocation location = locate_page (store, parent, page), base;
+      g_autoptr (IndexView) view = index_view (store->index, NULL);
+      Delta delta;
+      if (location.frame.codec != FRAME_DELTA) {
+        full++;
+        continue;
+      }
+      deltas++;
+      g_assert_true (store_delta_load (store, &location, &delta, NULL));
+      g_assert_true (index_view_find_full (view, &delta.base, NULL, FALSE, &base));
+    }
+  }
+  g_assert_true (readable (store, parent, memory));
+  /* As changes add up, a page is stored in full now and then. */
+  g_assert_cmpuint (deltas, >, full);
+  g_assert_cmpuint (full, >=, PAGES / 16);
+  assert_all_well (store);
+}
+
+/* A reader of depth one does not go further, whatever is in a store. */
+static void
+test_depth_enforced (void)
+{
+  g_autoptr (Store) store = fixture_store_new (backend_memory_new());
+  g_autoptr (PackBuilder) packs = pack_builder_new (PACK_DATA);
+  g_autoptr (IndexContents) contents = index_contents_new();
+  g_autoptr (ZSTD_CCtx) context = ZSTD_createCCtx();
+  guint8 pages[3][PAGE_SIZE_BYTES];
+  ChunkName names[3], pack_name;
+  g_autoptr (GError) error = NULL;
+  gboolean existed;
+
+  for (guint i = 0; i < 3; i++) {
+    fixture_page (1, pages[i]);
+    change_line (pages[i], 5, i);
+    chunk_name_of (&store->key, pages[i], PAGE_SIZE_BYTES, &names[i]);
+    PackChunk chunk = { names[i], 0, PAGE_SIZE_BYTES };
+    FrameInfo info = { .raw_len = PAGE_SIZE_BYTES, .chunks = 1 };
+    g_autoptr (DeltaBuilder) builder = delta_builder_new();
+    g_autoptr (GBytes) stored = NULL;
+    if (i > 0) {
+      delta_builder_add (builder, &names[i - 1], pages[i - 1], pages[i], 64);
+      stored = delta_builder_finish (builder, context, &store->key);
+      info.codec = FRAME_DELTA;
+    } else {
+      stored = g_bytes_new (pages[0], PAGE_SIZE_BYTES);
+    }
+    info.stored_len = g_bytes_get_size (stored);
+    pack_builder_add (packs, stored, &info, &chunk);
+  }
+  g_autoptr (GBytes) pack = pack_builder_finish (packs, &store->key, &pack_name);
+  g_autofree char *object = object_name ("packs", &pack_name);
+  store->backend->ops->put_if_absent (store->backend, object, pack, &existed, NULL);
+  for (guint i = 0; i < 2; i++) {
+    g_autoptr (GBytes) page = store_chunk_read (store, &names[i], &error);
+    g_assert_no_error (error);
+    g_assert_cmpmem (g_bytes_get_data (page, NULL), g_bytes_get_size (page), pages[i],
+                     PAGE_SIZE_BYTES);
+  }
+  g_assert_null (store_chunk_read (store, &names[2], &error));
+  g_assert_error (error, STORE_ERROR, STORE_ERROR_DAMAGED);
+  g_assert_nonnull (strstr (error->message, "base of a delta"));
+}
+
+/* gc keeps what deltas are changes to when no checkpoint refers to it otherwise. */
+static void
+test_gc_keeps_bases (void)
+{
+  g_autoptr (Store) store = fixture_store_new (backend_memory_new());
+  g_autoptr (Memory) memory = memory_new (PAGES);
+  g_autoptr (Manifest) one = checkpoint (store, memory, NULL, NULL, STORE_DELTA_AUTO, NULL);
+  g_autoptr (Memory) former = memory_copy (memory);
+  StoreWriterStats stats;
+
+  change_pages (memory, 1, 1); /* not one page is as it was */
+  g_autoptr (Manifest) two = checkpoint (store, memory, one, former, STORE_DELTA_AUTO, &stats);
+  g_assert_cmpuint (stats.delta_pages, ==, PAGES);
+  remove_checkpoint (store, one);
+  for (guint i = 0; i < 3; i++) {
+    run_gc (store);
+    g_assert_true (readable (store, two, memory));
+    assert_all_well (store);
+  }
+  remove_checkpoint (store, two);
+  run_gc (store);
+  g_assert_cmpuint (fixture_count_objects (store->backend, ""), ==, 1);
+}
+
+/* Packs that are mostly unused are emptied: bases move, and deltas stay deltas. */
+static void
+test_gc_moves (void)
+{
+  g_autoptr (Store) store = fixture_store_new (backend_memory_new());
+  g_autoptr (Memory) memory = memory_new (PAGES);
+  g_autoptr (Manifest) one = checkpoint (store, memory, NULL, NULL, STORE_DELTA_AUTO, NULL);
+  g_autoptr (Memory) former = memory_copy (memory);
+
+  change_pages (memory, 1, 1);
+  g_autoptr (Manifest) two = checkpoint (store, memory, one, former, STORE_DELTA_AUTO, NULL);
+  g_autoptr (Memory) second = memory_copy (memory);
+  for (guint64 i = 0; i < PAGES; i++)
+    if (i % 10 != 0)
+      fixture_page (100000 + i, memory_page (memory, i));
+  g_autoptr (Manifest) three = checkpoint (store, memory, two, second, STORE_DELTA_AUTO, NULL);
+  g_assert_cmpint (locate_page (store, three, 0).frame.codec, ==, FRAME_DELTA);
+  ChunkLocation before = locate_page (store, three, 0);
+  remove_checkpoint (store, one);
+  remove_checkpoint (store, two);
+  g_assert_cmpuint (run_gc (store).rewritten_chunks, >=, 2 * PAGES / 10);
+  ChunkLocation after = locate_page (store, three, 0);
+  g_assert_false (chunk_name_equal (&before.pack, &after.pack));
+  g_assert_cmpint (after.frame.codec, ==, FRAME_DELTA);
+  g_assert_true (readable (store, three, memory));
+  assert_all_well (store);
+}
+
+/* A delta that no checkpoint needs may outlive its base; then it is not taken for the page. */
+static void
+test_dangling (void)
+{
+  g_autoptr (Store) store = fixture_store_new (backend_memory_new());
+  g_autoptr (Memory) memory = memory_new (PAGES);
+  g_autoptr (Manifest) one = checkpoint (store, memory, NULL, NULL, STORE_DELTA_AUTO, NULL);
+  g_autoptr (Memory) former = memory_copy (memory);
+  g_autoptr (Memory) mixed = memory_copy (memory);
+  StoreWriterStats stats;
+
+  /* A pack with a few deltas, and pages in full that keep it. */
+  change_pages (mixed, 20, 1);
+  for (guint64 i = 1; i < PAGES; i += 20)
+    for (guint64 j = i; j < i + 10; j++)
+      fixture_page (500000 + j, memory_page (mixed, j));
+  g_autoptr (Manifest) two = checkpoint (store, mixed, one, former, STORE_DELTA_ALWAYS, &stats);
+  g_assert_cmpuint (stats.delta_pages, ==, PAGES / 20);
+  /* Only the pages in full stay. */
+  g_autoptr (Memory) rest = memory_copy (mixed);
+  for (guint64 i = 0; i < PAGES; i++)
+    if (i % 20 == 0 || i % 20 > 10)
+      memset (memory_page (rest, i), 0, PAGE_SIZE_BYTES);
+  {
+    g_autoptr (GError) error = NULL;
+    g_autoptr (StoreWriter) writer = store_writer_begin (store, &error);
+    PageMap map = write_memory (writer, rest, NULL, NULL, NULL);
+    manifest_free (fixture_commit (writer, "g1", 3, &map));
+  }
+  remove_checkpoint (store, one);
+  remove_checkpoint (store, two);
+  ChunkName name;
+  chunk_name_of (&store->key, mixed->bytes, PAGE_SIZE_BYTES, &name);
+  ChunkLocation delta = locate (store, &name);
+  run_gc (store);
+  g_assert_cmpint (delta.frame.codec, ==, FRAME_DELTA);
+  assert_all_well (store); /* including the deltas that have no base now */
+  ChunkLocation again = locate (store, &name);
+  g_assert_true (chunk_name_equal (&delta.pack, &again.pack)); /* still in the index */
+  g_autoptr (Manifest) four = checkpoint (store, mixed, NULL, NULL, STORE_DELTA_AUTO, NULL);
+  g_assert_true (readable (store, four, mixed));
+  assert_all_well (store);
+  run_gc (store);
+  g_assert_true (readable (store, four, mixed));
+  assert_all_well (store);
+}
+
+/* A writer in progress keeps the bases that it relied on. */
+static void
+test_writer_in_progress (void)
+{
+  g_autoptr (Store) store = fixture_store_new (backend_memory_new());
+  g_autoptr (Memory) memory = memory_new (PAGES);
+  g_autoptr (Manifest) one = checkpoint (store, memory, NULL, NULL, STORE_DELTA_AUTO, NULL);
+  g_autoptr (Memory) former = memory_copy (memory);
+  const PageMap *base = &manifest_find_part (one, "ram", NULL)->map;
+  g_autoptr (GError) error = NULL;
+  StoreWriter *writer = store_writer_begin (store, &error);
+
+  change_pages (memory, 1, 1);
+  PageMap map = write_memory (writer, memory, former, base, NULL);
+  remove_checkpoint (store, one);
+  g_assert_cmpuint (run_gc (store).deleted_packs, ==, 0);
+  g_autoptr (Manifest) two = fixture_commit (writer, "g1", 2, &map);
+  store_writer_free (writer);
+  run_gc (store);
+  g_assert_true (readable (store, two, memory));
+  assert_all_well (store);
+}
+
+/* A base map of deltas whose bases are condemned: these are stored again, in full. */
+static void
+test_condemned_bases (void)
+{
+  g_autoptr (Store) store = fixture_store_new (backend_memory_new());
+  g_autoptr (Memory) memory = memory_new (PAGES);
+  g_autoptr (Manifest) one = checkpoint (store, memory, NULL, NULL, STORE_DELTA_AUTO, NULL);
+  g_autoptr (Memory) former = memory_copy (memory);
+  g_autoptr (GError) error = NULL;
+
+  change_pages (memory, 1, 1);
+  g_autoptr (Manifest) two = checkpoint (store, memory, one, former, STORE_DELTA_AUTO, NULL);
+  const PageMap *base = &manifest_find_part (two, "ram", NULL)->map;
+  StoreWriter *older = store_writer_begin (store, &error);
+  remove_checkpoint (store, one);
+  remove_checkpoint (store, two);
+  g_assert_cmpuint (run_gc (store).waiting_packs, >, 0);
+  StoreWriter *younger = store_writer_begin (store, &error);
+  store_writer_free (older);
+  g_autoptr (Memory) second = memory_copy (memory);
+  change_pages (memory, 100, 2);
+  PageMap map = write_memory (younger, memory, second, base, NULL);
+  g_assert_cmpuint (run_gc (store).deleted_packs, >, 0);
+  g_autoptr (Manifest) three = fixture_commit (younger, "g1", 2, &map);
+  store_writer_free (younger);
+  g_assert_true (readable (store, three, memory));
+  assert_all_well (store);
+}
+
+/* Whole pages written anew: after a while nothing is read in vain. */
+static void
+test_rule (void)
+{
+  DeltaRule rule = { .mode = STORE_DELTA_AUTO };
+  guint tried = 0;
+
+  for (guint i = 0; i < 100 * DELTA_FRAME_PAGES; i++) {
+    gboolean wants = delta_rule_wants (&rule);
+    tried += wants;
+    if (wants)
+      delta_rule_note (&rule, 1, 0, 10);
+  }
+  g_assert_cmpuint (tried, >=, 512);
+  g_assert_cmpuint (tried, <=, 512 + 100 * DELTA_FRAME_PAGES / 16);
+  /* It comes back when pages change little again. */
+  for (guint i = 0; i < 100 * DELTA_FRAME_PAGES; i++)
+    if (delta_rule_wants (&rule))
+      delta_rule_note (&rule, 1, 1, 10);
+  g_assert_true (delta_rule_wants (&rule));
+  /* But not where reading takes long. */
+  delta_rule_note (&rule, 8192, 8192, 8192 * (gint64)10000);
+  tried = 0;
+  for (guint i = 0; i < 16 * DELTA_FRAME_PAGES; i++)
+    tried += delta_rule_wants (&rule);
+  g_assert_cmpuint (tried, ==, DELTA_FRAME_PAGES);
+  rule.mode = STORE_DELTA_ALWAYS;
+  g_assert_true (delta_rule_wants (&rule));
+  rule.mode = STORE_DELTA_NEVER;
+  g_assert_false (delta_rule_wants (&rule));
+}
+
+/* ---- Damage ---- */
+
+/* Damages the pack that has @location's frame, in the middle of it. */
+static void
+damage_frame (const char *path, const ChunkLocation *location, gboolean remove)
+{
+  g_autofree char *object = object_name ("packs", &location->pack);
+  g_autofree char *file = g_build_filename (path, object, NULL);
+  g_autofree char *contents = NULL;
+  gsize len;
+
+  if (remove) {
+    g_assert_cmpint (g_unlink (file), ==, 0);
+    return;
+  }
+  g_assert_true (g_file_get_contents (file, &contents, &len, NULL));
+  contents[location->frame.offset + location->frame.stored_len / 2] ^= 0x10;
+  g_assert_true (g_file_set_contents (file, contents, len, NULL));
+}
+
+/* What happens to a base is found, blamed on its pack, and hurts those that only have the delta. */
+static void
+try_damage (gboolean of_base, gboolean remove)
+{
+  g_autoptr (FixtureDirectory) path = fixture_directory_new();
+  g_autoptr (Store) store = fixture_store_new (fixture_directory_backend (path));
+  g_autoptr (Memory) memory = memory_new (PAGES);
+  g_autoptr (Manifest) one = checkpoint (store, memory, NULL, NULL, STORE_DELTA_AUTO, NULL);
+  g_autoptr (Memory) former = memory_copy (memory);
+  g_autoptr (GError) error = NULL;
+  g_autoptr (GPtrArray) findings = NULL;
+  gboolean found = FALSE;
+
+  change_pages (memory, 1, 1);
+  g_autoptr (Manifest) two = checkpoint (store, memory, one, former, STORE_DELTA_AUTO, NULL);
+  ChunkLocation location = locate_page (store, of_base ? one : two, PAGES / 2);
+  g_assert_cmpint (location.frame.codec == FRAME_DELTA, ==, !of_base);
+  damage_frame (path, &location, remove);
+  g_autofree char *object = object_name ("packs", &location.pack);
+  g_autoptr (Store) again = store_open (fixture_directory_backend (path), &error);
+  g_assert_false (readable (again, two, memory));
+  g_assert_cmpint (readable (again, one, former), ==, !of_base);
+  g_assert_true (store_check (again, TRUE, &findings, NULL, NULL, &error));
+  for (guint i = 0; i < findings->len; i++) {
+    const StoreFinding *finding = findings->pdata[i];
+    g_assert_cmpstr (finding->object, ==, object);
+    const char *const *hurt = (const char *const *)finding->checkpoints;
+    g_assert_true (g_strv_contains (hurt, two->id));
+    g_assert_cmpint (g_strv_contains (hurt, one->id), ==, of_base);
+    found = TRUE;
+  }
+  g_assert_true (found);
+}
+
+static void
+test_damage (void)
+{
+  for (int of_base = 0; of_base < 2; of_base++)
+    for (int remove = 0; remove < 2; remove++)
+      try_damage (of_base, remove);
+}
+
+int
+main (int argc, char **argv)
+{
+  g_test_init (&argc, &argv, NULL);
+  g_test_add_func ("/store/delta/compare", test_compare);
+  g_test_add_func ("/store/delta/roundtrip", test_roundtrip);
+  g_test_add_func ("/store/delta/too-many", test_too_many);
+  g_test_add_func ("/store/delta/hostile", test_hostile);
+  g_test_add_func ("/store/delta/versions", test_versions);
+  g_test_add_func ("/store/delta/cost", test_cost);
+  g_test_add_func ("/store/delta/depth", test_depth);
+  g_test_add_func ("/store/delta/depth-enforced", test_depth_enforced);
+  g_test_add_func ("/store/delta/gc-keeps-bases", test_gc_keeps_bases);
+  g_test_add_func ("/store/delta/gc-moves", test_gc_moves);
+  g_test_add_func ("/store/delta/dangling", test_dangling);
+  g_test_add_func ("/store/delta/writer-in-progress", test_writer_in_progress);
+  g_test_add_func ("/store/delta/condemned-bases", test_condemned_bases);
+  g_test_add_func ("/store/delta/rule", test_rule);
+  g_test_add_func ("/store/delta/damage", test_damage);
+  return g_test_run();
+}
