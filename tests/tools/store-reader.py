@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """A second reader of the store format, written from docs/store-format.md alone.
 
@@ -6,14 +6,24 @@
     store-reader.py STORE cat ID ROLE NAME    the bytes of one part, to stdout
     store-reader.py STORE check               verify everything that the checkpoints need
 
+Before STORE, --key-file FILE or --password-file FILE gives the key of an encrypted store.
+
 It uses neither the index nor any of the program's code: chunks are found by the packs' footers.
 """
 import hashlib
 import json
 import os
+import re
 import struct
 import subprocess
 import sys
+
+try:
+    import nacl.bindings
+    import nacl.exceptions
+    import nacl.pwhash
+except ImportError:
+    nacl = None  # enough for a store that is not encrypted
 
 ZERO = bytes(32)
 PAGE = 4096
@@ -28,23 +38,116 @@ def require(condition, what):
         raise Damaged(what)
 
 
+class Keys:
+    """What an encrypted store's master key gives (docs/store-format.md, "Keys")."""
+
+    def __init__(self, store, store_id, kind, given):
+        self.master = None
+        for name in sorted(store.names("keys")):
+            if len(name) == len("keys/") + 36 and self.master is None:
+                self.master = self.unwrap(store, name, store_id, kind, given)
+        require(self.master is not None, "no key of the store is the one given")
+        self.seal = self.derive(b"vmckpt objects")
+        self.names = self.derive(b"vmckpt names")
+
+    def derive(self, purpose):
+        return hashlib.blake2b(purpose, digest_size=32, key=self.master).digest()
+
+    def unwrap(self, store, name, store_id, kind, given):
+        key = store.text(name, b"vmckpt-key", key=ZERO)
+        if key["store"] != store_id or key["kind"] != kind:
+            return None
+        salt = bytes.fromhex(key["salt"])
+        if kind == "password":
+            require(key["kdf"] == "argon2id13" and key["ops"] <= 10 and
+                    key["memory_bytes"] <= 1 << 30, name + " asks for too much")
+            wrapping = nacl.pwhash.argon2id.kdf(32, given, salt, key["ops"], key["memory_bytes"])
+        else:
+            require(key["kdf"] == "blake2b", name + " has an unknown kdf")
+            digest = hashlib.blake2b(given, digest_size=32).digest()
+            wrapping = hashlib.blake2b(salt, digest_size=32, key=digest).digest()
+        try:
+            return nacl.bindings.crypto_aead_xchacha20poly1305_ietf_decrypt(
+                bytes.fromhex(key["wrapped"]), ("vmckpt-key %s %s" % (store_id, kind)).encode(),
+                bytes.fromhex(key["nonce"]), wrapping)
+        except nacl.exceptions.CryptoError:
+            return None
+
+    def check_mac(self, store, name):
+        text = store.read_file(name)[:-65]
+        found = re.fullmatch(rb'(.*"mac":")([0-9a-f]{64})"}\n', text, re.DOTALL)
+        require(found is not None, name + " has no MAC")
+        mac = hashlib.blake2b(name.encode() + b"\n" + found[1], digest_size=32,
+                              key=self.derive(b"vmckpt format")).hexdigest()
+        require(mac.encode() == found[2], name + " was changed")
+
+
 class Store:
-    def __init__(self, path):
+    def __init__(self, path, kind=None, given=None):
         self.path = path
+        self.keys = None
         form = self.text("format", b"vmckpt-store", key=ZERO)
-        require(not form.get("requires") and "encryption" not in form,
+        require(form.get("requires", []) in ([], ["encryption"]) and "encryption" not in form,
                 "the store requires something unknown")
         require(form["page_size"] == PAGE, "unknown page size")
-        self.key = bytes.fromhex(form["hash_key"])
+        require(bool(form.get("requires")) == (kind is not None),
+                "a key is given, or not, and the store is not, or is, encrypted")
+        if kind is None:
+            self.key = bytes.fromhex(form["hash_key"])
+        else:
+            keys = Keys(self, form["id"], kind, given)
+            keys.check_mac(self, "format")
+            self.key = keys.names
+            self.keys = keys
         self.places = None
         self.frames = {}
 
     def name_of(self, data, key=None):
         return hashlib.blake2b(data, digest_size=32, key=self.key if key is None else key).digest()
 
-    def read(self, name):
+    def names(self, directory):
+        found = []
+        for root, _, files in os.walk(os.path.join(self.path, directory)):
+            found += [os.path.relpath(os.path.join(root, name), self.path) for name in files]
+        return found
+
+    # ---- objects, sealed or not ----
+
+    def read_file(self, name, offset=0, length=-1):
         with open(os.path.join(self.path, name), "rb") as file:
-            return file.read()
+            file.seek(offset)
+            return file.read(length)
+
+    def size(self, name):
+        stored = os.path.getsize(os.path.join(self.path, name))
+        if self.keys is None:
+            return stored
+        blocks = (stored - 48 + 4111) // 4112
+        require(stored >= 64 and (stored - 48) % 4112 not in range(1, 16), name + " was cut")
+        return stored - 48 - 16 * blocks
+
+    def read(self, name, offset=0, length=None):
+        """Bytes of the object; of a sealed one, those of the blocks that cover them are opened."""
+        size = self.size(name) if self.keys is not None or length is None else None
+        length = size - offset if length is None else length
+        if self.keys is None:
+            return self.read_file(name, offset, length)
+        header = self.read_file(name, 0, 48)
+        magic, _, since, _ = struct.unpack_from("<8sHHI", header)
+        require(magic == b"vmckseal" and since <= 1, name + " is not sealed")
+        key = hashlib.blake2b(header, digest_size=32, key=self.keys.seal).digest()
+        last = max(0, size - 1) // 4096
+        out = b""
+        first = offset // 4096
+        for number in range(first, max(offset, offset + length - 1) // 4096 + 1):
+            block = self.read_file(name, 48 + number * 4112, 4112)
+            end = struct.pack("<Q", size) + name.encode() if number == last else b""
+            nonce = struct.pack("<QBxxx", number, number == last)
+            try:
+                out += nacl.bindings.crypto_aead_chacha20poly1305_ietf_decrypt(block, end, nonce, key)
+            except nacl.exceptions.CryptoError:
+                raise Damaged("%s: block %d does not open" % (name, number)) from None
+        return out[offset - first * 4096:offset - first * 4096 + length]
 
     def text(self, name, magic, key=None, content_named=False):
         data = self.read(name)
@@ -65,8 +168,7 @@ class Store:
 
     def manifests(self):
         found = []
-        directory = os.path.join(self.path, "manifests")
-        for name in os.listdir(directory) if os.path.isdir(directory) else []:
+        for name in map(os.path.basename, self.names("manifests")):
             manifest = self.text("manifests/" + name, b"vmckpt-manifest", content_named=True)
             found.append((manifest["created_us"], name, manifest))
         return [(name, manifest) for _, name, manifest in sorted(found, key=lambda m: m[:2])]
@@ -75,19 +177,16 @@ class Store:
 
     def load_footers(self):
         self.places = {}
-        for root, _, files in os.walk(os.path.join(self.path, "packs")):
-            for name in files:
-                self.load_footer(os.path.join(root, name), bytes.fromhex(name))
+        for path in self.names("packs"):
+            self.load_footer(path, bytes.fromhex(os.path.basename(path)))
 
     def load_footer(self, path, name):
-        with open(path, "rb") as file:
-            magic, version, since, _ = struct.unpack("<8sHHI", file.read(16))
-            require(magic == b"vmckpack" and since <= 1, path + " is no pack")
-            file.seek(-56, os.SEEK_END)
-            at, size, _, digest, magic = struct.unpack("<QII32s8s", file.read(56))
-            require(magic == b"vmckpend" and digest == name, path + " has a wrong trailer")
-            file.seek(at)
-            footer = file.read(size)
+        magic, version, since, _ = struct.unpack("<8sHHI", self.read(path, 0, 16))
+        require(magic == b"vmckpack" and since <= 1, path + " is no pack")
+        at, size, _, digest, magic = struct.unpack(
+            "<QII32s8s", self.read(path, self.size(path) - 56, 56))
+        require(magic == b"vmckpend" and digest == name, path + " has a wrong trailer")
+        footer = self.read(path, at, size)
         require(self.name_of(footer) == name, path + " has a wrong footer")
         n_frames, n_chunks = struct.unpack_from("<II", footer, 16)
         chunk_at = 32 + 16 * n_frames
@@ -108,9 +207,7 @@ class Store:
 
     def frame(self, path, offset, stored, raw, codec):
         if (path, offset) not in self.frames:
-            with open(path, "rb") as file:
-                file.seek(offset)
-                data = file.read(stored)
+            data = self.read(path, offset, stored)
             if codec == 1:
                 run = subprocess.run(["zstd", "-d", "-c", "-q"], input=data, stdout=subprocess.PIPE)
                 require(run.returncode == 0, path + " has a frame that does not decompress")
@@ -196,10 +293,25 @@ class Nowhere:
         pass
 
 
+def read_key(option, path):
+    """The kind of key, and its material."""
+    with open(path, "rb") as file:
+        content = file.read()
+    if option == "--key-file":
+        return "file", content
+    return "password", content.split(b"\n")[0].rstrip(b"\r")
+
+
 def main(argv):
+    key = ()
+    if len(argv) > 3 and argv[1] in ("--key-file", "--password-file"):
+        key = read_key(argv[1], argv[2])
+        argv = argv[:1] + argv[3:]
     if len(argv) < 3:
         sys.exit(__doc__)
-    store = Store(argv[1])
+    if key and nacl is None:
+        sys.exit("an encrypted store needs python3-nacl")
+    store = Store(argv[1], *key)
     if argv[2] == "list":
         for name, manifest in store.manifests():
             parts = ["%s:%s:%d" % (p["role"], p["name"], p["length"]) for p in manifest["parts"]]

@@ -5,6 +5,8 @@
  */
 #include "store-fixture.h"
 
+#include <vmckpt/store/key.h>
+
 #define PAGES 70000 /* two levels of tree */
 
 static char *
@@ -20,8 +22,8 @@ run_reader (const char *store, const char *a, const char *b, const char *c, cons
 {
   g_autofree char *reader = reader_path();
   g_autoptr (GError) error = NULL;
-  g_autoptr (GSubprocess) process = g_subprocess_new (G_SUBPROCESS_FLAGS_STDOUT_PIPE, &error,
-                                                      "python3", reader, store, a, b, c, d, NULL);
+  g_autoptr (GSubprocess) process = g_subprocess_new (
+      G_SUBPROCESS_FLAGS_STDOUT_PIPE, &error, "/usr/bin/python3", reader, store, a, b, c, d, NULL);
   GBytes *output = NULL;
 
   g_assert_no_error (error);
@@ -108,11 +110,53 @@ test_refuses (void)
   g_assert_false (good);
 }
 
+/* An encrypted one, with a key file and with a password; another key opens nothing. */
+static void
+test_encrypted (void)
+{
+  g_autoptr (FixtureDirectory) path = fixture_directory_new();
+  g_autoptr (FixtureDirectory) keys = fixture_directory_new();
+  g_autofree char *key_path = g_build_filename (keys, "key", NULL);
+  g_autofree char *password_path = g_build_filename (keys, "password", NULL);
+  g_autofree char *wrong_path = g_build_filename (keys, "wrong", NULL);
+  g_autoptr (GError) error = NULL;
+  gboolean good;
+
+  g_file_set_contents (key_path, "0123456789abcdef0123456789abcdef+", -1, &error);
+  g_file_set_contents (password_path, "hunter2\n", -1, &error);
+  g_file_set_contents (wrong_path, "0123456789abcdef0123456789abcdef-", -1, &error);
+  g_assert_no_error (error);
+  g_autoptr (KeyMaterial) file = key_material_read_file (key_path, &error);
+  g_autoptr (KeyMaterial) password = key_material_read_password (password_path, &error);
+  g_autoptr (Backend) backend = fixture_directory_backend (path);
+  g_assert_true (store_init_encrypted (backend, file, NULL, &error));
+  g_autoptr (Store) store = store_open_with_key (g_steal_pointer (&backend), file, NULL, &error);
+  g_assert_no_error (error);
+  g_autofree char *id = store_key_add (store, password, "word", &error);
+  g_assert_no_error (error);
+  g_autofree guint64 *seeds = g_new0 (guint64, 1000);
+  for (guint i = 0; i < 1000; i++)
+    seeds[i] = i % 5 == 0 ? 0 : i;
+  g_autoptr (Manifest) manifest = fixture_checkpoint (store, 1, seeds, 1000, NULL, NULL);
+  g_autoptr (GBytes) list = run_reader ("--key-file", key_path, path, "list", NULL, &good);
+  g_assert_true (good);
+  g_assert_nonnull (g_strstr_len (g_bytes_get_data (list, NULL), (gssize)g_bytes_get_size (list),
+                                  "g1 ram:pc.ram:4096000"));
+  g_autoptr (GBytes) checked =
+      run_reader ("--password-file", password_path, path, "check", NULL, &good);
+  g_assert_true (good);
+  g_autoptr (GBytes) refused = run_reader ("--key-file", wrong_path, path, "check", NULL, &good);
+  g_assert_false (good);
+  g_autoptr (GBytes) no_key = run_reader (path, "check", NULL, NULL, NULL, &good);
+  g_assert_false (good);
+}
+
 int
 main (int argc, char **argv)
 {
   g_test_init (&argc, &argv, NULL);
   g_test_add_func ("/store/reader/reads", test_reads);
   g_test_add_func ("/store/reader/refuses", test_refuses);
+  g_test_add_func ("/store/reader/encrypted", test_encrypted);
   return g_test_run();
 }
