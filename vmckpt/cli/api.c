@@ -21,7 +21,7 @@ struct Api {
   guint deadline_ms;
   ApiKeyFunc key_func; /* (nullable) */
   gpointer key_data;
-  KeyMaterial *key, *new_key; /* (nullable) */
+  KeyMaterial *key, *new_key, *other_key; /* (nullable) */
 };
 
 Api *
@@ -55,6 +55,7 @@ api_free (Api *api)
   g_object_unref (api->cancellable);
   key_material_free (api->key);
   key_material_free (api->new_key);
+  key_material_free (api->other_key);
   g_free (api->runtime);
   g_free (api);
 }
@@ -84,6 +85,12 @@ void
 api_set_new_key (Api *api, const KeyMaterial *key)
 {
   replace_key (&api->new_key, key);
+}
+
+void
+api_set_other_key (Api *api, const KeyMaterial *key)
+{
+  replace_key (&api->other_key, key);
 }
 
 void
@@ -211,6 +218,7 @@ new_message (Api *api, const char *method, const GString *path, JsonObject *body
   if (names_store (path)) {
     add_key (message, "Vmckpt-Key", api->key);
     add_key (message, "Vmckpt-New-Key", api->new_key);
+    add_key (message, "Vmckpt-Other-Key", api->other_key);
   }
   return message;
 }

@@ -43,6 +43,9 @@ void api_set_key (Api *api, const KeyMaterial *key);
 /* The key that the next calls give the store (nullable; copied). */
 void api_set_new_key (Api *api, const KeyMaterial *key);
 
+/* The key of the second store of the next calls, which their body names (nullable; copied). */
+void api_set_other_key (Api *api, const KeyMaterial *key);
+
 /* Another deadline than API_DEADLINE_MS. */
 void api_set_deadline (Api *api, guint deadline_ms);
 

@@ -6,11 +6,14 @@
 
 typedef struct {
   gboolean read_data;
+  char *subset;
 } CheckValues;
 
 static const VerbOption check_options[] = {
   { "read-data", 0, G_OPTION_ARG_NONE, G_STRUCT_OFFSET (CheckValues, read_data), NULL,
     "read and verify all data too" },
+  { "subset", 0, G_OPTION_ARG_FILENAME, G_STRUCT_OFFSET (CheckValues, subset), "N/T|P%",
+    "read one of T parts of the data, or P percent" },
   { NULL },
 };
 
@@ -38,7 +41,8 @@ run_check (Cli *cli, const VerbCall *call, GError **error)
 
   if (!cli_add_store (cli, path, error))
     return FALSE;
-  json_object_set_boolean_member (body, "read_data", values->read_data);
+  json_object_set_boolean_member (body, "read_data", values->read_data || values->subset != NULL);
+  cli_set_string (body, "subset", values->subset);
   result = cli_call_long (cli, path, body, "store", error);
   if (result == NULL)
     return FALSE;
@@ -53,8 +57,12 @@ run_check (Cli *cli, const VerbCall *call, GError **error)
                  cli->store, count, count == 1 ? "" : "s");
     return FALSE;
   }
-  cli_say (cli, "nothing is wrong with the store %s%s", cli->store,
-           values->read_data ? "; all data was read" : "; --read-data would read all data too");
+  if (values->subset != NULL)
+    cli_say (cli, "nothing is wrong with the store %s; %s of the data was read", cli->store,
+             values->subset);
+  else
+    cli_say (cli, "nothing is wrong with the store %s%s", cli->store,
+             values->read_data ? "; all data was read" : "; --read-data would read all data too");
   return TRUE;
 }
 

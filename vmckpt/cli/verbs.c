@@ -31,6 +31,8 @@ const Verb *const verbs[] = {
   &verb_store_check,
   &verb_store_gc,
   &verb_store_stats,
+  &verb_store_repair,
+  &verb_store_copy,
   &verb_doctor,
   &verb_completion,
   &verb_help,

@@ -17,6 +17,7 @@ request_free (Request *request)
   g_clear_object (&request->cancellable);
   g_clear_pointer (&request->key, key_material_free);
   g_clear_pointer (&request->new_key, key_material_free);
+  g_clear_pointer (&request->other_key, key_material_free);
   g_free (request);
 }
 

@@ -16,14 +16,16 @@
 /* The key of the store that the request names, and the one that it is to get. */
 #define REQUEST_KEY_HEADER "Vmckpt-Key"
 #define REQUEST_NEW_KEY_HEADER "Vmckpt-New-Key"
+/* The key of a second store, which the body names. */
+#define REQUEST_OTHER_KEY_HEADER "Vmckpt-Other-Key"
 
 typedef struct {
   Daemon *daemon;
-  char *params[REQUEST_MAX_PARAMS]; /* what the path's :placeholders stood for */
-  GHashTable *query;                /* (nullable) */
-  JsonObject *body;                 /* empty if there was none */
-  KeyMaterial *key, *new_key;       /* (nullable) what the client sent in the headers below */
-  GCancellable *cancellable;        /* the client has gone */
+  char *params[REQUEST_MAX_PARAMS];       /* what the path's :placeholders stood for */
+  GHashTable *query;                      /* (nullable) */
+  JsonObject *body;                       /* empty if there was none */
+  KeyMaterial *key, *new_key, *other_key; /* (nullable) what the client sent in the headers above */
+  GCancellable *cancellable;              /* the client has gone */
   Progress progress;
   UnitWatcher watcher; /* the two above, for the flows */
 } Request;

@@ -7,8 +7,8 @@
 #include <sodium.h>
 #include <string.h>
 
-static const Route *const tables[] = { guest_routes, checkpoint_routes, store_routes,
-                                       store_maintain_routes, store_key_routes };
+static const Route *const tables[] = { guest_routes,          checkpoint_routes, store_routes,
+                                       store_maintain_routes, store_copy_routes, store_key_routes };
 
 /* A path's segment as text; FALSE if it is not UTF-8. */
 static gboolean
@@ -117,6 +117,7 @@ on_request (SoupServer *server, SoupServerMessage *message, const char *path, GH
   body = soup_message_body_flatten (soup_server_message_get_request_body (message));
   if (!take_key (message, REQUEST_KEY_HEADER, &request->key, &error) ||
       !take_key (message, REQUEST_NEW_KEY_HEADER, &request->new_key, &error) ||
+      !take_key (message, REQUEST_OTHER_KEY_HEADER, &request->other_key, &error) ||
       !request_parse_body (request, body, &error))
     call_refuse (message, error);
   else if (route->raw != NULL)

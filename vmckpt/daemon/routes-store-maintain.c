@@ -1,21 +1,21 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* /v1/store: looking after a store. */
+#include "api-error.h"
 #include "router.h"
+#include "store-json.h"
 
 #include <vmckpt/store/maintain.h>
+#include <vmckpt/store/usage.h>
 
-static JsonObject *
-finding_to_json (const StoreFinding *finding)
+static gboolean
+parse_subset (const char *text, StoreSubset *subset, GError **error)
 {
-  JsonObject *object = json_object_new();
-  JsonArray *checkpoints = json_array_new();
+  g_autoptr (GError) cause = NULL;
 
-  for (guint i = 0; finding->checkpoints != NULL && finding->checkpoints[i] != NULL; i++)
-    json_array_add_string_element (checkpoints, finding->checkpoints[i]);
-  json_object_set_string_member (object, "object", finding->object);
-  json_object_set_string_member (object, "problem", finding->problem);
-  json_object_set_array_member (object, "checkpoints", checkpoints);
-  return object;
+  if (store_subset_parse (text, subset, &cause))
+    return TRUE;
+  g_set_error_literal (error, API_ERROR, API_USAGE, cause->message);
+  return FALSE;
 }
 
 static JsonObject *
@@ -24,18 +24,26 @@ check (Request *request, GError **error)
   g_autoptr (Store) store = NULL;
   g_autoptr (GPtrArray) findings = NULL;
   gboolean read_data = FALSE;
+  const char *text = NULL;
+  StoreSubset subset;
 
-  if (!request_expect (request, error, "read_data", NULL) ||
+  if (!request_expect (request, error, "read_data", "subset", NULL) ||
       !request_bool (request, "read_data", &read_data, error) ||
-      (store = request_store (request, error)) == NULL ||
-      !store_check (store, read_data, &findings, &request->progress, request->cancellable, error))
+      !request_string (request, "subset", &text, error) ||
+      (text != NULL && !parse_subset (text, &subset, error)) ||
+      (store = request_store (request, error)) == NULL)
+    return NULL;
+  if (!(text != NULL ? store_check_subset (store, &subset, &findings, &request->progress,
+                                           request->cancellable, error)
+                     : store_check (store, read_data, &findings, &request->progress,
+                                    request->cancellable, error)))
     return NULL;
   JsonObject *result = json_object_new();
   JsonArray *list = json_array_new();
   for (guint i = 0; i < findings->len; i++)
-    json_array_add_object_element (list, finding_to_json (g_ptr_array_index (findings, i)));
+    json_array_add_object_element (list, store_finding_to_json (g_ptr_array_index (findings, i)));
   json_object_set_array_member (result, "findings", list);
-  json_object_set_boolean_member (result, "read_data", read_data);
+  json_object_set_boolean_member (result, "read_data", read_data || text != NULL);
   return result;
 }
 
@@ -79,9 +87,69 @@ stats (Request *request, GError **error)
   return result;
 }
 
+static JsonObject *
+use_to_json (const StoreUse *use)
+{
+  JsonObject *object = json_object_new();
+
+  json_object_set_int_member (object, "logical_bytes", use->logical_bytes);
+  json_object_set_int_member (object, "unique_bytes", use->unique_bytes);
+  json_object_set_int_member (object, "freed_bytes", use->freed_bytes);
+  return object;
+}
+
+static JsonObject *
+checkpoint_use_to_json (const StoreCheckpointUse *checkpoint)
+{
+  JsonObject *object = use_to_json (&checkpoint->use);
+
+  json_object_set_string_member (object, "id", checkpoint->id);
+  json_object_set_string_member (object, "guest", checkpoint->guest);
+  json_object_set_string_member (object, "guest_uuid", checkpoint->guest_uuid);
+  json_object_set_int_member (object, "created_us", checkpoint->created_us);
+  json_object_set_boolean_member (object, "damaged", checkpoint->damaged);
+  return object;
+}
+
+static JsonObject *
+guest_use_to_json (const StoreGuestUse *guest)
+{
+  JsonObject *object = use_to_json (&guest->use);
+
+  json_object_set_string_member (object, "guest", guest->guest);
+  json_object_set_string_member (object, "guest_uuid", guest->guest_uuid);
+  json_object_set_int_member (object, "checkpoints", guest->checkpoints);
+  return object;
+}
+
+static JsonObject *
+usage (Request *request, GError **error)
+{
+  g_autoptr (Store) store = NULL;
+  g_autoptr (StoreUsage) usage = NULL;
+
+  if (!request_expect (request, error, NULL) || (store = request_store (request, error)) == NULL)
+    return NULL;
+  usage = store_usage (store, &request->progress, request->cancellable, error);
+  if (usage == NULL)
+    return NULL;
+  JsonObject *result = use_to_json (&usage->all);
+  JsonArray *checkpoints = json_array_new(), *guests = json_array_new();
+  for (guint i = 0; i < usage->checkpoints->len; i++)
+    json_array_add_object_element (checkpoints,
+                                   checkpoint_use_to_json (usage->checkpoints->pdata[i]));
+  for (guint i = 0; i < usage->guests->len; i++)
+    json_array_add_object_element (guests, guest_use_to_json (usage->guests->pdata[i]));
+  json_object_set_int_member (result, "unneeded_bytes", usage->unneeded_bytes);
+  json_object_set_array_member (result, "checkpoints", checkpoints);
+  json_object_set_array_member (result, "guests", guests);
+  return result;
+}
+
 const Route store_maintain_routes[] = {
   { "POST", "/v1/store/check", check, NULL, TRUE },
   { "POST", "/v1/store/gc", gc, NULL, TRUE },
   { "GET", "/v1/store/stats", stats, NULL, FALSE },
+  { "POST", "/v1/store/usage", usage, NULL, TRUE },
   { NULL },
 };
