@@ -102,11 +102,22 @@ page_map_reader_read (PageMapReader *reader, guint64 page, guint8 *data, GError 
 
 /* ---- All pages ---- */
 
+/* What is to be read for a page: the page itself, or what it is a change to. */
 typedef struct {
   ChunkLocation location;
   ChunkName name;
   guint place; /* in the batch */
+  /* Of a page that is a delta: */
+  GBytes *deltas; /* (nullable) the frame that has it */
+  Delta delta;
+  ChunkLocation delta_location;
 } Wanted;
+
+static void
+wanted_clear (gpointer data)
+{
+  g_clear_pointer (&((Wanted *)data)->deltas, g_bytes_unref);
+}
 
 typedef struct {
   Store *store;
@@ -146,6 +157,7 @@ locate_batch (ReadBatch *batch, GError **error)
 {
   g_autoptr (GArray) wanted = g_array_new (FALSE, FALSE, sizeof (Wanted));
 
+  g_array_set_clear_func (wanted, wanted_clear);
   for (guint i = 0; i < batch->count; i++) {
     Wanted one = { .name = batch->names[i], .place = i };
     if (chunk_name_is_zero (&one.name))
@@ -160,6 +172,58 @@ locate_batch (ReadBatch *batch, GError **error)
   return g_steal_pointer (&wanted);
 }
 
+/* Turns a wanted delta into its wanted base, if all is as it should be. */
+static void
+want_base (ReadBatch *batch, const IndexView *view, Wanted *one)
+{
+  ChunkLocation base;
+  /* Kept, since a frame of deltas has some for the next batches, too. */
+  g_autoptr (GBytes) deltas = store_frame_read (batch->store, &one->location, TRUE, NULL);
+
+  if (deltas == NULL || !store_delta_in_frame (&one->location, deltas, &one->delta, NULL) ||
+      !index_view_find_full (view, &one->delta.base, NULL, TRUE, &base) ||
+      base.len != PAGE_SIZE_BYTES)
+    return;
+  one->deltas = g_steal_pointer (&deltas);
+  one->delta_location = one->location;
+  one->location = base;
+}
+
+/* Bases are most often pages of about the same place, stored long ago, so that their frames are
+ * read for other pages anyway. */
+static gboolean
+want_bases (ReadBatch *batch, GArray *wanted, GError **error)
+{
+  g_autoptr (IndexView) view = index_view (batch->store->index, error);
+  gboolean some = FALSE;
+
+  if (view == NULL)
+    return FALSE;
+  for (guint i = 0; i < wanted->len; i++) {
+    Wanted *one = &g_array_index (wanted, Wanted, i);
+    if (one->location.frame.codec != FRAME_DELTA)
+      continue;
+    want_base (batch, view, one);
+    some = TRUE;
+  }
+  if (some)
+    g_array_sort (wanted, compare_places);
+  return TRUE;
+}
+
+/* Puts a page together from its base. FALSE if that does not do. */
+static gboolean
+take_delta (ReadBatch *batch, const Wanted *one, GBytes *frame, guint8 *to)
+{
+  const guint8 *base =
+      store_chunk_in_frame (batch->store, &one->delta.base, &one->location, frame, NULL);
+
+  if (base == NULL)
+    return FALSE;
+  memcpy (to, base, PAGE_SIZE_BYTES);
+  return store_delta_apply (batch->store, &one->name, &one->delta_location, &one->delta, to, NULL);
+}
+
 /* Copies one page out of its frame; a frame that fails is read again by way of the index, which may
  * know better by now. */
 static gboolean
@@ -169,7 +233,9 @@ take_page (ReadBatch *batch, const Wanted *one, GBytes *frame, GError **error)
 
   if (!check_page_length (one->location.len, error))
     return FALSE;
-  if (frame != NULL && one->location.frame.codec != FRAME_DELTA) {
+  if (frame != NULL && one->deltas != NULL && take_delta (batch, one, frame, to))
+    return TRUE;
+  if (frame != NULL && one->deltas == NULL && one->location.frame.codec != FRAME_DELTA) {
     const guint8 *data =
         store_chunk_in_frame (batch->store, &one->name, &one->location, frame, error);
     if (data != NULL)
@@ -189,7 +255,9 @@ read_pages (ReadBatch *batch, GError **error)
   g_autoptr (GArray) wanted = locate_batch (batch, error);
   g_autoptr (GBytes) frame = NULL;
 
-  for (guint i = 0; wanted != NULL && i < wanted->len; i++) {
+  if (wanted == NULL || !want_bases (batch, wanted, error))
+    return FALSE;
+  for (guint i = 0; i < wanted->len; i++) {
     const Wanted *one = &g_array_index (wanted, Wanted, i);
     if (i == 0 || compare_places (one, one - 1) != 0) {
       g_clear_pointer (&frame, g_bytes_unref);
@@ -198,7 +266,7 @@ read_pages (ReadBatch *batch, GError **error)
     if (!take_page (batch, one, frame, error))
       return prefix_page (batch->first + one->place, error);
   }
-  return wanted != NULL;
+  return TRUE;
 }
 
 /* A WorkFunc. */

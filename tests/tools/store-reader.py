@@ -176,13 +176,13 @@ class Store:
     # ---- chunks ----
 
     def load_footers(self):
-        self.places = {}
+        self.places, self.deltas = {}, {}
         for path in self.names("packs"):
             self.load_footer(path, bytes.fromhex(os.path.basename(path)))
 
     def load_footer(self, path, name):
         magic, version, since, _ = struct.unpack("<8sHHI", self.read(path, 0, 16))
-        require(magic == b"vmckpack" and since <= 1, path + " is no pack")
+        require(magic == b"vmckpack" and since <= 2, path + " is no pack")
         at, size, _, digest, magic = struct.unpack(
             "<QII32s8s", self.read(path, self.size(path) - 56, 56))
         require(magic == b"vmckpend" and digest == name, path + " has a wrong trailer")
@@ -195,12 +195,19 @@ class Store:
         for i in range(n_frames):
             offset, stored, raw, chunks, codec = struct.unpack_from("<IIIHH", footer, 32 + 16 * i)
             require(offset == end and raw <= 512 << 10, path + " has a wrong frame")
+            require(codec < 2 or (codec == 2 and since == 2 and raw == chunks * PAGE),
+                    path + " has a wrong frame")
             end += stored
             inside = 0
             for _ in range(chunks):
                 chunk, length = struct.unpack_from("<32sI", footer, chunk_at)
                 chunk_at += 36
-                self.places[chunk] = (path, offset, stored, raw, codec, inside, length)
+                place = (path, offset, stored, raw, codec, inside, length)
+                if codec == 2:
+                    require(length == PAGE, path + " has a wrong frame")
+                    self.deltas[chunk] = place
+                else:
+                    self.places[chunk] = place
                 inside += length
             require(inside == raw, path + " has a wrong frame")
         require(end == at, path + " has a gap")
@@ -209,18 +216,51 @@ class Store:
         if (path, offset) not in self.frames:
             data = self.read(path, offset, stored)
             if codec == 1:
-                run = subprocess.run(["zstd", "-d", "-c", "-q"], input=data, stdout=subprocess.PIPE)
-                require(run.returncode == 0, path + " has a frame that does not decompress")
-                data = run.stdout
-            require(len(data) == raw, path + " has a frame of the wrong size")
+                data = self.unpack(data)
+            require(codec == 2 or len(data) == raw, path + " has a frame of the wrong size")
             if len(self.frames) > 256:
                 self.frames.clear()
             self.frames[path, offset] = data
         return self.frames[path, offset]
 
+    def unpack(self, data):
+        run = subprocess.run(["zstd", "-d", "-c", "-q"], input=data, stdout=subprocess.PIPE)
+        require(run.returncode == 0, "a frame does not decompress")
+        return run.stdout
+
+    def delta(self, name):
+        """A page that is stored as the lines in which it differs from another one."""
+        path, offset, stored, raw, codec, inside, _ = self.deltas[name]
+        frame = self.frame(path, offset, stored, raw, codec)
+        require(self.name_of(frame[32:]) == frame[:32], path + " has a damaged frame")
+        size, packed, xored = struct.unpack_from("<IBB", frame, 32)
+        count, which = raw // PAGE, inside // PAGE
+        body = frame[40 + 32 * count:]
+        if packed:
+            body = self.unpack(body)
+        require(len(body) == size and xored < 2, path + " has a wrong frame")
+        bitmaps = struct.unpack_from("<%dQ" % count, body)
+        at = 8 * count + 64 * sum(bin(bitmap).count("1") for bitmap in bitmaps[:which])
+        page = bytearray(self.full_chunk(frame[40 + 32 * which:72 + 32 * which]))
+        require(len(page) == PAGE, "the base of a delta is no page")
+        for line in range(64):
+            if not bitmaps[which] >> line & 1:
+                continue
+            for i in range(64):
+                old = page[64 * line + i] if xored else 0
+                page[64 * line + i] = body[at + i] ^ old
+            at += 64
+        require(self.name_of(page) == name, "chunk %s is damaged" % name.hex())
+        return bytes(page)
+
     def chunk(self, name):
         if self.places is None:
             self.load_footers()
+        if name not in self.places and name in self.deltas:
+            return self.delta(name)
+        return self.full_chunk(name)
+
+    def full_chunk(self, name):
         require(name in self.places, "chunk %s is missing" % name.hex())
         path, offset, stored, raw, codec, inside, length = self.places[name]
         data = self.frame(path, offset, stored, raw, codec)[inside:inside + length]

@@ -79,6 +79,60 @@ test_reads (void)
   g_assert_cmpstr (text, ==, expected);
 }
 
+/* Changes a line of every third page of @memory and writes these pages on top of @parent. */
+static Manifest *
+change_lines (Store *store, guint8 *memory, guint pages, const Manifest *parent, guint64 how)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (StoreWriter) writer = store_writer_begin (store, &error);
+  const PageMap *base = &manifest_find_part (parent, "ram", NULL)->map;
+  g_autoptr (PageMapWriter) map_writer = page_map_writer_new (writer, base->length, base, &error);
+  StoreWriterStats stats;
+  PageMap map;
+
+  g_assert_no_error (error);
+  store_writer_set_delta (writer, STORE_DELTA_ALWAYS);
+  for (guint64 i = 0; i < pages; i += 3) {
+    guint8 *page = memory + i * PAGE_SIZE_BYTES;
+    for (guint j = 0; j < (how == 0 ? 8 : 64); j++)
+      page[i * 64 % PAGE_SIZE_BYTES + j] = (i + 1) * (how + j + 77) >> 3;
+    page_map_writer_put (map_writer, i, page, &error);
+  }
+  page_map_writer_finish (map_writer, &map, NULL, &error);
+  g_assert_no_error (error);
+  Manifest *manifest = fixture_commit (writer, "g1", 2 + how, &map);
+  store_writer_stats (writer, &stats);
+  g_assert_cmpuint (stats.delta_pages, ==, (pages + 2) / 3);
+  return manifest;
+}
+
+/* Pages that are stored as changes to others, with lines of both kinds. */
+static void
+test_deltas (void)
+{
+  g_autoptr (FixtureDirectory) path = fixture_directory_new();
+  g_autoptr (Store) store = fixture_store_new (fixture_directory_backend (path));
+  const guint pages = 600;
+  g_autofree guint64 *seeds = g_new (guint64, pages);
+  g_autofree guint8 *memory = g_malloc (pages * PAGE_SIZE_BYTES);
+  gboolean good;
+
+  for (guint i = 0; i < pages; i++) {
+    seeds[i] = 1 + i;
+    fixture_page (seeds[i], memory + (gsize)i * PAGE_SIZE_BYTES);
+  }
+  g_autoptr (Manifest) first = fixture_checkpoint (store, 1, seeds, pages, NULL, NULL);
+  for (guint64 how = 0; how < 2; how++) {
+    g_autoptr (Manifest) next = change_lines (store, memory, pages, first, how);
+    g_autoptr (GBytes) output = run_reader (path, "cat", next->id, "ram", "pc.ram", &good);
+    g_assert_true (good);
+    g_assert_cmpmem (g_bytes_get_data (output, NULL), g_bytes_get_size (output), memory,
+                     pages * PAGE_SIZE_BYTES);
+  }
+  g_autoptr (GBytes) checked = run_reader (path, "check", NULL, NULL, NULL, &good);
+  g_assert_true (good);
+}
+
 static gboolean
 flip_pack (const char *name, guint64 size, gint64 mtime_us, gpointer user_data)
 {
@@ -156,6 +210,7 @@ main (int argc, char **argv)
 {
   g_test_init (&argc, &argv, NULL);
   g_test_add_func ("/store/reader/reads", test_reads);
+  g_test_add_func ("/store/reader/deltas", test_deltas);
   g_test_add_func ("/store/reader/refuses", test_refuses);
   g_test_add_func ("/store/reader/encrypted", test_encrypted);
   return g_test_run();
