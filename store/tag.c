@@ -110,6 +110,36 @@ store_tags (Store *store, const Manifest *manifest, GError **error)
   return (GStrv)g_ptr_array_free (unique, FALSE);
 }
 
+static void
+free_tags (gpointer tags)
+{
+  g_ptr_array_unref (tags);
+}
+
+GHashTable *
+store_tags_all (Store *store, guint *damaged, GError **error)
+{
+  g_autoptr (GPtrArray) tags = list_tags (store, error);
+  GHashTable *all;
+
+  if (tags == NULL)
+    return NULL;
+  *damaged = 0;
+  all = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, free_tags);
+  for (guint i = 0; i < tags->len; i++) {
+    const Tag *tag = tags->pdata[i];
+    GPtrArray *list = tag->checkpoint != NULL ? g_hash_table_lookup (all, tag->checkpoint) : NULL;
+    *damaged += tag->checkpoint == NULL;
+    if (tag->checkpoint != NULL && list == NULL) {
+      list = g_ptr_array_new_with_free_func (g_free);
+      g_hash_table_insert (all, g_strdup (tag->checkpoint), list);
+    }
+    if (list != NULL)
+      g_ptr_array_add (list, g_strdup (tag->tag));
+  }
+  return all;
+}
+
 gboolean
 store_tag_add (Store *store, const char *id, const char *tag, GError **error)
 {

@@ -391,6 +391,73 @@ test_keys (Fixture *f, gconstpointer data)
 }
 
 static void
+test_forget (Fixture *f, gconstpointer data)
+{
+  answer (f, "POST /v1/store/forget",
+          "{\"checkpoints\":[{\"id\":\"" ID "\",\"group\":\"guest b\",\"keep\":false},"
+          "{\"id\":\"ff" ID "\",\"group\":\"guest a\",\"keep\":true,"
+          "\"reasons\":[\"last checkpoint\",\"daily checkpoint\"]}],"
+          "\"removed\":1,\"removed_bytes\":1024,\"damaged\":[],\"gc\":null}");
+  expect_status (f,
+                 "forget|a|b|--keep-last|3|--keep-daily=unlimited|--keep-yearly|-1|--keep-within|"
+                 "2y|--keep-within-hourly|1d|--keep-tag|x,y|--keep-tag|z|--tag|t|--group-by|none|"
+                 "--no-keep-suspended|--dry-run",
+                 0);
+  g_assert_cmpstr (f->requests, ==,
+                   "POST /v1/store/forget?store=/s {\"guests\":[\"a\",\"b\"],\"keep_last\":3,"
+                   "\"keep_daily\":-1,\"keep_yearly\":-1,\"keep_within\":\"2y\","
+                   "\"keep_within_hourly\":\"1d\",\"keep_tags\":[\"x,y\",\"z\"],"
+                   "\"tags\":[\"t\"],\"group_by\":\"none\",\"keep_suspended\":false,"
+                   "\"dry_run\":true,\"gc\":false}\n");
+  /* By group. */
+  const char *kept = strstr (f->out, "keep    last checkpoint, daily checkpoint");
+  const char *removed = strstr (f->out, "remove");
+  g_assert_true (kept != NULL && removed != NULL && kept < removed);
+  g_assert_nonnull (strstr (f->err, "would delete 1 of 2 checkpoints, which had stored 1.0 KiB"));
+  expect_status (f, "forget|--keep-last|1|--gc|-q", 0);
+  g_assert_cmpstr (f->out, ==, "0123456789ab\n");
+  g_assert_cmpstr (f->err, ==, "");
+  expect_status (f, "forget|--keep-last|some", 2);
+  g_assert_cmpstr (f->requests, ==, "");
+  answer (f, "POST /v1/store/forget",
+          "{\"checkpoints\":[],\"removed\":0,\"removed_bytes\":0,\"damaged\":[\"" ID "\"],"
+          "\"gc\":{\"freed_bytes\":2048}}");
+  expect_status (f, "forget|--keep-last|1", 4);
+  g_assert_nonnull (strstr (f->err, "freed 2.0 KiB"));
+  g_assert_nonnull (strstr (f->err, "0123456789ab"));
+  refuse (f, "POST /v1/store/forget", 400, "usage");
+  expect_status (f, "forget", 2);
+}
+
+static void
+test_quota (Fixture *f, gconstpointer data)
+{
+  static const char quota[] = "{\"store_bytes\":1536,\"store_limit\":2048,\"guests\":["
+                              "{\"guest\":\"a\",\"bytes\":512,\"limit\":1024},"
+                              "{\"guest\":\"b\",\"bytes\":0,\"limit\":null}]}";
+
+  answer (f, "GET /v1/store/quota", quota);
+  expect_status (f, "store|quota", 0);
+  g_assert_cmpstr (f->requests, ==, "GET /v1/store/quota?store=/s \n");
+  g_assert_cmpstr (f->out, ==,
+                   "WHAT        USED    LIMIT  OF IT\n"
+                   "store    1.5 KiB  2.0 KiB    75%\n"
+                   "guest a    512 B  1.0 KiB    50%\n"
+                   "guest b      0 B        -      -\n");
+  answer (f, "POST /v1/store/quota", quota);
+  expect_status (f, "store|quota|--store-limit|2K|--guest|a=1K|--guest=b=none", 0);
+  g_assert_cmpstr (f->requests, ==,
+                   "POST /v1/store/quota?store=/s "
+                   "{\"store_limit\":2048,\"guests\":{\"a\":1024,\"b\":null}}\n");
+  expect_status (f, "store|quota|--store-limit|none", 0);
+  g_assert_cmpstr (f->requests, ==, "POST /v1/store/quota?store=/s {\"store_limit\":null}\n");
+  expect_status (f, "store|quota|--store-limit|0", 2);
+  expect_status (f, "store|quota|--store-limit|lots", 2);
+  expect_status (f, "store|quota|--guest|a", 2);
+  g_assert_cmpstr (f->requests, ==, "");
+}
+
+static void
 test_doctor (Fixture *f, gconstpointer data)
 {
   answer (
@@ -461,6 +528,8 @@ main (int argc, char **argv)
   ADD ("verify-tag-and-rm", test_verify_tag_and_rm);
   ADD ("store", test_store);
   ADD ("keys", test_keys);
+  ADD ("forget", test_forget);
+  ADD ("quota", test_quota);
   ADD ("doctor", test_doctor);
   ADD ("offline", test_offline);
   ADD ("console", test_console);

@@ -153,6 +153,53 @@ test_a_body_beyond_the_bound_is_not_taken (Fixture *f, gconstpointer data)
   assert_refused (f, "POST", "/v1/guests", large, 400, "usage");
 }
 
+/* Bad rules and limits are refused before the store is looked at. */
+static void
+test_bad_rules_and_limits (Fixture *f, gconstpointer data)
+{
+  static const char *const rules[] = {
+    "{}",
+    "{\"keep_last\":0}",
+    "{\"keep_last\":-2}",
+    "{\"keep_last\":\"1\"}",
+    "{\"keep_last\":1.5}",
+    "{\"keep_daily\":99999999999}",
+    "{\"keep_within\":\"7w\"}",
+    "{\"keep_within_daily\":7}",
+    "{\"keep_tags\":[\"\"]}",
+    "{\"keep_tags\":[\"a,,b\"]}",
+    "{\"keep_tags\":\"a\"}",
+    "{\"keep_tags\":[1]}",
+    "{\"keep_tags\":[]}",
+    "{\"keep_last\":1,\"tags\":[\"a b\"]}",
+    "{\"keep_last\":1,\"guests\":{}}",
+    "{\"keep_last\":1,\"group_by\":\"x\"}",
+    "{\"keep_last\":1,\"gc\":1}",
+    "{\"keep_lost\":1}",
+  };
+  static const char *const limits[] = {
+    "{}",
+    "{\"store_limit\":0}",
+    "{\"store_limit\":-5}",
+    "{\"store_limit\":\"1G\"}",
+    "{\"store_limit\":1152921504606846977}",
+    "{\"guests\":[]}",
+    "{\"guests\":{\"a/b\":1}}",
+    "{\"guests\":{\"a\":true}}",
+    "{\"guests\":{}}",
+    "{\"store_limits\":1}",
+  };
+
+  for (guint i = 0; i < G_N_ELEMENTS (rules); i++)
+    assert_refused (f, "POST", "/v1/store/forget?store=/no/such/store", rules[i], 400, "usage");
+  for (guint i = 0; i < G_N_ELEMENTS (limits); i++)
+    assert_refused (f, "POST", "/v1/store/quota?store=/no/such/store", limits[i], 400, "usage");
+  assert_refused (f, "POST", "/v1/store/forget?store=/no/such/store", "{\"keep_last\":-1}", 500,
+                  "failed");
+  assert_refused (f, "POST", "/v1/store/quota?store=/no/such/store", "{\"store_limit\":null}", 500,
+                  "failed");
+}
+
 /* With the header for it, a long call's last line is the result or the error, with status 200. */
 static void
 test_a_stream_ends_with_its_result (Fixture *f, gconstpointer data)
@@ -179,6 +226,7 @@ main (int argc, char **argv)
   g_main_context_acquire (NULL);
   ADD ("daemon", test_the_daemon_presents_itself);
   ADD ("refused", test_what_is_refused);
+  ADD ("bad-rules-and-limits", test_bad_rules_and_limits);
   ADD ("large-body", test_a_body_beyond_the_bound_is_not_taken);
   ADD ("stream", test_a_stream_ends_with_its_result);
   return g_test_run();

@@ -88,6 +88,7 @@ extern const Verb verb_run, verb_ps, verb_kill, verb_pause, verb_continue;
 extern const Verb verb_log, verb_console;
 extern const Verb verb_checkpoint, verb_suspend, verb_restore, verb_resume;
 extern const Verb verb_list, verb_show, verb_diff, verb_verify, verb_rm, verb_tag;
+extern const Verb verb_forget, verb_store_quota;
 extern const Verb verb_store_key_list, verb_store_key_add, verb_store_key_remove;
 extern const Verb verb_store_key_passwd, verb_store_key_generate;
 extern const Verb verb_store_init, verb_store_check, verb_store_gc, verb_store_stats;

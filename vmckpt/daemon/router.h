@@ -22,6 +22,8 @@ extern const Route guest_routes[];
 extern const Route checkpoint_routes[];
 extern const Route store_routes[];
 extern const Route store_maintain_routes[];
+extern const Route store_quota_routes[];
+extern const Route forget_routes[];
 extern const Route store_copy_routes[];
 extern const Route store_key_routes[];
 

@@ -4,8 +4,8 @@
 #include "checkpoint-json.h"
 #include "restore.h"
 #include "router.h"
+#include "suspended.h"
 
-#include <vmckpt/store/claim.h>
 #include <vmckpt/store/maintain.h>
 #include <vmckpt/util/name.h>
 
@@ -149,34 +149,6 @@ restore (Request *request, GError **error)
   return restore_checkpoint (request, store, manifest, &wish, error);
 }
 
-/* TRUE if @manifest is the newest of its guest in @manifests, which are in order of time. */
-static gboolean
-is_newest (GPtrArray *manifests, guint index)
-{
-  const Manifest *manifest = g_ptr_array_index (manifests, index);
-
-  for (guint i = index + 1; i < manifests->len; i++) {
-    const Manifest *later = g_ptr_array_index (manifests, i);
-    if (g_strcmp0 (later->guest_uuid, manifest->guest_uuid) == 0)
-      return FALSE;
-  }
-  return TRUE;
-}
-
-/* TRUE if the guest runs here, or somebody else claims it. */
-static gboolean
-is_up (Request *request, Store *store, const Manifest *manifest)
-{
-  g_autoptr (Guest) here = registry_find_uuid (request->daemon->registry, manifest->guest_uuid);
-  g_autoptr (Claim) claim =
-      here == NULL ? store_claim_get (store, manifest->guest_uuid, NULL) : NULL;
-
-  if (here != NULL || claim == NULL)
-    return here != NULL;
-  return g_strcmp0 (claim->boot_id, request->daemon->runtime->boot_id) != 0 ||
-         process_id_alive (claim->process);
-}
-
 static JsonObject *
 list_suspended (Request *request, GError **error)
 {
@@ -190,8 +162,7 @@ list_suspended (Request *request, GError **error)
   JsonArray *list = json_array_new();
   for (guint i = 0; i < manifests->len; i++) {
     const Manifest *manifest = g_ptr_array_index (manifests, i);
-    if (g_strcmp0 (manifest->mode, "suspend") != 0 || !is_newest (manifests, i) ||
-        is_up (request, store, manifest))
+    if (!suspended_waits (request->daemon, store, manifests, i))
       continue;
     JsonObject *one = json_object_new();
     json_object_set_string_member (one, "guest", manifest->guest);

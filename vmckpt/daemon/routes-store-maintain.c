@@ -59,12 +59,7 @@ gc (Request *request, GError **error)
       (store = request_store (request, error)) == NULL ||
       !store_gc (store, dry_run, &report, &request->progress, request->cancellable, error))
     return NULL;
-  JsonObject *result = json_object_new();
-  json_object_set_int_member (result, "deleted_packs", report.deleted_packs);
-  json_object_set_int_member (result, "freed_bytes", report.freed_bytes);
-  json_object_set_int_member (result, "rewritten_chunks", report.rewritten_chunks);
-  json_object_set_int_member (result, "waiting_packs", report.waiting_packs);
-  return result;
+  return store_gc_to_json (&report);
 }
 
 static JsonObject *

@@ -2,6 +2,18 @@
 #include "store-json.h"
 
 JsonObject *
+store_gc_to_json (const StoreGcReport *report)
+{
+  JsonObject *object = json_object_new();
+
+  json_object_set_int_member (object, "deleted_packs", report->deleted_packs);
+  json_object_set_int_member (object, "freed_bytes", report->freed_bytes);
+  json_object_set_int_member (object, "rewritten_chunks", report->rewritten_chunks);
+  json_object_set_int_member (object, "waiting_packs", report->waiting_packs);
+  return object;
+}
+
+JsonObject *
 store_finding_to_json (const StoreFinding *finding)
 {
   JsonObject *object = json_object_new();

@@ -6,6 +6,7 @@
 #include <vmckpt/store/copy.h>
 #include <vmckpt/store/repair.h>
 
+JsonObject *store_gc_to_json (const StoreGcReport *report);
 JsonObject *store_finding_to_json (const StoreFinding *finding);
 JsonObject *store_repair_to_json (const StoreRepair *repair);
 JsonObject *store_copied_to_json (const StoreCopied *copied);

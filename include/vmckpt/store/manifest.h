@@ -87,4 +87,15 @@ gboolean store_manifest_remove (Store *store, const char *id, GError **error);
 
 /* Tags, also those given later; a checkpoint may have several. Newly allocated, sorted. */
 GStrv store_tags (Store *store, const Manifest *manifest, GError **error);
+
+/**
+ * store_tags_all:
+ * @damaged: (out): how many tags cannot be read; gc removes them
+ *
+ * Returns: (transfer full) (element-type char* GPtrArray): the tags given later, lists of char* by
+ * the id of the checkpoint. A manifest's own tag is not among them.
+ */
+GHashTable *store_tags_all (Store *store, guint *damaged, GError **error);
+
+/* Gives a checkpoint one more tag, durable. */
 gboolean store_tag_add (Store *store, const char *id, const char *tag, GError **error);
