@@ -32,6 +32,8 @@ static const char *const point_names[FAULT_COUNT] = {
   [FAULT_RESTORE_LOADED] = "restore-loaded",
   [FAULT_KEY_MARKED] = "key-marked",
   [FAULT_KEY_ADDED] = "key-added",
+  [FAULT_IMPORT_MIDDLE] = "import-middle",
+  [FAULT_IMPORT_READ] = "import-read",
 };
 
 typedef enum { ACTION_KILL, ACTION_ENOSPC, ACTION_EIO, ACTION_STALL, ACTION_COUNT } FaultAction;

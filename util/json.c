@@ -36,7 +36,9 @@ json_parse_bounded (const char *text, gsize len, gsize max_len, guint max_depth,
   g_autoptr (GError) cause = NULL;
   const char *fault = NULL;
 
-  if (len > max_len)
+  if (len == 0)
+    fault = "it is not an object"; /* @text may be NULL */
+  else if (len > max_len)
     fault = "it is too long";
   else if (!g_utf8_validate_len (text, len, NULL))
     fault = "it is not UTF-8";

@@ -443,11 +443,11 @@ api_call_long (Api *api, const GString *path, JsonObject *body, ApiLineFunc func
   return result;
 }
 
-gboolean
-api_copy_text (Api *api, const GString *path, gboolean endless, ApiTextFunc func,
-               gpointer user_data, GError **error)
+/* Hands the body of the answer to @message on as it comes. */
+static gboolean
+copy_body (Api *api, SoupMessage *message, gboolean endless, ApiTextFunc func, gpointer user_data,
+           GError **error)
 {
-  g_autoptr (SoupMessage) message = new_message (api, "GET", path, NULL);
   g_autoptr (GInputStream) stream = NULL;
   g_autoptr (GError) cause = NULL;
   gboolean going_on;
@@ -468,6 +468,116 @@ api_copy_text (Api *api, const GString *path, gboolean endless, ApiTextFunc func
     return TRUE;
   g_propagate_error (error, g_steal_pointer (&cause));
   return FALSE;
+}
+
+static gboolean
+copy_once (Api *api, const GString *path, const char *accept, gboolean endless, ApiTextFunc func,
+           gpointer user_data, GError **error)
+{
+  g_autoptr (SoupMessage) message = new_message (api, "GET", path, NULL);
+
+  if (accept != NULL)
+    soup_message_headers_replace (soup_message_get_request_headers (message), "Accept", accept);
+  return copy_body (api, message, endless, func, user_data, error);
+}
+
+gboolean
+api_copy_text (Api *api, const GString *path, gboolean endless, ApiTextFunc func,
+               gpointer user_data, GError **error)
+{
+  return copy_once (api, path, NULL, endless, func, user_data, error);
+}
+
+gboolean
+api_download (Api *api, const GString *path, const char *accept, ApiTextFunc func,
+              gpointer user_data, GError **error)
+{
+  g_autoptr (GError) cause = NULL;
+  gboolean done = FALSE;
+
+  if (find_key (api, path, &cause))
+    done = copy_once (api, path, accept, FALSE, func, user_data, &cause);
+  if (cause != NULL && ask_for_key (api, path, &cause))
+    done = copy_once (api, path, accept, FALSE, func, user_data, &cause);
+  if (cause != NULL)
+    g_propagate_error (error, g_steal_pointer (&cause));
+  return done;
+}
+
+/* ---- Uploads ---- */
+
+typedef struct {
+  Operation *op;
+  guint64 sent, seen; /* seen: at the last look */
+  ApiSentFunc func;
+  gpointer user_data;
+} Upload;
+
+static void
+on_wrote_data (SoupMessage *message, guint count, gpointer user_data)
+{
+  Upload *upload = user_data;
+
+  upload->sent += count;
+  upload->func (upload->sent, upload->user_data);
+}
+
+/* Nothing has moved since the last look: the daemon hangs. */
+static gboolean
+on_upload_check (gpointer user_data)
+{
+  Upload *upload = user_data;
+
+  if (upload->sent == upload->seen) {
+    upload->op->late = TRUE;
+    g_cancellable_cancel (upload->op->steps);
+  }
+  upload->seen = upload->sent;
+  return G_SOURCE_CONTINUE;
+}
+
+/* The daemon must be there, and the key right, before the first byte: a body cannot be sent twice.
+ */
+static gboolean
+prepare_upload (Api *api, const GString *probe, GError **error)
+{
+  g_autoptr (JsonObject) answer = api_call (api, "GET", probe, NULL, error);
+
+  return answer != NULL;
+}
+
+JsonObject *
+api_upload (Api *api, const GString *probe, const GString *path, GInputStream *body, gint64 length,
+            ApiSentFunc func, gpointer user_data, GError **error)
+{
+  g_autoptr (SoupMessage) message = NULL;
+  g_autoptr (GInputStream) stream = NULL;
+  g_autoptr (GError) cause = NULL;
+  JsonObject *answer = NULL;
+  g_auto (Operation) op = { 0 };
+  Upload upload = { .op = &op, .func = func, .user_data = user_data };
+
+  if (!prepare_upload (api, probe, error))
+    return NULL;
+  message = new_message (api, "POST", path, NULL);
+  operation_begin (&op, api->cancellable);
+  soup_message_set_request_body (message, "application/octet-stream", body, length);
+  g_signal_connect (message, "wrote-body-data", G_CALLBACK (on_wrote_data), &upload);
+  guint check = g_timeout_add (API_UPLOAD_PATIENCE_MS, on_upload_check, &upload);
+  soup_session_send_async (api->session, message, G_PRIORITY_DEFAULT, op.steps, operation_on_ready,
+                           &op);
+  stream = soup_session_send_finish (api->session, operation_wait (&op, 0), &cause);
+  g_source_remove (check);
+  if (stream != NULL && !SOUP_STATUS_IS_SUCCESSFUL (soup_message_get_status (message)))
+    read_refusal (api, &op, message, stream, &cause);
+  else if (stream != NULL)
+    answer = read_answer (api, &op, stream, &cause);
+  g_signal_handlers_disconnect_by_data (message, &upload);
+  end_call (&op, &stream);
+  explain (api, &op, &cause);
+  if (cause != NULL)
+    g_propagate_error (error, g_steal_pointer (&cause));
+  return answer;
 }
 
 SoupWebsocketConnection *

@@ -12,6 +12,8 @@
 #include <vmckpt/util/key-material.h>
 
 #define API_DEADLINE_MS 30000
+/* An upload has no end that could be foreseen, and its last step makes all of it durable. */
+#define API_UPLOAD_PATIENCE_MS 300000
 /* The most that is read of an answer, and of one line of a stream. */
 #define API_MAX_ANSWER (64 * 1024 * 1024)
 #define API_MAX_LINE (16 * 1024 * 1024)
@@ -97,5 +99,32 @@ gboolean api_copy_text (Api *api, const GString *path, gboolean endless, ApiText
                         gpointer user_data, GError **error);
 
 /* Opens a WebSocket of @protocol. Returns: (transfer full): it, or NULL with @error. */
-SoupWebsocketConnection *api_open_websocket (Api *api, const GString *path, const char *protocol,
-                                             GError **error);
+SoupWebsocketConnection *
+api_open_websocket (Api *api, const GString *path, const char *protocol,
+                    GError **error); /**
+                                      * api_download:
+                                      * @accept: the media type that is asked for
+                                      * @func: gets the body as it comes; FALSE ends it, without an
+                                      * error of api_download()'s own
+                                      *
+                                      * A GET whose answer may be of any length.
+                                      */
+gboolean api_download (Api *api, const GString *path, const char *accept, ApiTextFunc func,
+                       gpointer user_data, GError **error);
+
+/* Told of the bytes that were sent so far. */
+typedef void (*ApiSentFunc) (guint64 sent, gpointer user_data);
+
+/**
+ * api_upload:
+ * @probe: a GET on the same store that is made first
+ * @body: read to its end and sent while it is read
+ * @length: bytes it has, or -1
+ *
+ * A POST whose body may be of any length. A daemon that takes nothing for API_UPLOAD_PATIENCE_MS is
+ * an error.
+ *
+ * Returns: (transfer full): the answer, or NULL with @error.
+ */
+JsonObject *api_upload (Api *api, const GString *probe, const GString *path, GInputStream *body,
+                        gint64 length, ApiSentFunc func, gpointer user_data, GError **error);

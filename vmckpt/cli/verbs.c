@@ -16,6 +16,8 @@ const Verb *const verbs[] = {
   &verb_restore,
   &verb_suspend,
   &verb_resume,
+  &verb_export,
+  &verb_import,
   &verb_list,
   &verb_show,
   &verb_diff,

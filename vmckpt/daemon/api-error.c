@@ -2,6 +2,7 @@
 #include "api-error.h"
 
 #include <vmckpt/drivers/guest-spec.h>
+#include <vmckpt/exchange/sink.h>
 #include <vmckpt/keeper/keeper.h>
 #include <vmckpt/qmp/stream-reader.h>
 #include <vmckpt/ram/stream-engine.h>
@@ -64,6 +65,23 @@ driver_kind (int code)
   }
 }
 
+static ApiKind
+exchange_kind (int code)
+{
+  switch (code) {
+  case EXCHANGE_ERROR_DAMAGED:
+    return API_DAMAGED;
+  case EXCHANGE_ERROR_UNSUPPORTED:
+    return API_NOT_POSSIBLE;
+  case EXCHANGE_ERROR_USAGE:
+    return API_USAGE;
+  case EXCHANGE_ERROR_NOT_FOUND:
+    return API_NOT_FOUND;
+  default:
+    return API_FAILED;
+  }
+}
+
 ApiKind
 api_error_kind (const GError *error)
 {
@@ -77,6 +95,8 @@ api_error_kind (const GError *error)
     return store_kind (error->code);
   if (error->domain == DRIVER_ERROR)
     return driver_kind (error->code);
+  if (error->domain == EXCHANGE_ERROR)
+    return exchange_kind (error->code);
   if (g_error_matches (error, RAM_ERROR, RAM_ERROR_IMPOSSIBLE) ||
       g_error_matches (error, STREAM_ERROR, STREAM_ERROR_UNSUPPORTED))
     return API_NOT_POSSIBLE;

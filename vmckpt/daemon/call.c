@@ -181,8 +181,8 @@ send_json (SoupServerMessage *message, guint status, JsonObject *object)
                                     strlen (line));
 }
 
-static JsonObject *
-error_to_json (const GError *error)
+JsonObject *
+call_error_to_json (const GError *error)
 {
   JsonObject *object = json_object_new();
 
@@ -198,8 +198,14 @@ call_refuse (SoupServerMessage *message, const GError *error)
 {
   g_autoptr (JsonObject) object = json_object_new();
 
-  json_object_set_object_member (object, "error", error_to_json (error));
+  json_object_set_object_member (object, "error", call_error_to_json (error));
   send_json (message, api_kind_status (api_error_kind (error)), object);
+}
+
+void
+call_answer (SoupServerMessage *message, JsonObject *object)
+{
+  send_json (message, 200, object);
 }
 
 /* With the lock held: the last line of a streamed answer. */
@@ -207,7 +213,7 @@ static void
 add_last_line (Call *call)
 {
   JsonObject *line =
-      call->error != NULL ? error_to_json (call->error) : json_object_ref (call->result);
+      call->error != NULL ? call_error_to_json (call->error) : json_object_ref (call->result);
 
   json_object_set_string_member (line, "type", call->error != NULL ? "error" : "result");
   add_line (call, line);

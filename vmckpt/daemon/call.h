@@ -29,3 +29,9 @@ void call_start (SoupServerMessage *message, Request *request, RequestHandler ha
 
 /* Answers at once with @error. Main thread. */
 void call_refuse (SoupServerMessage *message, const GError *error);
+
+/* An error as the API shows it: { "kind", "message" }; newly allocated. */
+JsonObject *call_error_to_json (const GError *error);
+
+/* Answers at once with @object. Main thread. */
+void call_answer (SoupServerMessage *message, JsonObject *object);

@@ -21,6 +21,15 @@ request_free (Request *request)
   g_free (request);
 }
 
+Request *
+request_steal (Request *request)
+{
+  Request *taken = g_memdup2 (request, sizeof *request);
+
+  *request = (Request){ .daemon = taken->daemon };
+  return taken;
+}
+
 gboolean
 request_parse_body (Request *request, GBytes *body, GError **error)
 {

@@ -35,6 +35,9 @@ typedef JsonObject *(*RequestHandler) (Request *request, GError **error);
 void request_free (Request *request);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (Request, request_free)
 
+/* Takes everything out of @request, which somebody else will free, into a new one. */
+Request *request_steal (Request *request);
+
 /* Parses @body into @request. API_USAGE. */
 gboolean request_parse_body (Request *request, GBytes *body, GError **error);
 

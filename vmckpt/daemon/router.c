@@ -3,6 +3,7 @@
 
 #include "api-error.h"
 #include "call.h"
+#include "import.h"
 
 #include <sodium.h>
 #include <string.h>
@@ -71,9 +72,8 @@ wants_stream (SoupServerMessage *message)
   return accept != NULL && strstr (accept, "application/x-ndjson") != NULL;
 }
 
-/* Takes a key out of the headers, where it is wiped. FALSE with API_USAGE if it is none. */
-static gboolean
-take_key (SoupServerMessage *message, const char *header, KeyMaterial **key, GError **error)
+gboolean
+router_take_key (SoupServerMessage *message, const char *header, KeyMaterial **key, GError **error)
 {
   SoupMessageHeaders *headers = soup_server_message_get_request_headers (message);
   const char *text = soup_message_headers_get_one (headers, header);
@@ -115,10 +115,12 @@ on_request (SoupServer *server, SoupServerMessage *message, const char *path, GH
     return;
   }
   request->query = query != NULL ? g_hash_table_ref (query) : NULL;
-  body = soup_message_body_flatten (soup_server_message_get_request_body (message));
-  if (!take_key (message, REQUEST_KEY_HEADER, &request->key, &error) ||
-      !take_key (message, REQUEST_NEW_KEY_HEADER, &request->new_key, &error) ||
-      !take_key (message, REQUEST_OTHER_KEY_HEADER, &request->other_key, &error) ||
+  body = import_is_meant (message)
+             ? g_bytes_new (NULL, 0)
+             : soup_message_body_flatten (soup_server_message_get_request_body (message));
+  if (!router_take_key (message, REQUEST_KEY_HEADER, &request->key, &error) ||
+      !router_take_key (message, REQUEST_NEW_KEY_HEADER, &request->new_key, &error) ||
+      !router_take_key (message, REQUEST_OTHER_KEY_HEADER, &request->other_key, &error) ||
       !request_parse_body (request, body, &error))
     call_refuse (message, error);
   else if (route->raw != NULL)
@@ -138,8 +140,9 @@ on_got_headers (SoupServerMessage *message, gpointer user_data)
   if (soup_message_headers_get_one (headers, "Upgrade") == NULL)
     soup_message_headers_replace (soup_server_message_get_response_headers (message), "Connection",
                                   "close");
-  if (soup_message_headers_get_encoding (headers) == SOUP_ENCODING_CHUNKED ||
-      soup_message_headers_get_content_length (headers) > REQUEST_MAX_BODY) {
+  if (!import_is_meant (message) &&
+      (soup_message_headers_get_encoding (headers) == SOUP_ENCODING_CHUNKED ||
+       soup_message_headers_get_content_length (headers) > REQUEST_MAX_BODY)) {
     /* Read and dropped, not collected. */
     soup_message_body_set_accumulate (soup_server_message_get_request_body (message), FALSE);
     refuse (message, API_USAGE, "the request's body must have a length, of at most 1 MiB");
@@ -156,5 +159,8 @@ void
 router_attach (SoupServer *server, Daemon *daemon)
 {
   g_signal_connect (server, "request-started", G_CALLBACK (on_request_started), NULL);
+  /* libsoup asks one path's handlers only, and imports have an early one. */
+  import_attach (server, daemon);
+  soup_server_add_handler (server, IMPORT_PATH, on_request, daemon, NULL);
   soup_server_add_handler (server, NULL, on_request, daemon, NULL);
 }

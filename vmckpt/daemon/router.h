@@ -29,3 +29,8 @@ extern const Route store_key_routes[];
 
 /* Serves all routes on @server. */
 void router_attach (SoupServer *server, Daemon *daemon);
+
+/* Takes a key out of the headers, where it is wiped; NULL if there is none. FALSE with API_USAGE if
+ * it is no key. */
+gboolean router_take_key (SoupServerMessage *message, const char *header, KeyMaterial **key,
+                          GError **error);

@@ -2,6 +2,8 @@
 /* /v1/checkpoints, /v1/suspended: what is in a store, and back to life. */
 #include "api-error.h"
 #include "checkpoint-json.h"
+#include "export.h"
+#include "import.h"
 #include "restore.h"
 #include "router.h"
 #include "suspended.h"
@@ -182,6 +184,8 @@ const Route checkpoint_routes[] = {
   { "POST", "/v1/checkpoints/:ref/verify", verify_checkpoint, NULL, TRUE },
   { "POST", "/v1/checkpoints/:ref/tags", tag_checkpoint, NULL, FALSE },
   { "POST", "/v1/checkpoints/:ref/restore", restore, NULL, TRUE },
+  { "GET", "/v1/checkpoints/:ref/export", NULL, export_serve, FALSE },
+  { "POST", "/v1/imports", NULL, import_serve, FALSE },
   { "GET", "/v1/suspended", list_suspended, NULL, FALSE },
   { NULL },
 };

@@ -38,6 +38,8 @@ typedef enum {
   FAULT_RESTORE_LOADED,   /* and all of it, but does not run yet */
   FAULT_KEY_MARKED,       /* a key is marked as going, and still there */
   FAULT_KEY_ADDED,        /* a new key is durable; the one that it replaces still there */
+  FAULT_IMPORT_MIDDLE,    /* the first pages of a file to import are in the store's hands */
+  FAULT_IMPORT_READ,      /* all of it is read, nothing is committed */
   FAULT_COUNT
 } FaultPoint;
 
