@@ -246,7 +246,7 @@ open_range (SealedBackend *self, const char *name, const KnownObject *object, GB
   const guint8 *from = g_bytes_get_data (stored, &left);
   g_autofree guint8 *out = g_try_malloc (MAX (len, 1));
   g_auto (ObjectKey) key = { 0 };
-  guint8 block[SEAL_BLOCK_BYTES];
+  guint8 block[SEAL_BLOCK_BYTES] = { 0 };
   guint64 number = offset / SEAL_BLOCK_BYTES;
   gsize skip = offset % SEAL_BLOCK_BYTES, done = 0;
 

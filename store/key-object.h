@@ -23,7 +23,7 @@ typedef struct {
   guint64 memory; /* bytes */
 } KdfCost;
 
-/* About half a second of one core, 128 MiB. */
+/* A quarter of a second of one core, 128 MiB. */
 extern const KdfCost kdf_cost_default;
 
 typedef struct {

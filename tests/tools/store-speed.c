@@ -7,10 +7,11 @@
  *   store-speed restore STORE ID FILE
  *   store-speed pages STORE ID COUNT                          reads COUNT random pages, one by one
  *
- * Without --dirty every page of FILE is read and compared with the base, where there is one; with
- * it only the pages of LIST: little-endian 64-bit numbers, one after the other. Prints, never
- * judges.
+ * With VMCKPT_KEY_FILE the store is encrypted. Without --dirty every page of FILE is read and
+ * compared with the base, where there is one; with it only the pages of LIST: little-endian 64-bit
+ * numbers, one after the other. Prints, never judges.
  */
+#include <vmckpt/store/key.h>
 #include <vmckpt/store/writer.h>
 #include <vmckpt/util/fd.h>
 
@@ -40,6 +41,18 @@ fail_errno (const char *path)
   exit (1);
 }
 
+/* The key that VMCKPT_KEY_FILE names: then the store is encrypted. */
+static KeyMaterial *
+read_key (void)
+{
+  const char *path = g_getenv ("VMCKPT_KEY_FILE");
+  GError *error = NULL;
+  KeyMaterial *key = path != NULL ? key_material_read_file (path, &error) : NULL;
+
+  fail (error);
+  return key;
+}
+
 static Store *
 open_store (const char *path)
 {
@@ -47,7 +60,8 @@ open_store (const char *path)
   Backend *backend = backend_directory_open (path, FALSE, &error);
 
   fail (error);
-  Store *store = store_open (backend, &error);
+  g_autoptr (KeyMaterial) key = read_key();
+  Store *store = store_open_with_key (backend, key, NULL, &error);
   fail (error);
   return store;
 }
@@ -59,7 +73,11 @@ init_store (const char *path)
   g_autoptr (Backend) backend = backend_directory_open (path, TRUE, &error);
 
   fail (error);
-  store_init (backend, &error);
+  g_autoptr (KeyMaterial) key = read_key();
+  if (key != NULL)
+    store_init_encrypted (backend, key, NULL, &error);
+  else
+    store_init (backend, &error);
   fail (error);
 }
 

@@ -23,7 +23,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (Stores, stores_free)
  * @key: (nullable): what the client has to open it with
  * @key_id: (out) (optional): which key that is; NULL if the store is not encrypted
  *
- * Any thread; may block on the file system, and half a second for a password.
+ * Any thread; may block on the file system, and a quarter of a second for a password.
  *
  * Returns: (transfer full): the store; STORE_ERROR_NOT_A_STORE, _UNREACHABLE, _KEY_NEEDED,
  * _KEY_WRONG, ….
