@@ -131,6 +131,19 @@ test_race (Fixture *f, gconstpointer data)
   g_assert_nonnull (strstr (error->message, "does not answer"));
 }
 
+/* Another daemon had the lock but was about to end: a new one is started. */
+static void
+test_ending (Fixture *f, gconstpointer data)
+{
+  g_autoptr (GError) error = NULL;
+
+  g_assert_true (start (f,
+                        "[ -e $2/called ] || { : >$2/called; exit 75; }\n"
+                        "echo ready >&3",
+                        20000, &error));
+  g_assert_no_error (error);
+}
+
 static gboolean
 cancel (gpointer cancellable)
 {
@@ -170,6 +183,7 @@ main (int argc, char **argv)
   ADD ("killed", test_killed);
   ADD ("late", test_late);
   ADD ("race", test_race);
+  ADD ("ending", test_ending);
   ADD ("interrupted", test_interrupted);
   ADD ("no-directory", test_no_directory);
   return g_test_run();

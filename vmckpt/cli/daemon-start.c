@@ -19,6 +19,10 @@
 #define LOG_MOST (1024 * 1024) /* an older log of more than this is dropped */
 #define LOG_SHOWN 2048         /* bytes of the log's end in an error */
 #define POLL_MS 20
+#define AGAIN_MS 200       /* another has the lock but does not listen: try again after so long, */
+#define AGAIN_MOST_MS 2000 /* then twice as long, and so on up to this */
+
+typedef enum { START_READY, START_BUSY, START_FAILED } StartResult;
 
 char *
 daemon_find (GError **error)
@@ -151,12 +155,12 @@ log_since (const char *name, goffset from)
   return g_string_free (g_steal_pointer (&shown), FALSE);
 }
 
-/* Waits until the daemon that was faster listens. */
+/* Waits until the daemon that was faster listens: TRUE if it does within @patience_ms. */
 static gboolean
-wait_for_other (const char *runtime, guint deadline_ms, GCancellable *cancellable, GError **error)
+other_listens (const char *runtime, guint patience_ms, GCancellable *cancellable)
 {
   g_autofree char *socket = g_build_filename (runtime, "api.sock", NULL);
-  gint64 deadline = g_get_monotonic_time() + (gint64)deadline_ms * 1000;
+  gint64 deadline = g_get_monotonic_time() + (gint64)patience_ms * 1000;
 
   while (!g_cancellable_is_cancelled (cancellable) && g_get_monotonic_time() < deadline) {
     g_auto (AutoFd) fd = fd_connect_unix_within (socket, POLL_MS, NULL);
@@ -165,26 +169,23 @@ wait_for_other (const char *runtime, guint deadline_ms, GCancellable *cancellabl
     g_usleep (POLL_MS * 1000);
     g_main_context_iteration (NULL, FALSE);
   }
-  if (!g_cancellable_set_error_if_cancelled (cancellable, error))
-    g_set_error (error, CLI_ERROR, CLI_ERROR_FAILED,
-                 "another daemon has taken %s but does not answer", runtime);
   return FALSE;
 }
 
 /* The daemon has not said that it is ready: why. */
-static gboolean
+static StartResult
 explain_start (GSubprocess *daemon, const char *runtime, const char *log, goffset log_from,
                guint deadline_ms, gboolean late, GCancellable *cancellable, GError **error)
 {
   if (g_cancellable_set_error_if_cancelled (cancellable, error))
-    return FALSE;
+    return START_FAILED;
   if (late)
     g_subprocess_send_signal (daemon, SIGTERM);
   else
     g_subprocess_wait (daemon, NULL, NULL);
   if (!late && g_subprocess_get_if_exited (daemon) &&
       g_subprocess_get_exit_status (daemon) == DAEMON_EXIT_BUSY)
-    return wait_for_other (runtime, deadline_ms, cancellable, error);
+    return START_BUSY;
   g_autofree char *said = log_since (log, log_from);
   g_autofree char *how =
       late ? g_strdup_printf ("was not ready after %u s", deadline_ms / 1000)
@@ -193,12 +194,13 @@ explain_start (GSubprocess *daemon, const char *runtime, const char *log, goffse
           : g_strdup_printf ("was killed by signal %d", g_subprocess_get_term_sig (daemon));
   g_set_error (error, CLI_ERROR, CLI_ERROR_FAILED, "the daemon for %s %s; %s says:\n  %s", runtime,
                how, log, said);
-  return FALSE;
+  return START_FAILED;
 }
 
-gboolean
-daemon_start_program (const char *program, const char *runtime, guint deadline_ms,
-                      GCancellable *cancellable, GError **error)
+/* One try. */
+static StartResult
+try_start (const char *program, const char *runtime, guint deadline_ms, GCancellable *cancellable,
+           GError **error)
 {
   g_autofree char *log = g_build_filename (runtime, "vmckptd.log", NULL);
   g_autoptr (GSubprocess) daemon = NULL;
@@ -208,21 +210,43 @@ daemon_start_program (const char *program, const char *runtime, guint deadline_m
   int ends[2];
   gboolean late;
 
-  if (g_mkdir_with_parents (runtime, 0700) < 0)
-    return fd_set_errno_error (error, "making the runtime directory %s", runtime);
   log_fd = open_log (log, error);
-  if (log_fd < 0)
-    return FALSE;
-  if (!g_unix_open_pipe (ends, FD_CLOEXEC, error))
-    return FALSE;
+  if (log_fd < 0 || !g_unix_open_pipe (ends, FD_CLOEXEC, error))
+    return START_FAILED;
   read_end = ends[0];
   write_end = ends[1];
   goffset log_from = lseek (log_fd, 0, SEEK_END);
   daemon = spawn (program, runtime, log_fd, &write_end, error);
   if (daemon == NULL)
-    return FALSE;
-  return wait_ready (read_end, deadline_ms, cancellable, &late) ||
-         explain_start (daemon, runtime, log, log_from, deadline_ms, late, cancellable, error);
+    return START_FAILED;
+  if (wait_ready (read_end, deadline_ms, cancellable, &late))
+    return START_READY;
+  return explain_start (daemon, runtime, log, log_from, deadline_ms, late, cancellable, error);
+}
+
+gboolean
+daemon_start_program (const char *program, const char *runtime, guint deadline_ms,
+                      GCancellable *cancellable, GError **error)
+{
+  gint64 deadline = g_get_monotonic_time() + (gint64)deadline_ms * 1000;
+  guint patience_ms = AGAIN_MS;
+
+  if (g_mkdir_with_parents (runtime, 0700) < 0)
+    return fd_set_errno_error (error, "making the runtime directory %s", runtime);
+  /* Whoever has the lock may be about to listen, or to end: after a signal, in the moments before a
+   * killed process is gone. So it is waited for, and tried again. */
+  do {
+    StartResult result = try_start (program, runtime, deadline_ms, cancellable, error);
+    if (result != START_BUSY)
+      return result == START_READY;
+    if (other_listens (runtime, MIN (patience_ms, deadline_ms), cancellable))
+      return TRUE;
+    patience_ms = MIN (2 * patience_ms, AGAIN_MOST_MS);
+  } while (!g_cancellable_is_cancelled (cancellable) && g_get_monotonic_time() < deadline);
+  if (!g_cancellable_set_error_if_cancelled (cancellable, error))
+    g_set_error (error, CLI_ERROR, CLI_ERROR_FAILED,
+                 "another daemon has taken %s but does not answer", runtime);
+  return FALSE;
 }
 
 gboolean
