@@ -2,8 +2,11 @@
 /* The packs, and whether the index says the same as their footers. */
 #include "check-private.h"
 #include "gc-private.h"
+#include "work-queue.h"
 
 #include <string.h>
+
+#define READERS_MAX 4
 
 /* TRUE if @table has this chunk of this pack, at the same place. */
 static gboolean
@@ -94,17 +97,62 @@ check_indexed_pack (Check *check, const IndexTable *table, const IndexPack *reco
   return FALSE;
 }
 
-static gboolean
-check_table (Check *check, const IndexTable *table, GError **error)
+/* Packs on their way to the threads that look at them. */
+typedef struct {
+  const IndexTable *table;
+  IndexPack record;
+} PackTask;
+
+typedef struct {
+  Check *check;
+  GError *error; /* (check->lock) (nullable) the first one */
+} Footers;
+
+/* A WorkFunc. */
+static void
+check_task (gpointer item, gpointer user_data)
 {
-  for (guint i = 0; i < index_table_packs (table); i++) {
-    IndexPack record;
-    index_table_pack (table, i, &record);
-    if (g_cancellable_set_error_if_cancelled (check->cancellable, error) ||
-        !check_indexed_pack (check, table, &record, error))
-      return FALSE;
+  g_autofree PackTask *task = item;
+  Footers *footers = user_data;
+  Check *check = footers->check;
+  g_autoptr (GError) error = NULL;
+
+  g_mutex_lock (&check->lock);
+  gboolean stop = footers->error != NULL;
+  g_mutex_unlock (&check->lock);
+  if (stop || g_cancellable_is_cancelled (check->cancellable) ||
+      check_indexed_pack (check, task->table, &task->record, &error))
+    return;
+  g_mutex_lock (&check->lock);
+  if (footers->error == NULL)
+    footers->error = g_steal_pointer (&error);
+  g_mutex_unlock (&check->lock);
+}
+
+/* All packs that the tables name. */
+static gboolean
+check_tables (Check *check, GError **error)
+{
+  Footers footers = { .check = check };
+  g_autoptr (WorkQueue) queue = work_queue_new (READERS_MAX, check_task, &footers, error);
+
+  if (queue == NULL)
+    return FALSE;
+  for (guint i = 0; i < check->view->tables->len; i++) {
+    const IndexTable *table = check->view->tables->pdata[i];
+    for (guint j = 0; j < index_table_packs (table); j++) {
+      PackTask *task = g_new0 (PackTask, 1);
+      task->table = table;
+      index_table_pack (table, j, &task->record);
+      work_queue_push (queue, task);
+    }
   }
-  return TRUE;
+  work_queue_free (g_steal_pointer (&queue));
+  if (footers.error != NULL) {
+    g_propagate_error (error, footers.error);
+    return FALSE;
+  }
+  return !g_cancellable_set_error_if_cancelled (check->cancellable, error);
 }
 
 gboolean
@@ -118,8 +166,5 @@ check_packs (Check *check, GError **error)
   for (guint i = 0; i < check->view->damaged->len; i++)
     check_note (check, check->view->damaged->pdata[i],
                 "is damaged (reading goes by way of the packs; gc replaces it)");
-  for (guint i = 0; i < check->view->tables->len; i++)
-    if (!check_table (check, check->view->tables->pdata[i], error))
-      return FALSE;
-  return TRUE;
+  return check_tables (check, error);
 }

@@ -306,8 +306,7 @@ copier_copy (Copier *copier, const Manifest *manifest, StoreCopied *copied,
   if (writer == NULL || !store_writer_enforce_quota (writer, manifest->guest, error))
     return FALSE;
   copy.base = find_base (copier, manifest, &copy.base_copy);
-  for (guint i = 0; i < manifest->parts->len; i++)
-    copy.total += ((ManifestPart *)manifest->parts->pdata[i])->map.length;
+  copy.total = manifest_described_bytes (manifest);
   for (guint i = 0; i < manifest->parts->len; i++)
     if (!copy_part (&copy, manifest->parts->pdata[i], target, error))
       return FALSE;

@@ -58,16 +58,6 @@ report_sum (Phase phase, guint64 done, guint64 total, gpointer user_data)
   progress_report (sum->progress, phase, sum->done + done, sum->total);
 }
 
-static guint64
-described_bytes (const Manifest *manifest)
-{
-  guint64 bytes = 0;
-
-  for (guint i = 0; i < manifest->parts->len; i++)
-    bytes += ((ManifestPart *)manifest->parts->pdata[i])->map.length;
-  return bytes;
-}
-
 /* Copies one; damage at the source is noted in @copied. */
 static gboolean
 copy_one (Copier *copier, const Manifest *manifest, StoreCopied *copied, const Progress *progress,
@@ -115,7 +105,7 @@ store_copy (Store *from, Store *to, GPtrArray *manifests, GPtrArray **copied,
   for (guint i = 0; i < manifests->len; i++) {
     g_ptr_array_add (sorted, manifests->pdata[i]);
     if (copier_find (copier, manifests->pdata[i]) == NULL)
-      sum.total += described_bytes (manifests->pdata[i]);
+      sum.total += manifest_described_bytes (manifests->pdata[i]);
   }
   g_ptr_array_sort (sorted, compare_created);
   for (guint i = 0; i < sorted->len; i++) {
@@ -126,7 +116,7 @@ store_copy (Store *from, Store *to, GPtrArray *manifests, GPtrArray **copied,
         !copy_one (copier, manifest, result, &one, cancellable, error))
       return FALSE;
     if (!result->there)
-      sum.done += described_bytes (manifest);
+      sum.done += manifest_described_bytes (manifest);
   }
   return TRUE;
 }

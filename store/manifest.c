@@ -77,6 +77,16 @@ manifest_find_part (const Manifest *manifest, const char *role, const char *name
   return NULL;
 }
 
+guint64
+manifest_described_bytes (const Manifest *manifest)
+{
+  guint64 bytes = 0;
+
+  for (guint i = 0; i < manifest->parts->len; i++)
+    bytes += ((ManifestPart *)manifest->parts->pdata[i])->map.length;
+  return bytes;
+}
+
 char *
 manifest_identity (const Manifest *manifest, Store *store)
 {

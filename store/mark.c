@@ -329,12 +329,16 @@ mark_all (Mark *mark, const Progress *progress, GCancellable *cancellable, GErro
   /* Not before: what a manifest names was in the index before the manifest was put. */
   if (!load_index (mark, error))
     return FALSE;
+  guint64 done = 0, total = 0;
+  for (guint i = 0; i < manifests->len; i++)
+    total += manifest_described_bytes (manifests->pdata[i]);
   for (guint i = 0; i < manifests->len; i++) {
     const Manifest *manifest = manifests->pdata[i];
     if (!mark_manifest (mark, manifest, cancellable, error))
       return FALSE;
     g_hash_table_add (mark->checkpoints, g_strdup (manifest->id));
-    progress_report (progress, PHASE_READ, i + 1, manifests->len);
+    done += manifest_described_bytes (manifest);
+    progress_report (progress, PHASE_READ, done, total);
   }
   return TRUE;
 }

@@ -271,6 +271,10 @@ walk_all (Usage *usage, StoreUsage *result, GPtrArray *manifests, const Progress
 {
   g_autoptr (GHashTable) numbers = g_hash_table_new (g_str_hash, g_str_equal);
 
+  guint64 done = 0, total = 0;
+
+  for (guint i = 0; i < manifests->len; i++)
+    total += manifest_described_bytes (manifests->pdata[i]);
   usage->guest_of = g_new0 (guint32, manifests->len + 1);
   for (guint i = 0; i < manifests->len; i++) {
     const Manifest *manifest = manifests->pdata[i];
@@ -284,7 +288,8 @@ walk_all (Usage *usage, StoreUsage *result, GPtrArray *manifests, const Progress
     usage->guest_of[i + 1] = guest_number (result, numbers, manifest);
     if (!walk_checkpoint (usage, manifest, use, cancellable, error))
       return FALSE;
-    progress_report (progress, PHASE_READ, i + 1, manifests->len);
+    done += use->use.logical_bytes;
+    progress_report (progress, PHASE_READ, done, total);
   }
   return TRUE;
 }

@@ -42,8 +42,7 @@ store_verify (Store *store, const Manifest *manifest, const Progress *progress,
   PartProgress sum = { .progress = progress };
   const Progress part_progress = { report_part, &sum };
 
-  for (guint i = 0; i < manifest->parts->len; i++)
-    sum.total += ((ManifestPart *)manifest->parts->pdata[i])->map.length;
+  sum.total = manifest_described_bytes (manifest);
   for (guint i = 0; i < manifest->parts->len; i++) {
     const ManifestPart *part = manifest->parts->pdata[i];
     if (!verify_part (store, part, &part_progress, cancellable, error))

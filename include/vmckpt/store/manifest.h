@@ -49,6 +49,9 @@ void manifest_add_part (Manifest *manifest, const char *role, const char *name, 
 const ManifestPart *manifest_find_part (const Manifest *manifest, const char *role,
                                         const char *name);
 
+/* What it describes: the sum of its parts' lengths. */
+guint64 manifest_described_bytes (const Manifest *manifest);
+
 /* Which checkpoint this is, whatever store it lies in: "STORE/ID" of where it was made. Copies have
  * the identity of what they were copied from. Newly allocated. */
 char *manifest_identity (const Manifest *manifest, Store *store);

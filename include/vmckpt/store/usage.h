@@ -41,7 +41,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (StoreUsage, store_usage_free)
 
 /**
  * store_usage:
- * @progress: (nullable): PHASE_READ, in checkpoints
+ * @progress: (nullable): PHASE_READ, in bytes described
  *
  * Walks all page maps once, with four bytes of memory for each chunk in the index. Announced like a
  * writer, so that gc deletes nothing meanwhile.
