@@ -2,13 +2,13 @@
 #include "delta-base.h"
 
 /* So many pages are tried before anything is concluded; later ones count for more. */
-#define RULE_PAGES_FIRST 512
+#define RULE_PAGES_FIRST 256
 #define RULE_PAGES_MEMORY 8192
 /* Fewer than one delta in so many pages do not pay for reading the bases of all of them. */
 #define RULE_YIELD 4
 /* Nor does a page that takes so long: what it saves is written sooner than that. */
 #define RULE_SLOW_US 2000
-/* Once it does not pay, one run of pages in so many is tried, to see whether it does again. */
+/* Once it does not pay, one frame of pages in so many is tried, to see whether it does again. */
 #define RULE_RETRY 16
 /* What a delta takes beside its lines: the base's name and the bitmap. */
 #define DELTA_FIXED_BYTES (CHUNK_NAME_BYTES + 8)
@@ -27,7 +27,7 @@ delta_rule_wants (DeltaRule *rule)
     return rule->mode == STORE_DELTA_ALWAYS;
   if (rule_pays (rule))
     return TRUE;
-  return rule->refused++ / DELTA_FRAME_PAGES % RULE_RETRY == RULE_RETRY - 1;
+  return ++rule->refused % RULE_RETRY == 0;
 }
 
 void

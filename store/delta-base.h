@@ -15,10 +15,11 @@ typedef struct {
   StoreDeltaMode mode;
   guint64 tried, made; /* pages, lately */
   gint64 us;           /* what that took */
-  guint64 refused;     /* pages that were not tried */
+  guint refused;       /* frames of pages that were not tried */
 } DeltaRule;
 
-/* TRUE if the next page that changed is to be tried. */
+/* TRUE if the next frame of pages that changed is to be tried. Asked when it is its turn, not when
+ * its pages come, so that what became of those before it is known. */
 gboolean delta_rule_wants (DeltaRule *rule);
 
 /* Takes in what became of some pages. */

@@ -399,34 +399,54 @@ find_for_delta (const ChunkName *name, gboolean full, ChunkLocation *location, g
   return find_stored (self, name, full, location);
 }
 
-/* Stores as deltas those pages of a task that changed little; says what the others are. */
-static void
-store_deltas (Pipeline *self, const FrameTask *task, Changed *changed, FrameEncoder *encoder)
+/* Makes deltas of those pages of a task that changed little. Returns how many. */
+static guint
+make_deltas (Pipeline *self, const FrameTask *task, DeltaBuilder *builder, guint *made)
 {
-  g_autoptr (DeltaBuilder) builder = delta_builder_new();
-  g_autoptr (FrameTask) deltas = frame_task_new (FRAME_OF_PAGES);
-  guint count = task->chunks->len, made[DELTA_FRAME_PAGES];
   DeltaPage pages[DELTA_FRAME_PAGES];
-  gint64 start = g_get_monotonic_time();
+  guint count = task->chunks->len;
 
+  g_mutex_lock (&self->lock);
+  gboolean wanted = delta_rule_wants (&self->delta_rule);
+  g_mutex_unlock (&self->lock);
+  if (!wanted)
+    return 0;
+  gint64 start = g_get_monotonic_time();
   for (guint i = 0; i < count; i++)
     pages[i] = (DeltaPage){ g_array_index (task->formers, ChunkName, i),
                             task->raw->data + g_array_index (task->chunks, PackChunk, i).offset };
   guint n = delta_make (self->store, pages, count, find_for_delta, self, builder, made);
   gint64 us = g_get_monotonic_time() - start;
-  for (guint i = 0; i < count; i++)
-    changed[i] = frame_page_is_noise (pages[i].data) ? CHANGED_TO_NOISE : CHANGED_TO_PAGE;
+  g_mutex_lock (&self->lock);
+  delta_rule_note (&self->delta_rule, count, n, us);
+  g_mutex_unlock (&self->lock);
+  return n;
+}
+
+/* Stores as deltas what can be; says what the other pages of a task are. */
+static void
+store_deltas (Pipeline *self, const FrameTask *task, Changed *changed, FrameEncoder *encoder)
+{
+  g_autoptr (DeltaBuilder) builder = delta_builder_new();
+  g_autoptr (FrameTask) deltas = frame_task_new (FRAME_OF_PAGES);
+  guint made[DELTA_FRAME_PAGES];
+  guint n = make_deltas (self, task, builder, made);
+
+  for (guint i = 0; i < task->chunks->len; i++)
+    changed[i] = CHANGED_TO_PAGE;
   for (guint i = 0; i < n; i++) {
     copy_page (deltas, task, made[i]);
     changed[made[i]] = CHANGED_TO_DELTA;
   }
-  if (n > 0) {
-    g_autoptr (GBytes) stored = delta_builder_finish (builder, encoder->zstd, &self->store->key);
-    add_late_frame (self, deltas, stored, FRAME_DELTA);
+  for (guint i = 0; i < task->chunks->len; i++) {
+    const guint8 *page = task->raw->data + g_array_index (task->chunks, PackChunk, i).offset;
+    if (changed[i] != CHANGED_TO_DELTA)
+      changed[i] = frame_page_is_noise (page) ? CHANGED_TO_NOISE : CHANGED_TO_PAGE;
   }
-  g_mutex_lock (&self->lock);
-  delta_rule_note (&self->delta_rule, count, n, us);
-  g_mutex_unlock (&self->lock);
+  if (n == 0)
+    return;
+  g_autoptr (GBytes) stored = delta_builder_finish (builder, encoder->zstd, &self->store->key);
+  add_late_frame (self, deltas, stored, FRAME_DELTA);
 }
 
 /* Stores pages that changed. */
@@ -751,12 +771,12 @@ pipeline_add_changed_locked (Pipeline *self, const ChunkName *name, const ChunkN
   if (is_known (self, name, FALSE))
     return CHUNK_KNOWN;
   g_mutex_lock (&self->lock);
-  gboolean wanted = delta_rule_wants (&self->delta_rule);
+  gboolean never = self->delta_rule.mode == STORE_DELTA_NEVER;
   g_mutex_unlock (&self->lock);
-  if (wanted)
-    add_to_changing (self, name, former, data);
-  else
+  if (never)
     add_to_frame (self, PACK_DATA, name, data, PAGE_SIZE_BYTES);
+  else
+    add_to_changing (self, name, former, data);
   return CHUNK_FRESH;
 }
 

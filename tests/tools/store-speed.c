@@ -3,7 +3,8 @@
  * One measured step of the store, in a process of its own, for tests/bench/store:
  *
  *   store-speed init STORE
- *   store-speed write STORE FILE [--base ID] [--dirty LIST]   prints the id and the counts as JSON
+ *   store-speed write STORE FILE [--base ID] [--dirty LIST] [--delta auto|never|always]
+ *                                                             prints the id and the counts as JSON
  *   store-speed restore STORE ID FILE
  *   store-speed pages STORE ID COUNT                          reads COUNT random pages, one by one
  *
@@ -124,8 +125,17 @@ map_of (Store *store, const char *id)
   return manifest_find_part (manifest, "ram", NULL)->map;
 }
 
+static StoreDeltaMode
+parse_delta (const char *text)
+{
+  if (text == NULL || g_str_equal (text, "auto"))
+    return STORE_DELTA_AUTO;
+  return g_str_equal (text, "never") ? STORE_DELTA_NEVER : STORE_DELTA_ALWAYS;
+}
+
 static void
-write_file (const char *path, const char *file, const char *base_id, const char *dirty)
+write_file (const char *path, const char *file, const char *base_id, const char *dirty,
+            StoreDeltaMode delta)
 {
   g_autoptr (Store) store = open_store (path);
   g_autoptr (GError) error = NULL;
@@ -139,6 +149,7 @@ write_file (const char *path, const char *file, const char *base_id, const char 
     base = map_of (store, base_id);
   g_autoptr (StoreWriter) writer = store_writer_begin (store, &error);
   fail (error);
+  store_writer_set_delta (writer, delta);
   g_autoptr (PageMapWriter) pages =
       page_map_writer_new (writer, st.st_size, base_id != NULL ? &base : NULL, &error);
   fail (error);
@@ -162,8 +173,8 @@ write_file (const char *path, const char *file, const char *base_id, const char 
   store_writer_stats (writer, &totals);
   printf ("{\"id\": \"%s\", \"put\": %" G_GUINT64_FORMAT ", \"zero\": %" G_GUINT64_FORMAT
           ", \"unchanged\": %" G_GUINT64_FORMAT ", \"fresh\": %" G_GUINT64_FORMAT
-          ", \"stored_bytes\": %" G_GUINT64_FORMAT "}\n",
-          manifest->id, counts.put, counts.zero, counts.unchanged, counts.fresh,
+          ", \"deltas\": %" G_GUINT64_FORMAT ", \"stored_bytes\": %" G_GUINT64_FORMAT "}\n",
+          manifest->id, counts.put, counts.zero, counts.unchanged, counts.fresh, totals.delta_pages,
           totals.stored_bytes);
 }
 
@@ -220,11 +231,12 @@ read_random (const char *path, const char *id, guint64 count)
 int
 main (int argc, char **argv)
 {
-  g_autofree char *base = NULL, *dirty = NULL;
+  g_autofree char *base = NULL, *dirty = NULL, *delta = NULL;
   g_autoptr (GError) error = NULL;
   const GOptionEntry options[] = {
     { "base", 0, 0, G_OPTION_ARG_STRING, &base, "", "ID" },
     { "dirty", 0, 0, G_OPTION_ARG_FILENAME, &dirty, "", "LIST" },
+    { "delta", 0, 0, G_OPTION_ARG_STRING, &delta, "", "MODE" },
     { 0 },
   };
   g_autoptr (GOptionContext) context = g_option_context_new ("STEP STORE …");
@@ -235,7 +247,7 @@ main (int argc, char **argv)
   if (argc == 3 && g_str_equal (argv[1], "init"))
     init_store (argv[2]);
   else if (argc == 4 && g_str_equal (argv[1], "write"))
-    write_file (argv[2], argv[3], base, dirty);
+    write_file (argv[2], argv[3], base, dirty, parse_delta (delta));
   else if (argc == 5 && g_str_equal (argv[1], "restore"))
     restore_file (argv[2], argv[3], argv[4]);
   else if (argc == 5 && g_str_equal (argv[1], "pages"))
