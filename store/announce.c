@@ -12,6 +12,7 @@
 #define WRITER_MAGIC "vmckpt-writer"
 #define CONDEMNED_MAGIC "vmckpt-condemned"
 #define WAITS_SUFFIX ".waits"
+#define WALKS_MEMBER "walks_index"
 
 void
 announcement_free (Announcement *announcement)
@@ -60,6 +61,8 @@ announcement_put (Store *store, AnnounceKind kind, GError **error)
 
   owner_init_self (&self);
   json_object_set_string_member (object, "kind", kind == ANNOUNCE_GC ? "gc" : "writer");
+  if (kind == ANNOUNCE_WALKER)
+    json_object_set_boolean_member (object, WALKS_MEMBER, TRUE);
   owner_to_json (&self, object);
   g_autofree char *name = random_name ("writers");
   return put_text (store, name, WRITER_MAGIC, object, error) ? g_steal_pointer (&name) : NULL;
@@ -97,6 +100,8 @@ read_announcement (Store *store, const Listed *listed, GError **error)
   if (object != NULL && owner_from_json (&announcement->owner, object, NULL)) {
     if (g_str_equal (json_get_string_or (object, "kind", ""), "gc"))
       announcement->kind = ANNOUNCE_GC;
+    else if (json_object_has_member (object, WALKS_MEMBER))
+      announcement->kind = ANNOUNCE_WALKER;
     return g_steal_pointer (&announcement);
   }
   if (g_error_matches (cause, G_IO_ERROR, G_IO_ERROR_NOT_FOUND))
@@ -132,6 +137,21 @@ announcements_list (Store *store, GError **error)
     }
   }
   return g_steal_pointer (&found);
+}
+
+gboolean
+announcements_any_walker (Store *store, const char *own, gboolean *any, GError **error)
+{
+  g_autoptr (GPtrArray) all = announcements_list (store, error);
+
+  *any = FALSE;
+  for (guint i = 0; all != NULL && i < all->len; i++) {
+    const Announcement *announcement = all->pdata[i];
+    if (announcement->kind != ANNOUNCE_WRITER && g_strcmp0 (announcement->object, own) != 0 &&
+        !owner_is_stale (&announcement->owner))
+      *any = TRUE;
+  }
+  return all != NULL;
 }
 
 gboolean

@@ -9,7 +9,8 @@
 #include "owner.h"
 #include "store-private.h"
 
-typedef enum { ANNOUNCE_WRITER, ANNOUNCE_GC } AnnounceKind;
+/* A walker reads the whole index and needs it to stay as it is; otherwise it is like a writer. */
+typedef enum { ANNOUNCE_WRITER, ANNOUNCE_WALKER, ANNOUNCE_GC } AnnounceKind;
 
 typedef struct {
   char *object; /* writers/UUID */
@@ -26,6 +27,9 @@ char *announcement_put (Store *store, AnnounceKind kind, GError **error);
 
 /* All there are, also of dead processes. (transfer full) (element-type Announcement) */
 GPtrArray *announcements_list (Store *store, GError **error);
+
+/* *any: a live walker or gc other than @own (nullable) is announced: index tables must stay. */
+gboolean announcements_any_walker (Store *store, const char *own, gboolean *any, GError **error);
 
 /* Adds the names of announcements that do not hold what they should to @damaged. */
 gboolean announcements_check (Store *store, GPtrArray *damaged, GError **error);

@@ -19,6 +19,9 @@
 
 #include <string.h>
 
+/* How often a check begins anew because the index changed under it. */
+#define RUNS_MAX 10
+
 typedef struct {
   char *object;
   char *problem;
@@ -248,7 +251,7 @@ announce (Check *check, GError **error)
   g_autoptr (GPtrArray) damaged = NULL;
 
   if (check->announcement == NULL)
-    check->announcement = announcement_put (check->store, ANNOUNCE_WRITER, NULL);
+    check->announcement = announcement_put (check->store, ANNOUNCE_WALKER, NULL);
   g_autoptr (GPtrArray) lists = condemned_list (check->store, &damaged, error);
   if (lists == NULL)
     return FALSE;
@@ -274,8 +277,24 @@ check_init (Check *check, Store *store, const Progress *progress, GCancellable *
   check->condemned = pack_set_new();
 }
 
-gboolean
-check_run (Check *check, GError **error)
+/* Forgets what was found. */
+static void
+start_again (Check *check)
+{
+  g_hash_table_remove_all (check->problems);
+  g_hash_table_remove_all (check->bad_packs);
+  g_hash_table_remove_all (check->hurt_packs);
+  g_hash_table_remove_all (check->unindexed);
+  g_array_set_size (check->bad_reads, 0);
+  name_set_clear (check->bad_chunks);
+  g_clear_pointer (&check->manifests, g_ptr_array_unref);
+  g_clear_pointer (&check->damaged, g_ptr_array_unref);
+  g_clear_pointer (&check->listed, g_hash_table_unref);
+  g_clear_pointer (&check->view, index_view_unref);
+}
+
+static gboolean
+run_once (Check *check, GError **error)
 {
   if (!check_format (check, error) || !announce (check, error) ||
       !check_small_objects (check, error))
@@ -284,6 +303,28 @@ check_run (Check *check, GError **error)
   return check->manifests != NULL && check_packs (check, error) &&
          (!check->read_data || check_data (check, error)) && check_checkpoints (check, error) &&
          drop_what_passed (check, error);
+}
+
+gboolean
+check_run (Check *check, GError **error)
+{
+  for (int attempt = 1;; attempt++) {
+    g_autoptr (GError) cause = NULL;
+    gboolean good = run_once (check, &cause);
+    /* Somebody replaced index tables, not having seen the announcement yet: what was found means
+     * nothing. That does not happen again and again, since nobody begins to. */
+    gboolean again = check->view != NULL && index_view_failed (check->view);
+    if (again && attempt < RUNS_MAX) {
+      start_again (check);
+      continue;
+    }
+    if (good && again)
+      g_set_error_literal (&cause, STORE_ERROR, STORE_ERROR_IN_USE,
+                           "the index keeps changing, or cannot be read; try again later");
+    if (cause != NULL)
+      g_propagate_error (error, g_steal_pointer (&cause));
+    return good && !again;
+  }
 }
 
 /* All of the checks that there are from outside. */

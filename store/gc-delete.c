@@ -13,12 +13,12 @@
 static gboolean
 table_has_any (const IndexTable *table, GHashTable *packs)
 {
-  for (guint i = 0; i < index_table_packs (table); i++) {
-    IndexPack pack;
-    index_table_pack (table, i, &pack);
+  g_autoptr (IndexScan) scan = index_scan_packs (table);
+  IndexPack pack;
+
+  while (index_scan_pack (scan, &pack))
     if (g_hash_table_contains (packs, &pack.name))
       return TRUE;
-  }
   return FALSE;
 }
 
@@ -28,50 +28,37 @@ contains_string (GPtrArray *strings, const char *text)
   return g_ptr_array_find_with_equal_func (strings, text, g_str_equal, NULL);
 }
 
-/* Publishes @contents. If that is the very table that is damaged, the damaged object has to go
- * first: it would be taken for already there. Until then the packs tell it all. */
+/* Publishes what is in @table and not in @packs. If that is the very table that is damaged, the
+ * damaged object has to go first: it would be taken for already there. Until then the packs tell it
+ * all. */
 static gboolean
-publish (Store *store, IndexContents *contents, GPtrArray *damaged, GError **error)
+publish_rest (Store *store, IndexTable *table, GHashTable *packs, GPtrArray *damaged,
+              GError **error)
 {
   g_autofree char *object = NULL;
 
-  if (!index_publish (store->index, contents, NULL, &object, error))
+  if (!index_rewrite (store->index, table, packs, &object, error))
     return FALSE;
-  if (!contains_string (damaged, object))
+  if (object == NULL || !contains_string (damaged, object))
     return TRUE;
   return store_remove (store, object, error) &&
-         index_publish (store->index, contents, NULL, NULL, error);
-}
-
-/* Publishes what is in @table and not in @packs. */
-static gboolean
-publish_rest (Store *store, const IndexTable *table, GHashTable *packs, GPtrArray *damaged,
-              GError **error)
-{
-  g_autoptr (IndexContents) contents = index_contents_new();
-
-  if (!index_table_append_to (table, contents, packs)) {
-    g_set_error (error, STORE_ERROR, STORE_ERROR_DAMAGED, "%s is damaged",
-                 index_table_object (table));
-    return FALSE;
-  }
-  return contents->packs->len == 0 || publish (store, contents, damaged, error);
+         index_rewrite (store->index, table, packs, NULL, error);
 }
 
 /* Publishes a table of the packs that checkpoints need and no table names: one was lost. Others may
  * belong to writers at work and must not be found by anybody yet. */
 static gboolean
-publish_lost (Store *store, const IndexTable *recovered, GHashTable *needed, GPtrArray *damaged,
+publish_lost (Store *store, IndexTable *recovered, GHashTable *needed, GPtrArray *damaged,
               GError **error)
 {
   g_autoptr (GHashTable) others = pack_set_new();
 
-  for (guint i = 0; i < index_table_packs (recovered); i++) {
-    IndexPack pack;
-    index_table_pack (recovered, i, &pack);
+  g_autoptr (IndexScan) scan = index_scan_packs (recovered);
+  IndexPack pack;
+
+  while (index_scan_pack (scan, &pack))
     if (!g_hash_table_contains (needed, &pack.name))
       pack_set_add (others, &pack.name);
-  }
   return publish_rest (store, recovered, others, damaged, error);
 }
 
@@ -99,7 +86,10 @@ gc_unindex (Store *store, GHashTable *packs, GHashTable *needed, GError **error)
     return FALSE;
   for (guint i = 0; i < view->tables->len; i++) {
     IndexTable *table = view->tables->pdata[i];
-    if (!table_has_any (table, packs))
+    gboolean concerned = table_has_any (table, packs);
+    if (!index_table_check (table, error))
+      return FALSE;
+    if (!concerned)
       continue;
     if (!publish_rest (store, table, packs, view->damaged, error))
       return FALSE;

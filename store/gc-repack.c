@@ -87,6 +87,8 @@ gc_repack (Store *store, Mark *mark, GHashTable *victims, GHashTable *dead, guin
   pack_set_add_all (avoid, victims);
   pack_set_add_all (avoid, dead);
   mark_foreach_kept (mark, victims, collect_kept, kept);
+  if (!mark_check (mark, error))
+    return FALSE;
   g_array_sort (kept, compare_kept);
   g_autoptr (StoreWriter) writer = store_writer_begin_avoiding (store, avoid, error);
   if (writer == NULL)

@@ -15,6 +15,9 @@
 
 #include <string.h>
 
+/* How often gc looks anew because the index changed under it. */
+#define MARKS_MAX 10
+
 typedef struct {
   Store *store;
   const Progress *progress;
@@ -173,11 +176,32 @@ sort_condemned (Gc *gc, gboolean dry_run, GError **error)
   return TRUE;
 }
 
+/* Walks all checkpoints and settles who keeps what; anew if index tables were replaced meanwhile,
+ * by a writer that had not seen our announcement yet. */
+static Mark *
+mark_steadily (Gc *gc, GHashTable *late, GHashTable **uses, GError **error)
+{
+  for (int attempt = 1;; attempt++) {
+    Mark *mark = mark_new (gc->store);
+    g_autoptr (GError) cause = NULL;
+    *uses = NULL;
+    if (mark_all (mark, gc->progress, gc->cancellable, &cause))
+      *uses = mark_pack_use (mark, late, gc->all_condemned, &cause);
+    if (*uses != NULL)
+      return mark;
+    gboolean again = !mark_check (mark, NULL) && attempt < MARKS_MAX;
+    mark_free (mark);
+    if (again)
+      continue;
+    g_propagate_error (error, g_steal_pointer (&cause));
+    return NULL;
+  }
+}
+
 /* Sorts the packs by their use: nothing needed → @dead, little → @victims. */
 static void
-judge_packs (Gc *gc, GHashTable *dead, GHashTable *victims, guint64 *unused)
+judge_packs (Gc *gc, GHashTable *uses, GHashTable *dead, GHashTable *victims, guint64 *unused)
 {
-  g_autoptr (GHashTable) uses = mark_pack_use (gc->mark, NULL, gc->all_condemned);
   GHashTableIter iter;
   gpointer pack, size;
 
@@ -259,6 +283,8 @@ find_worthless (Gc *gc, GHashTable *dead, guint64 *unused)
   if (g_hash_table_size (wanted) == 0)
     return;
   mark_foreach_kept (gc->mark, wanted, try_kept, &trial);
+  if (!mark_check (gc->mark, NULL))
+    return; /* what was not seen is not worthless */
   g_hash_table_iter_init (&iter, wanted);
   while (g_hash_table_iter_next (&iter, &pack, NULL)) {
     if (g_hash_table_contains (good, pack))
@@ -301,10 +327,10 @@ spare_needed (Gc *gc, GError **error)
     changed = changed || !g_hash_table_contains (known, strrchr (names->pdata[i], '/') + 1);
   if (!changed)
     return TRUE;
-  g_autoptr (Mark) mark = mark_new (gc->store);
-  if (!mark_all (mark, gc->progress, gc->cancellable, error))
+  g_autoptr (GHashTable) uses = NULL;
+  g_autoptr (Mark) mark = mark_steadily (gc, gc->fresh, &uses, error);
+  if (mark == NULL)
     return FALSE;
-  g_autoptr (GHashTable) uses = mark_pack_use (mark, gc->fresh, gc->all_condemned);
   take_off_needed (gc->fresh, uses, gc->worthless);
   take_off_needed (gc->ripe, uses, gc->worthless);
   return TRUE;
@@ -351,11 +377,13 @@ remove_done_lists (Gc *gc, GError **error)
 static gboolean
 examine (Gc *gc, GHashTable *dead, GHashTable *victims, guint64 *unused, GError **error)
 {
+  g_autoptr (GHashTable) uses = NULL;
+
   gc->listed = gc_list_packs (gc->store, error);
-  gc->mark = mark_new (gc->store);
-  if (gc->listed == NULL || !mark_all (gc->mark, gc->progress, gc->cancellable, error))
+  gc->mark = gc->listed != NULL ? mark_steadily (gc, NULL, &uses, error) : NULL;
+  if (gc->mark == NULL)
     return FALSE;
-  judge_packs (gc, dead, victims, unused);
+  judge_packs (gc, uses, dead, victims, unused);
   find_worthless (gc, dead, unused);
   return TRUE;
 }
@@ -381,6 +409,7 @@ run (Gc *gc, GError **error)
   g_autoptr (GHashTable) dead = pack_set_new();
   g_autoptr (GHashTable) victims = pack_set_new();
   guint64 unused = 0, written = 0;
+  gboolean walkers;
 
   if (!announce (gc, error) || !gc_clean (gc->store, error) || !sort_condemned (gc, FALSE, error) ||
       !examine (gc, dead, victims, &unused, error) || !repack (gc, victims, dead, &written, error))
@@ -388,6 +417,13 @@ run (Gc *gc, GError **error)
   sort_dead (gc, dead);
   if (!condemn_fresh (gc, error) || g_cancellable_set_error_if_cancelled (gc->cancellable, error))
     return FALSE;
+  /* Whoever walks the index now needs its tables: the packs wait for the next gc. */
+  if (!announcements_any_walker (gc->store, gc->announcement, &walkers, error))
+    return FALSE;
+  if (walkers) {
+    gc->report->waiting_packs = g_hash_table_size (gc->waiting) + g_hash_table_size (gc->ripe);
+    return tags_remove_stray (gc->store, error);
+  }
   gc->report->waiting_packs = g_hash_table_size (gc->waiting);
   /* What is lost must not be taken for there by the next writer. */
   pack_set_add_all (gc->ripe, mark_missing_packs (gc->mark));
@@ -406,7 +442,7 @@ run_dry (Gc *gc, GError **error)
 
   /* Announced like a writer, so that nothing goes while this looks; a read-only store has to do
    * without. */
-  gc->announcement = announcement_put (gc->store, ANNOUNCE_WRITER, NULL);
+  gc->announcement = announcement_put (gc->store, ANNOUNCE_WALKER, NULL);
   if (!sort_condemned (gc, TRUE, error) ||
       !examine (gc, dead, victims, &gc->report->freed_bytes, error))
     return FALSE;

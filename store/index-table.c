@@ -1,218 +1,157 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/*
- *   head      64 bytes: magic, version, counts, hash of head + packs + fan-out
- *   packs     48 bytes each
- *   fan-out   2^bits + 1 counts: entries before those whose name begins with these bits
- *   frames    20 bytes each
- *   entries   44 bytes each, sorted by name
- */
-#include "index-table.h"
+#include "index-layout.h"
 
 #include <vmckpt/store/store.h>
 #include <vmckpt/util/bytes.h>
 #include <vmckpt/util/error.h>
 
+#include <sodium.h>
 #include <string.h>
 
-#define INDEX_MAGIC "vmckindx"
-#define INDEX_VERSION 2
-/* A table without frames of deltas is one of version 1, which older programs read. */
-#define INDEX_VERSION_PLAIN 1
-#define HEAD_BYTES 64
-#define HEAD_HASH_AT 32
-#define PACK_RECORD 48
-#define FRAME_RECORD 20
-#define ENTRY_RECORD 44
-#define FAN_BITS_MAX 22
-/* A bucket of so many entries is two or three cache lines' worth of binary search. */
-#define ENTRIES_PER_BUCKET 64
+/* How much is read at once where a table is read from end to end. */
+#define SCAN_BYTES (256 * 1024)
+/* A table that is small beside the cache is read in greater pieces, since all of it will stay. */
+#define AHEAD_BLOCKS 16
+#define AHEAD_MAX_BYTES (16 * 1024 * 1024)
+/* A bucket of up to so many entries is read at once. */
+#define BUCKET_WHOLE 128
+
+/* Where a table's bytes are, and whether reading them has failed. */
+typedef struct {
+  GBytes *bytes;      /* (nullable): all of it */
+  IndexMedium medium; /* otherwise */
+  guint64 number;     /* the cache's */
+  guint64 size;
+  int failure; /* (atomic) IndexFailure */
+} TableSource;
 
 struct _IndexTable {
   int refs; /* (atomic) */
   char *object;
-  GBytes *bytes;
+  const HashKey *key;
+  TableSource *source;
   guint32 n_packs, n_frames, n_entries;
   guint fan_bits;
-  const guint8 *packs, *fan, *frames, *entries; /* in bytes */
+  guint64 packs_at, fan_at, frames_at, entries_at;
 };
 
-IndexContents *
-index_contents_new (void)
+/* ---- Bytes ---- */
+
+/* What an error of the backend says about the table. */
+static IndexFailure
+judge_error (const GError *error)
 {
-  IndexContents *contents = g_new0 (IndexContents, 1);
-  contents->packs = g_array_new (FALSE, FALSE, sizeof (IndexPack));
-  contents->frames = g_array_new (FALSE, FALSE, sizeof (IndexFrame));
-  contents->entries = g_array_new (FALSE, FALSE, sizeof (IndexEntry));
-  return contents;
+  if (error->domain == STORE_ERROR)
+    return error->code == STORE_ERROR_DAMAGED ? INDEX_BROKEN : INDEX_GONE;
+  if (error->domain != G_IO_ERROR)
+    return INDEX_GONE;
+  /* What is cut short, and what the medium does not give (EIO). */
+  return error->code == G_IO_ERROR_FAILED || error->code == G_IO_ERROR_PARTIAL_INPUT ||
+                 error->code == G_IO_ERROR_INVALID_DATA
+             ? INDEX_BROKEN
+             : INDEX_GONE;
 }
 
-void
-index_contents_free (IndexContents *contents)
+/* The first failure counts. */
+static gboolean
+fail (const IndexTable *table, IndexFailure failure)
 {
-  g_array_unref (contents->packs);
-  g_array_unref (contents->frames);
-  g_array_unref (contents->entries);
-  g_free (contents);
+  g_atomic_int_compare_and_exchange (&table->source->failure, INDEX_GOOD, failure);
+  return FALSE;
 }
 
-void
-index_contents_add_footer (IndexContents *contents, const ChunkName *pack, const PackFooter *footer)
+IndexFailure
+index_table_failure (const IndexTable *table)
 {
-  IndexPack record = { *pack, footer->pack_size, footer->n_chunks, footer->kind };
-  const PackChunk *chunk = footer->chunks;
+  return g_atomic_int_get (&table->source->failure);
+}
 
-  g_array_append_val (contents->packs, record);
-  for (guint i = 0; i < footer->n_frames; i++) {
-    IndexFrame frame = { contents->packs->len - 1, footer->frames[i] };
-    g_array_append_val (contents->frames, frame);
-    for (guint j = 0; j < frame.frame.chunks; j++, chunk++) {
-      IndexEntry entry = { chunk->name, contents->frames->len - 1, chunk->offset, chunk->len };
-      g_array_append_val (contents->entries, entry);
-    }
+gboolean
+index_table_check (const IndexTable *table, GError **error)
+{
+  if (index_table_failure (table) == INDEX_GOOD)
+    return TRUE;
+  g_set_error (error, STORE_ERROR, STORE_ERROR_DAMAGED,
+               "%s cannot be read (any more); try again, or run `vmckpt store check`",
+               table->object);
+  return FALSE;
+}
+
+/* Copies a few bytes; FALSE if they cannot be read. */
+static gboolean
+read_bytes (const IndexTable *table, guint64 offset, void *to, gsize len)
+{
+  TableSource *source = table->source;
+  g_autoptr (GError) error = NULL;
+
+  if (index_table_failure (table) != INDEX_GOOD)
+    return FALSE;
+  if (offset > source->size || len > source->size - offset)
+    return fail (table, INDEX_BROKEN);
+  if (source->bytes != NULL) {
+    memcpy (to, (const guint8 *)g_bytes_get_data (source->bytes, NULL) + offset, len);
+    return TRUE;
   }
+  return block_cache_read (source->medium.cache, source->medium.backend, table->object,
+                           source->number, source->size,
+                           source->size <= AHEAD_MAX_BYTES ? AHEAD_BLOCKS : 1, offset, to, len,
+                           &error) ||
+         fail (table, judge_error (error));
 }
 
-/* The first @bits bits of a name. */
-static guint32
-name_bucket (const guint8 *name, guint bits)
+/* Borrows a great piece past the cache; @holder: (out): to be unreferenced. */
+static const guint8 *
+read_piece (const IndexTable *table, guint64 offset, gsize len, GBytes **holder, GError **error)
 {
-  guint32 first = (guint32)name[0] << 24 | name[1] << 16 | name[2] << 8 | name[3];
-  return bits == 0 ? 0 : first >> (32 - bits);
+  TableSource *source = table->source;
+
+  if (source->bytes != NULL)
+    *holder = g_bytes_new_from_bytes (source->bytes, offset, len);
+  else
+    *holder = source->medium.backend->ops->get (source->medium.backend, table->object, offset, len,
+                                                error);
+  return *holder != NULL ? g_bytes_get_data (*holder, NULL) : NULL;
 }
 
-static guint
-choose_fan_bits (guint n_entries)
-{
-  guint bits = 0;
-  while (bits < FAN_BITS_MAX && (n_entries >> bits) > ENTRIES_PER_BUCKET)
-    bits++;
-  return bits;
-}
-
-static void
-add_fan (GByteArray *out, const IndexContents *contents, guint bits)
-{
-  guint32 at = 0;
-
-  for (guint64 bucket = 0; bucket <= (guint64)1 << bits; bucket++) {
-    while (at < contents->entries->len &&
-           name_bucket (g_array_index (contents->entries, IndexEntry, at).name.bytes, bits) <
-               bucket)
-      at++;
-    bytes_add_le32 (out, at);
-  }
-}
-
-static void
-add_packs (GByteArray *out, const IndexContents *contents)
-{
-  for (guint i = 0; i < contents->packs->len; i++) {
-    const IndexPack *pack = &g_array_index (contents->packs, IndexPack, i);
-    g_byte_array_append (out, pack->name.bytes, CHUNK_NAME_BYTES);
-    bytes_add_le64 (out, pack->size);
-    bytes_add_le32 (out, pack->chunks);
-    bytes_add_le32 (out, pack->kind);
-  }
-}
-
-static void
-add_frames_and_entries (GByteArray *out, const IndexContents *contents)
-{
-  for (guint i = 0; i < contents->frames->len; i++) {
-    const IndexFrame *frame = &g_array_index (contents->frames, IndexFrame, i);
-    bytes_add_le32 (out, frame->pack);
-    bytes_add_le32 (out, frame->frame.offset);
-    bytes_add_le32 (out, frame->frame.stored_len);
-    bytes_add_le32 (out, frame->frame.raw_len);
-    bytes_add_le16 (out, frame->frame.chunks);
-    bytes_add_le16 (out, frame->frame.codec);
-  }
-  for (guint i = 0; i < contents->entries->len; i++) {
-    const IndexEntry *entry = &g_array_index (contents->entries, IndexEntry, i);
-    g_byte_array_append (out, entry->name.bytes, CHUNK_NAME_BYTES);
-    bytes_add_le32 (out, entry->frame);
-    bytes_add_le32 (out, entry->offset);
-    bytes_add_le32 (out, entry->len);
-  }
-}
-
-/* Programs that do not know deltas must refuse a table that lists some. */
-static guint16
-table_version (const IndexContents *contents)
-{
-  for (guint i = 0; i < contents->frames->len; i++)
-    if (g_array_index (contents->frames, IndexFrame, i).frame.codec == FRAME_DELTA)
-      return INDEX_VERSION;
-  return INDEX_VERSION_PLAIN;
-}
-
-GBytes *
-index_contents_to_bytes (IndexContents *contents, const HashKey *key, ChunkName *hash)
+/* Hashes the first @len bytes; @blank_head: with the head's own hash as zeros. */
+static gboolean
+hash_bytes (const IndexTable *table, guint64 len, gboolean blank_head, ChunkName *hash,
+            GError **error)
 {
   static const ChunkName blank;
-  guint bits = choose_fan_bits (contents->entries->len);
-  GByteArray *out = g_byte_array_sized_new (
-      HEAD_BYTES + contents->packs->len * PACK_RECORD + (sizeof (guint32) << bits) +
-      contents->frames->len * FRAME_RECORD + contents->entries->len * ENTRY_RECORD + 64);
-  ChunkName head_hash;
+  crypto_generichash_state state;
 
-  g_array_sort (contents->entries, chunk_name_compare);
-  g_byte_array_append (out, (const guint8 *)INDEX_MAGIC, 8);
-  bytes_add_le16 (out, table_version (contents));
-  bytes_add_le16 (out, table_version (contents));
-  bytes_add_le32 (out, bits);
-  bytes_add_le32 (out, contents->packs->len);
-  bytes_add_le32 (out, contents->frames->len);
-  bytes_add_le32 (out, contents->entries->len);
-  bytes_add_le32 (out, 0);
-  g_byte_array_append (out, blank.bytes, sizeof blank);
-  add_packs (out, contents);
-  add_fan (out, contents, bits);
-  chunk_name_of (key, out->data, out->len, &head_hash);
-  memcpy (out->data + HEAD_HASH_AT, head_hash.bytes, sizeof head_hash);
-  add_frames_and_entries (out, contents);
-  chunk_name_of (key, out->data, out->len, hash);
-  return g_byte_array_free_to_bytes (out);
-}
-
-/* The head's hash covers head (with the hash's own place zero), packs and fan-out. */
-static gboolean
-head_hash_right (const guint8 *data, gsize len, const HashKey *key)
-{
-  g_autofree guint8 *copy = g_memdup2 (data, len);
-  ChunkName hash;
-
-  memset (copy + HEAD_HASH_AT, 0, CHUNK_NAME_BYTES);
-  chunk_name_of (key, copy, len, &hash);
-  return memcmp (hash.bytes, data + HEAD_HASH_AT, CHUNK_NAME_BYTES) == 0;
-}
-
-/* Fan-out values must rise to the number of entries. */
-static gboolean
-fan_sane (const IndexTable *table)
-{
-  ByteReader reader = BYTE_READER (table->fan, (((gsize)1 << table->fan_bits) + 1) * 4);
-  guint32 before = 0, value = 0;
-
-  for (guint64 i = 0; i <= (guint64)1 << table->fan_bits; i++) {
-    value = byte_reader_le32 (&reader);
-    if (value < before || (i == 0 && value != 0))
+  crypto_generichash_init (&state, table->key->bytes, sizeof table->key->bytes, sizeof *hash);
+  for (guint64 at = 0; at < len;) {
+    g_autoptr (GBytes) holder = NULL;
+    gsize some = MIN (len - at, SCAN_BYTES);
+    const guint8 *data = read_piece (table, at, some, &holder, error);
+    if (data == NULL)
       return FALSE;
-    before = value;
+    if (at == 0 && blank_head) {
+      gsize after = HEAD_HASH_AT + sizeof blank;
+      crypto_generichash_update (&state, data, HEAD_HASH_AT);
+      crypto_generichash_update (&state, blank.bytes, sizeof blank);
+      crypto_generichash_update (&state, data + after, some - after);
+    } else {
+      crypto_generichash_update (&state, data, some);
+    }
+    at += some;
   }
-  return value == table->n_entries;
+  crypto_generichash_final (&state, hash->bytes, sizeof hash->bytes);
+  return TRUE;
 }
 
+/* ---- Opening ---- */
+
+/* Reads the head; what is wrong with it, or NULL. */
 static const char *
-parse_table (IndexTable *table, const HashKey *key, guint16 *compatible)
+parse_head (IndexTable *table, const guint8 head[HEAD_BYTES], guint16 *compatible)
 {
-  gsize len;
-  const guint8 *data = g_bytes_get_data (table->bytes, &len);
-  ByteReader reader = BYTE_READER (data, len);
+  ByteReader reader = BYTE_READER (head, HEAD_BYTES);
   const guint8 *magic = byte_reader_take (&reader, 8);
 
-  *compatible = 0;
-  if (magic == NULL || memcmp (magic, INDEX_MAGIC, 8) != 0)
+  if (memcmp (magic, INDEX_MAGIC, 8) != 0)
     return "is not an index table: its first bytes are wrong";
   guint16 version = byte_reader_le16 (&reader);
   *compatible = byte_reader_le16 (&reader);
@@ -222,36 +161,159 @@ parse_table (IndexTable *table, const HashKey *key, guint16 *compatible)
   table->n_packs = byte_reader_le32 (&reader);
   table->n_frames = byte_reader_le32 (&reader);
   table->n_entries = byte_reader_le32 (&reader);
-  byte_reader_take (&reader, 4 + CHUNK_NAME_BYTES);
-  if (reader.failed || version < *compatible || table->fan_bits > FAN_BITS_MAX)
+  if (version < *compatible || table->fan_bits > FAN_BITS_MAX)
     return "is damaged: its head is wrong";
-  table->packs = byte_reader_take (&reader, (gsize)table->n_packs * PACK_RECORD);
-  table->fan = byte_reader_take (&reader, (((gsize)1 << table->fan_bits) + 1) * 4);
-  gsize head_len = reader.pos;
-  table->frames = byte_reader_take (&reader, (gsize)table->n_frames * FRAME_RECORD);
-  table->entries = byte_reader_take (&reader, (gsize)table->n_entries * ENTRY_RECORD);
-  if (reader.failed || byte_reader_left (&reader) != 0)
+  table->packs_at = HEAD_BYTES;
+  table->fan_at = table->packs_at + (guint64)table->n_packs * PACK_RECORD;
+  table->frames_at = table->fan_at + ((G_GUINT64_CONSTANT (1) << table->fan_bits) + 1) * FAN_RECORD;
+  table->entries_at = table->frames_at + (guint64)table->n_frames * FRAME_RECORD;
+  if (table->source->size != table->entries_at + (guint64)table->n_entries * ENTRY_RECORD)
     return "is damaged: its size is wrong";
-  if (!head_hash_right (data, head_len, key) || !fan_sane (table))
-    return "is damaged: its head does not match its hash";
+  return NULL;
+}
+
+struct _IndexScan {
+  const IndexTable *table;
+  guint64 at, end; /* of what is not in the buffer yet */
+  gsize record;
+  GBytes *holder;
+  const guint8 *data;
+  gsize left;       /* bytes at `data` */
+  ChunkName before; /* the entry before */
+};
+
+static IndexScan *
+scan_new (const IndexTable *table, guint64 at, guint64 end, gsize record)
+{
+  IndexScan *scan = g_new0 (IndexScan, 1);
+  scan->table = index_table_ref ((IndexTable *)table);
+  scan->at = at;
+  scan->end = end;
+  scan->record = record;
+  return scan;
+}
+
+void
+index_scan_free (IndexScan *scan)
+{
+  if (scan == NULL)
+    return;
+  index_table_unref ((IndexTable *)scan->table);
+  g_clear_pointer (&scan->holder, g_bytes_unref);
+  g_free (scan);
+}
+
+/* The next record, or NULL: the end, or a failure. */
+static const guint8 *
+scan_next (IndexScan *scan)
+{
+  g_autoptr (GError) error = NULL;
+
+  if (scan->left == 0) {
+    gsize some = MIN (scan->end - scan->at, SCAN_BYTES / scan->record * scan->record);
+    if (some == 0 || index_table_failure (scan->table) != INDEX_GOOD)
+      return NULL;
+    g_clear_pointer (&scan->holder, g_bytes_unref);
+    scan->data = read_piece (scan->table, scan->at, some, &scan->holder, &error);
+    if (scan->data == NULL) {
+      fail (scan->table, judge_error (error));
+      return NULL;
+    }
+    scan->at += some;
+    scan->left = some;
+  }
+  const guint8 *record = scan->data;
+  scan->data += scan->record;
+  scan->left -= scan->record;
+  return record;
+}
+
+/* Fan-out values must rise to the number of entries. */
+static gboolean
+fan_sane (const IndexTable *table)
+{
+  g_autoptr (IndexScan) scan = scan_new (table, table->fan_at, table->frames_at, FAN_RECORD);
+  const guint8 *record = scan_next (scan);
+  guint32 before = 0;
+
+  if (record == NULL)
+    return FALSE;
+  for (gboolean first = TRUE; record != NULL; record = scan_next (scan), first = FALSE) {
+    ByteReader reader = BYTE_READER (record, FAN_RECORD);
+    guint32 value = byte_reader_le32 (&reader);
+    if (value < before || (first && value != 0))
+      return FALSE;
+    before = value;
+  }
+  return before == table->n_entries && index_table_failure (table) == INDEX_GOOD;
+}
+
+/* Takes the source. */
+static IndexTable *
+open_table (const char *object, TableSource *source, const HashKey *key, GError **error)
+{
+  g_autoptr (IndexTable) table = g_new0 (IndexTable, 1);
+  g_autoptr (GBytes) holder = NULL;
+  const char *problem = "is damaged: it is cut short";
+  guint16 compatible = 0;
+  ChunkName hash;
+
+  table->refs = 1;
+  table->object = g_strdup (object);
+  table->key = key;
+  table->source = source;
+  if (source->size >= HEAD_BYTES) {
+    const guint8 *head = read_piece (table, 0, HEAD_BYTES, &holder, error);
+    if (head == NULL)
+      return NULL;
+    problem = parse_head (table, head, &compatible);
+    if (problem == NULL && !hash_bytes (table, table->frames_at, TRUE, &hash, error))
+      return NULL;
+    if (problem == NULL &&
+        (memcmp (hash.bytes, head + HEAD_HASH_AT, sizeof hash) != 0 || !fan_sane (table)))
+      problem = "is damaged: its head does not match its hash";
+  }
+  if (problem == NULL)
+    return g_steal_pointer (&table);
+  g_set_error (error, STORE_ERROR,
+               compatible > INDEX_VERSION ? STORE_ERROR_VERSION : STORE_ERROR_DAMAGED, "%s %s",
+               object, problem);
   return NULL;
 }
 
 IndexTable *
 index_table_new (const char *object, GBytes *bytes, const HashKey *key, GError **error)
 {
-  g_autoptr (IndexTable) table = g_new0 (IndexTable, 1);
-  guint16 compatible;
+  TableSource *source = g_new0 (TableSource, 1);
 
-  table->refs = 1;
-  table->object = g_strdup (object);
-  table->bytes = g_bytes_ref (bytes);
-  const char *problem = parse_table (table, key, &compatible);
-  if (problem == NULL)
+  source->bytes = g_bytes_ref (bytes);
+  source->size = g_bytes_get_size (bytes);
+  return open_table (object, source, key, error);
+}
+
+IndexTable *
+index_table_open (const IndexMedium *medium, const char *object, guint64 size, GError **error)
+{
+  TableSource *source = g_new0 (TableSource, 1);
+  g_autoptr (GError) cause = NULL;
+  ChunkName hash;
+
+  source->medium = *medium;
+  source->number = block_cache_number (medium->cache);
+  source->size = size;
+  g_autoptr (IndexTable) table = open_table (object, source, medium->key, &cause);
+  if (table != NULL && size <= INDEX_WHOLE_BYTES && object_name_parse (object, "index", &hash) &&
+      !index_table_verify (table, &hash))
+    g_set_error (&cause, STORE_ERROR, STORE_ERROR_DAMAGED, "%s does not hold what its name says",
+                 object);
+  if (cause == NULL)
     return g_steal_pointer (&table);
-  g_set_error (error, STORE_ERROR,
-               compatible > INDEX_VERSION ? STORE_ERROR_VERSION : STORE_ERROR_DAMAGED, "%s %s",
-               object, problem);
+  /* Cut short, or unreadable: that is damage of this table, not of the store. */
+  if (cause->domain != STORE_ERROR && judge_error (cause) == INDEX_BROKEN)
+    g_set_error (error, STORE_ERROR, STORE_ERROR_DAMAGED, "%s cannot be read: %s", object,
+                 cause->message);
+  else
+    g_propagate_error (error, g_steal_pointer (&cause));
   return NULL;
 }
 
@@ -267,7 +329,9 @@ index_table_unref (IndexTable *table)
 {
   if (!g_atomic_int_dec_and_test (&table->refs))
     return;
-  g_bytes_unref (table->bytes);
+  if (table->source->bytes != NULL)
+    g_bytes_unref (table->source->bytes);
+  g_free (table->source);
   g_free (table->object);
   g_free (table);
 }
@@ -278,10 +342,10 @@ index_table_object (const IndexTable *table)
   return table->object;
 }
 
-gsize
+guint64
 index_table_size (const IndexTable *table)
 {
-  return g_bytes_get_size (table->bytes);
+  return table->source->size;
 }
 
 guint
@@ -291,46 +355,76 @@ index_table_packs (const IndexTable *table)
 }
 
 guint
+index_table_frames (const IndexTable *table)
+{
+  return table->n_frames;
+}
+
+guint
 index_table_entries (const IndexTable *table)
 {
   return table->n_entries;
 }
 
-static guint32
-read_le32 (const guint8 *at)
+/* ---- Looking up ---- */
+
+/* The bucket where @name would be, cut down to BUCKET_WHOLE entries. */
+static gboolean
+find_bucket (const IndexTable *table, const ChunkName *name, guint32 *low, guint32 *high)
 {
-  guint32 value;
-  memcpy (&value, at, sizeof value);
-  return GUINT32_FROM_LE (value);
+  guint64 bucket = index_name_bucket (name, table->fan_bits);
+  guint8 fan[2 * FAN_RECORD];
+  ChunkName middle_name;
+
+  if (!read_bytes (table, table->fan_at + bucket * FAN_RECORD, fan, sizeof fan))
+    return FALSE;
+  ByteReader reader = BYTE_READER (fan, sizeof fan);
+  *low = byte_reader_le32 (&reader);
+  *high = byte_reader_le32 (&reader);
+  if (*low > *high || *high > table->n_entries)
+    return fail (table, INDEX_BROKEN); /* it was right when the table was opened */
+  while (*high - *low > BUCKET_WHOLE) {
+    guint32 middle = *low + (*high - *low) / 2;
+    if (!read_bytes (table, table->entries_at + (guint64)middle * ENTRY_RECORD, &middle_name,
+                     sizeof middle_name))
+      return FALSE;
+    /* A hit stays within: equal names (copies in several packs) are neighbours, the first is
+     * wanted. */
+    if (chunk_name_compare (&middle_name, name) < 0)
+      *low = middle + 1;
+    else
+      *high = middle + 1;
+  }
+  return TRUE;
 }
 
 gint64
 index_table_find (const IndexTable *table, const ChunkName *name)
 {
-  guint32 bucket = name_bucket (name->bytes, table->fan_bits);
-  guint32 low = read_le32 (table->fan + (gsize)bucket * 4);
-  guint32 high = read_le32 (table->fan + ((gsize)bucket + 1) * 4);
+  guint8 entries[BUCKET_WHOLE * ENTRY_RECORD];
+  guint32 first, high;
 
-  gint64 found = -1;
-
-  /* Goes on to the left of a hit: equal names (copies in several packs) are neighbours. */
-  while (low < high) {
-    guint32 middle = low + (high - low) / 2;
-    int order = memcmp (table->entries + (gsize)middle * ENTRY_RECORD, name, CHUNK_NAME_BYTES);
-    if (order == 0)
-      found = middle;
-    if (order < 0)
+  if (!find_bucket (table, name, &first, &high) || first == high ||
+      !read_bytes (table, table->entries_at + (guint64)first * ENTRY_RECORD, entries,
+                   (gsize)(high - first) * ENTRY_RECORD))
+    return -1;
+  guint32 low = 0, count = high - first;
+  while (low < count) {
+    guint32 middle = low + (count - low) / 2;
+    if (memcmp (entries + (gsize)middle * ENTRY_RECORD, name, CHUNK_NAME_BYTES) < 0)
       low = middle + 1;
     else
-      high = middle;
+      count = middle;
   }
-  return found;
+  gboolean found = low < high - first &&
+                   memcmp (entries + (gsize)low * ENTRY_RECORD, name, CHUNK_NAME_BYTES) == 0;
+  return found ? (gint64)first + low : -1;
 }
 
-void
-index_table_pack (const IndexTable *table, guint i, IndexPack *pack)
+static void
+parse_pack (const guint8 *record, IndexPack *pack)
 {
-  ByteReader reader = BYTE_READER (table->packs + (gsize)i * PACK_RECORD, PACK_RECORD);
+  ByteReader reader = BYTE_READER (record, PACK_RECORD);
 
   memcpy (&pack->name, byte_reader_take (&reader, CHUNK_NAME_BYTES), CHUNK_NAME_BYTES);
   pack->size = byte_reader_le64 (&reader);
@@ -338,11 +432,49 @@ index_table_pack (const IndexTable *table, guint i, IndexPack *pack)
   pack->kind = byte_reader_le32 (&reader);
 }
 
+static void
+parse_frame (const guint8 *record, IndexFrame *frame)
+{
+  ByteReader reader = BYTE_READER (record, FRAME_RECORD);
+
+  frame->pack = byte_reader_le32 (&reader);
+  frame->frame.offset = byte_reader_le32 (&reader);
+  frame->frame.stored_len = byte_reader_le32 (&reader);
+  frame->frame.raw_len = byte_reader_le32 (&reader);
+  frame->frame.chunks = byte_reader_le16 (&reader);
+  guint16 codec = byte_reader_le16 (&reader);
+  frame->frame.codec = MIN (codec, 255);
+}
+
+static void
+parse_entry (const guint8 *record, IndexEntry *entry)
+{
+  ByteReader reader = BYTE_READER (record, ENTRY_RECORD);
+
+  memcpy (&entry->name, byte_reader_take (&reader, CHUNK_NAME_BYTES), CHUNK_NAME_BYTES);
+  entry->frame = byte_reader_le32 (&reader);
+  entry->offset = byte_reader_le32 (&reader);
+  entry->len = byte_reader_le32 (&reader);
+}
+
+void
+index_table_pack (const IndexTable *table, guint i, IndexPack *pack)
+{
+  guint8 record[PACK_RECORD];
+
+  memset (pack, 0, sizeof *pack);
+  if (read_bytes (table, table->packs_at + (guint64)i * PACK_RECORD, record, sizeof record))
+    parse_pack (record, pack);
+}
+
 gboolean
 index_table_has_pack (const IndexTable *table, const ChunkName *pack)
 {
-  for (guint i = 0; i < table->n_packs; i++)
-    if (memcmp (table->packs + (gsize)i * PACK_RECORD, pack, CHUNK_NAME_BYTES) == 0)
+  g_autoptr (IndexScan) scan = index_scan_packs (table);
+  IndexPack record;
+
+  while (index_scan_pack (scan, &record))
+    if (chunk_name_equal (&record.name, pack))
       return TRUE;
   return FALSE;
 }
@@ -351,16 +483,12 @@ index_table_has_pack (const IndexTable *table, const ChunkName *pack)
 static gboolean
 read_frame (const IndexTable *table, guint32 i, IndexFrame *frame)
 {
-  if (i >= table->n_frames)
+  guint8 record[FRAME_RECORD];
+
+  if (i >= table->n_frames ||
+      !read_bytes (table, table->frames_at + (guint64)i * FRAME_RECORD, record, sizeof record))
     return FALSE;
-  ByteReader reader = BYTE_READER (table->frames + (gsize)i * FRAME_RECORD, FRAME_RECORD);
-  frame->pack = byte_reader_le32 (&reader);
-  frame->frame.offset = byte_reader_le32 (&reader);
-  frame->frame.stored_len = byte_reader_le32 (&reader);
-  frame->frame.raw_len = byte_reader_le32 (&reader);
-  frame->frame.chunks = byte_reader_le16 (&reader);
-  guint16 codec = byte_reader_le16 (&reader);
-  frame->frame.codec = MIN (codec, 255);
+  parse_frame (record, frame);
   return frame->pack < table->n_packs;
 }
 
@@ -368,16 +496,21 @@ gboolean
 index_table_entry (const IndexTable *table, guint i, ChunkName *name, ChunkLocation *location,
                    guint *pack)
 {
-  ByteReader reader = BYTE_READER (table->entries + (gsize)i * ENTRY_RECORD, ENTRY_RECORD);
+  guint8 bytes[ENTRY_RECORD];
   IndexFrame frame = { 0 };
+  IndexEntry entry;
   IndexPack record;
 
-  memcpy (name, byte_reader_take (&reader, CHUNK_NAME_BYTES), CHUNK_NAME_BYTES);
-  if (!read_frame (table, byte_reader_le32 (&reader), &frame))
+  memset (name, 0, sizeof *name);
+  if (!read_bytes (table, table->entries_at + (guint64)i * ENTRY_RECORD, bytes, sizeof bytes))
+    return FALSE;
+  parse_entry (bytes, &entry);
+  *name = entry.name;
+  if (!read_frame (table, entry.frame, &frame))
     return FALSE;
   index_table_pack (table, frame.pack, &record);
-  location->offset = byte_reader_le32 (&reader);
-  location->len = byte_reader_le32 (&reader);
+  location->offset = entry.offset;
+  location->len = entry.len;
   location->frame = frame.frame;
   location->pack = record.name;
   location->pack_size = record.size;
@@ -388,56 +521,68 @@ index_table_entry (const IndexTable *table, guint i, ChunkName *name, ChunkLocat
          location->len <= frame.frame.raw_len - location->offset;
 }
 
-gboolean
-index_table_append_to (const IndexTable *table, IndexContents *contents, GHashTable *skip)
-{
-  g_autofree gint64 *packs = g_new (gint64, table->n_packs + 1);
-  g_autofree gint64 *frames = g_new (gint64, (gsize)table->n_frames + 1);
+/* ---- Reading in order ---- */
 
-  for (guint i = 0; i < table->n_packs; i++) {
-    IndexPack pack;
-    index_table_pack (table, i, &pack);
-    packs[i] = -1;
-    if (skip != NULL && g_hash_table_contains (skip, &pack.name))
-      continue;
-    packs[i] = contents->packs->len;
-    g_array_append_val (contents->packs, pack);
-  }
-  for (guint i = 0; i < table->n_frames; i++) {
-    IndexFrame frame;
-    if (!read_frame (table, i, &frame))
-      return FALSE;
-    frames[i] = -1;
-    if (packs[frame.pack] < 0)
-      continue;
-    frame.pack = packs[frame.pack];
-    frames[i] = contents->frames->len;
-    g_array_append_val (contents->frames, frame);
-  }
-  for (guint i = 0; i < table->n_entries; i++) {
-    ByteReader reader = BYTE_READER (table->entries + (gsize)i * ENTRY_RECORD, ENTRY_RECORD);
-    IndexEntry entry;
-    memcpy (&entry.name, byte_reader_take (&reader, CHUNK_NAME_BYTES), CHUNK_NAME_BYTES);
-    guint32 frame = byte_reader_le32 (&reader);
-    entry.offset = byte_reader_le32 (&reader);
-    entry.len = byte_reader_le32 (&reader);
-    if (frame >= table->n_frames)
-      return FALSE;
-    if (frames[frame] < 0)
-      continue;
-    entry.frame = frames[frame];
-    g_array_append_val (contents->entries, entry);
-  }
+IndexScan *
+index_scan_packs (const IndexTable *table)
+{
+  return scan_new (table, table->packs_at, table->fan_at, PACK_RECORD);
+}
+
+IndexScan *
+index_scan_frames (const IndexTable *table)
+{
+  return scan_new (table, table->frames_at, table->entries_at, FRAME_RECORD);
+}
+
+IndexScan *
+index_scan_entries (const IndexTable *table)
+{
+  return scan_new (table, table->entries_at, table->source->size, ENTRY_RECORD);
+}
+
+gboolean
+index_scan_pack (IndexScan *scan, IndexPack *pack)
+{
+  const guint8 *record = scan_next (scan);
+
+  if (record != NULL)
+    parse_pack (record, pack);
+  return record != NULL;
+}
+
+gboolean
+index_scan_frame (IndexScan *scan, IndexFrame *frame)
+{
+  const guint8 *record = scan_next (scan);
+
+  if (record == NULL)
+    return FALSE;
+  parse_frame (record, frame);
+  return frame->pack < scan->table->n_packs || fail (scan->table, INDEX_BROKEN);
+}
+
+gboolean
+index_scan_entry (IndexScan *scan, IndexEntry *entry)
+{
+  const guint8 *record = scan_next (scan);
+
+  if (record == NULL)
+    return FALSE;
+  parse_entry (record, entry);
+  if (entry->frame >= scan->table->n_frames || chunk_name_compare (&scan->before, &entry->name) > 0)
+    return fail (scan->table, INDEX_BROKEN);
+  scan->before = entry->name;
   return TRUE;
 }
 
 gboolean
-index_table_verify (const IndexTable *table, const HashKey *key, const ChunkName *hash)
+index_table_verify (const IndexTable *table, const ChunkName *hash)
 {
   ChunkName actual;
-  gsize len;
-  const guint8 *data = g_bytes_get_data (table->bytes, &len);
+  g_autoptr (GError) error = NULL;
 
-  chunk_name_of (key, data, len, &actual);
+  if (!hash_bytes (table, table->source->size, FALSE, &actual, &error))
+    return fail (table, judge_error (error));
   return chunk_name_equal (&actual, hash);
 }

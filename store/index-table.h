@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Index tables: where chunks are, as one immutable sorted object that is searched in place. Nothing
- * of it is copied into memory; a lookup touches one bucket.
+ * of it is copied into memory but the blocks that a bounded cache keeps; a lookup touches one
+ * bucket.
  */
 #pragma once
 
+#include "block-cache.h"
 #include "pack.h"
 
 /* Where a chunk is. */
@@ -56,39 +58,93 @@ GBytes *index_contents_to_bytes (IndexContents *contents, const HashKey *key, Ch
 
 typedef struct _IndexTable IndexTable;
 
+/* What a table is read with. */
+typedef struct {
+  Backend *backend;
+  BlockCache *cache;
+  const HashKey *key;
+} IndexMedium;
+
 /**
  * index_table_new:
  * @object: its name in the store, or a word for messages
  *
- * Checks head, pack list and fan-out; entries are checked when they are used, and what they lead to
- * is verified by name.
+ * A table in memory. Checks head, pack list and fan-out; entries are checked when they are used,
+ * and what they lead to is verified by name.
  *
  * Returns: NULL with @error: STORE_ERROR_DAMAGED, STORE_ERROR_VERSION.
  */
 IndexTable *index_table_new (const char *object, GBytes *bytes, const HashKey *key, GError **error);
+
+/**
+ * index_table_open:
+ * @medium: copied; what it refers to must outlive the table
+ * @size: of the object
+ *
+ * The same for a table that stays on the medium and is read through the cache: nothing of it is
+ * copied. One of up to INDEX_WHOLE_BYTES is also compared with its name.
+ *
+ * Returns: NULL with @error: as above, or the backend's.
+ */
+IndexTable *index_table_open (const IndexMedium *medium, const char *object, guint64 size,
+                              GError **error);
+#define INDEX_WHOLE_BYTES (1024 * 1024)
+
 IndexTable *index_table_ref (IndexTable *table);
 void index_table_unref (IndexTable *table);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (IndexTable, index_table_unref)
 
 const char *index_table_object (const IndexTable *table);
-gsize index_table_size (const IndexTable *table);
+guint64 index_table_size (const IndexTable *table);
 guint index_table_packs (const IndexTable *table);
+guint index_table_frames (const IndexTable *table);
 guint index_table_entries (const IndexTable *table);
+
+/*
+ * Reading a table can fail at any time: the medium fails, the object is cut short, or it was
+ * removed since somebody replaced it. The call then returns "not there", and the table remembers:
+ * whoever must not take the one for the other asks afterwards. Nothing is read from it any more.
+ */
+typedef enum {
+  INDEX_GOOD,  /* whatever was said is so */
+  INDEX_GONE,  /* it is not there any more, or cannot be opened now: list the tables anew */
+  INDEX_BROKEN /* it is damaged: the packs have to tell */
+} IndexFailure;
+
+IndexFailure index_table_failure (const IndexTable *table);
+
+/* FALSE with STORE_ERROR_DAMAGED if reading it has failed. */
+gboolean index_table_check (const IndexTable *table, GError **error);
 
 /* Place of @name among the entries, or -1; copies in other packs follow it. */
 gint64 index_table_find (const IndexTable *table, const ChunkName *name);
 
-/* The @i-th entry's name and place. FALSE if the table is damaged there. */
+/* The @i-th entry's name and place; @pack: (out) (optional): the pack's number. FALSE if the table
+ * is damaged there; @name is then set if it can be read, otherwise all zeros. */
 gboolean index_table_entry (const IndexTable *table, guint i, ChunkName *name,
                             ChunkLocation *location, guint *pack);
 
+/* The @i-th pack; all zeros if it cannot be read. */
 void index_table_pack (const IndexTable *table, guint i, IndexPack *pack);
 
 gboolean index_table_has_pack (const IndexTable *table, const ChunkName *pack);
 
-/* Appends all of the table that is not in a pack for which @skip (nullable, a set of ChunkName)
- * says so. FALSE if the table is damaged. */
-gboolean index_table_append_to (const IndexTable *table, IndexContents *contents, GHashTable *skip);
+/* Reads all of it, past the cache, and compares it with @hash; FALSE if it differs. */
+gboolean index_table_verify (const IndexTable *table, const ChunkName *hash);
 
-/* Reads all of it and compares it with @hash; FALSE if it differs. */
-gboolean index_table_verify (const IndexTable *table, const HashKey *key, const ChunkName *hash);
+/* ---- Reading in order ---- */
+
+/* A part of a table from its beginning to its end, past the cache. One thread. */
+typedef struct _IndexScan IndexScan;
+
+IndexScan *index_scan_packs (const IndexTable *table);
+IndexScan *index_scan_frames (const IndexTable *table);
+IndexScan *index_scan_entries (const IndexTable *table);
+void index_scan_free (IndexScan *scan);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (IndexScan, index_scan_free)
+
+/* The next one; FALSE at the end, and if the table has failed. A record that cannot be (a frame of
+ * no pack, an entry of no frame, or out of order) is a failure. */
+gboolean index_scan_pack (IndexScan *scan, IndexPack *pack);
+gboolean index_scan_frame (IndexScan *scan, IndexFrame *frame);
+gboolean index_scan_entry (IndexScan *scan, IndexEntry *entry);

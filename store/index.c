@@ -1,20 +1,21 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "index.h"
 
+#include "index-merge.h"
+#include "name-set.h"
+
 #include <vmckpt/store/store.h>
 
 #include <string.h>
 
-/* Tables up to this size are read and verified as a whole; greater ones are mapped. */
-#define LOAD_WHOLE_BYTES (1024 * 1024)
-/* A merged table is built in memory: this bounds what a merge takes. */
-#define MERGE_MAX_ENTRIES 2000000
-
 struct _Index {
   Backend *backend;
   const HashKey *key;
+  BlockCache *cache;
   GMutex lock;
-  IndexView *view; /* (lock) (nullable) */
+  IndexView *view;    /* (lock) (nullable) */
+  GHashTable *broken; /* (lock) set of char*: tables that were opened, and then could not be read */
+  guint64 serial;     /* (lock) of the last view that was begun */
 };
 
 static IndexView *
@@ -76,6 +77,15 @@ find_in_view (const IndexView *view, const ChunkName *name, GHashTable *skip, gb
 }
 
 gboolean
+index_view_failed (const IndexView *view)
+{
+  for (guint i = 0; i < view->tables->len; i++)
+    if (index_table_failure (view->tables->pdata[i]) != INDEX_GOOD)
+      return TRUE;
+  return FALSE;
+}
+
+gboolean
 index_view_find (const IndexView *view, const ChunkName *name, GHashTable *skip, gboolean recovered,
                  ChunkLocation *location)
 {
@@ -95,6 +105,8 @@ index_new (Backend *backend, const HashKey *key)
   Index *index = g_new0 (Index, 1);
   index->backend = backend;
   index->key = key;
+  index->cache = block_cache_new (INDEX_CACHE_BYTES);
+  index->broken = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
   g_mutex_init (&index->lock);
   return index;
 }
@@ -103,18 +115,30 @@ void
 index_free (Index *index)
 {
   g_clear_pointer (&index->view, index_view_unref);
+  g_hash_table_unref (index->broken);
+  block_cache_free (index->cache);
   g_mutex_clear (&index->lock);
   g_free (index);
 }
 
+static IndexMedium
+medium_of (Index *index)
+{
+  return (IndexMedium){ index->backend, index->cache, index->key };
+}
+
+/* Makes @view the one that is known, unless that was listed later. */
 static void
 install (Index *index, IndexView *view)
 {
   g_mutex_lock (&index->lock);
   IndexView *old = index->view;
-  index->view = index_view_ref (view);
+  gboolean newer = old == NULL || old->serial < view->serial;
+  if (newer)
+    index->view = index_view_ref (view);
   g_mutex_unlock (&index->lock);
-  index_view_unref (old);
+  if (newer)
+    index_view_unref (old);
 }
 
 IndexView *
@@ -164,28 +188,44 @@ compare_newest_first (gconstpointer a, gconstpointer b)
 static IndexTable *
 find_loaded (const IndexView *old, const char *object)
 {
-  for (guint i = 0; old != NULL && i < old->tables->len; i++)
-    if (g_str_equal (index_table_object (old->tables->pdata[i]), object))
-      return index_table_ref (old->tables->pdata[i]);
+  for (guint i = 0; old != NULL && i < old->tables->len; i++) {
+    IndexTable *table = old->tables->pdata[i];
+    if (g_str_equal (index_table_object (table), object) &&
+        index_table_failure (table) == INDEX_GOOD)
+      return index_table_ref (table);
+  }
   return NULL;
 }
 
-/* Reads or maps a table and checks it. */
+/* Takes note of tables that could be opened, but not read: they are not opened again. */
+static void
+note_broken (Index *index, const IndexView *old)
+{
+  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&index->lock);
+
+  for (guint i = 0; old != NULL && i < old->tables->len; i++)
+    if (index_table_failure (old->tables->pdata[i]) == INDEX_BROKEN)
+      g_hash_table_add (index->broken, g_strdup (index_table_object (old->tables->pdata[i])));
+}
+
+static gboolean
+is_broken (Index *index, const char *object)
+{
+  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&index->lock);
+  return g_hash_table_contains (index->broken, object);
+}
+
+/* Opens a table and checks it. */
 static IndexTable *
 load_table (Index *index, const Listed *listed, GError **error)
 {
-  const BackendOps *ops = index->backend->ops;
-  gboolean whole = listed->size <= LOAD_WHOLE_BYTES;
-  g_autoptr (GBytes) bytes = ops->get (index->backend, listed->object, 0, G_MAXSIZE, error);
-  if (bytes == NULL)
-    return NULL;
-  g_autoptr (IndexTable) table = index_table_new (listed->object, bytes, index->key, error);
-  if (table != NULL && whole && !index_table_verify (table, index->key, &listed->hash)) {
-    g_set_error (error, STORE_ERROR, STORE_ERROR_DAMAGED, "%s does not hold what its name says",
-                 listed->object);
+  IndexMedium medium = medium_of (index);
+
+  if (is_broken (index, listed->object)) {
+    g_set_error (error, STORE_ERROR, STORE_ERROR_DAMAGED, "%s cannot be read", listed->object);
     return NULL;
   }
-  return g_steal_pointer (&table);
+  return index_table_open (&medium, listed->object, listed->size, error);
 }
 
 /* Lists the tables until two listings agree: one alone may miss both a table that was replaced
@@ -218,6 +258,10 @@ static IndexView *
 try_load (Index *index, const IndexView *old, gboolean *again, GError **error)
 {
   g_autoptr (IndexView) view = view_new();
+
+  g_mutex_lock (&index->lock);
+  view->serial = ++index->serial;
+  g_mutex_unlock (&index->lock);
   g_autoptr (GArray) listing = list_tables (index, error);
 
   if (listing == NULL)
@@ -266,20 +310,35 @@ current_view (Index *index)
   return index->view != NULL ? index_view_ref (index->view) : NULL;
 }
 
+/* TRUE if the same tables are damaged in both. */
+static gboolean
+same_damage (const IndexView *one, const IndexView *other)
+{
+  if (one->damaged->len != other->damaged->len)
+    return FALSE;
+  for (guint i = 0; i < one->damaged->len; i++)
+    if (!g_ptr_array_find_with_equal_func (other->damaged, one->damaged->pdata[i], g_str_equal,
+                                           NULL))
+      return FALSE;
+  return TRUE;
+}
+
 IndexView *
 index_reload (Index *index, GError **error)
 {
   g_autoptr (IndexView) old = current_view (index);
-  IndexView *view = load_view (index, old, error);
+  note_broken (index, old);
+  g_autoptr (IndexView) view = load_view (index, old, error);
 
-  /* A damaged table is a reason to look into the packs right away. */
-  if (view != NULL && view->damaged->len > 0) {
-    index_view_unref (view);
+  if (view == NULL)
+    return NULL;
+  /* A damaged table is a reason to look into the packs right away; once. */
+  if (view->damaged->len > 0 && (old == NULL || !same_damage (view, old)))
     return index_recover (index, error);
-  }
-  if (view != NULL)
-    install (index, view);
-  return view;
+  if (view->damaged->len > 0 && old->recovered != NULL)
+    view->recovered = index_table_ref (old->recovered);
+  install (index, view);
+  return g_steal_pointer (&view);
 }
 
 static gboolean
@@ -300,7 +359,7 @@ drop_damaged (Index *index, IndexView *view)
     IndexTable *table = view->tables->pdata[i];
     ChunkName hash;
     object_name_parse (index_table_object (table), "index", &hash);
-    if (index_table_verify (table, index->key, &hash))
+    if (index_table_verify (table, &hash))
       continue;
     g_ptr_array_add (view->damaged, g_strdup (index_table_object (table)));
     g_ptr_array_remove_index (view->tables, i);
@@ -326,26 +385,49 @@ table_from_packs (Index *index, GHashTable *packs, GError **error)
   return index_table_new ("the index rebuilt from packs", bytes, index->key, error);
 }
 
+/* Takes the packs that good tables name off @packs. A table that cannot be read to its end joins
+ * the damaged ones, and has taken nothing. */
+static void
+take_off_indexed (IndexView *view, GHashTable *packs)
+{
+  for (guint i = view->tables->len; i-- > 0;) {
+    IndexTable *table = view->tables->pdata[i];
+    g_autoptr (GArray) names = g_array_new (FALSE, FALSE, sizeof (ChunkName));
+    g_autoptr (IndexScan) scan = index_scan_packs (table);
+    IndexPack pack;
+    while (index_scan_pack (scan, &pack))
+      g_array_append_val (names, pack.name);
+    if (index_table_failure (table) != INDEX_GOOD) {
+      g_ptr_array_add (view->damaged, g_strdup (index_table_object (table)));
+      g_ptr_array_remove_index (view->tables, i);
+      continue;
+    }
+    for (guint j = 0; j < names->len; j++)
+      g_hash_table_remove (packs, &g_array_index (names, ChunkName, j));
+  }
+}
+
 IndexView *
 index_recover (Index *index, GError **error)
 {
   g_autoptr (GHashTable) packs =
       g_hash_table_new_full (chunk_name_hash, chunk_name_equal, g_free, NULL);
+
+  g_mutex_lock (&index->lock);
+  g_hash_table_remove_all (index->broken); /* a medium may have got better */
+  g_mutex_unlock (&index->lock);
   /* All of them from the medium again: what is in memory says nothing about that. */
   g_autoptr (IndexView) view = load_view (index, NULL, error);
-
   if (view == NULL)
     return NULL;
   drop_damaged (index, view);
   if (!index->backend->ops->list (index->backend, "packs/", collect_pack, packs, error))
     return NULL;
-  for (guint i = 0; i < view->tables->len; i++) {
-    for (guint j = 0; j < index_table_packs (view->tables->pdata[i]); j++) {
-      IndexPack pack;
-      index_table_pack (view->tables->pdata[i], j, &pack);
-      g_hash_table_remove (packs, &pack.name);
-    }
-  }
+  take_off_indexed (view, packs);
+  g_mutex_lock (&index->lock);
+  for (guint i = 0; i < view->damaged->len; i++)
+    g_hash_table_add (index->broken, g_strdup (view->damaged->pdata[i]));
+  g_mutex_unlock (&index->lock);
   if (g_hash_table_size (packs) > 0) {
     view->recovered = table_from_packs (index, packs, error);
     if (view->recovered == NULL)
@@ -372,45 +454,71 @@ index_publish (Index *index, IndexContents *contents, guint64 *size, char **obje
   return TRUE;
 }
 
-static int
-compare_entries (gconstpointer a, gconstpointer b)
+gboolean
+index_rewrite (Index *index, IndexTable *table, GHashTable *skip, char **object, GError **error)
 {
-  guint na = index_table_entries (*(IndexTable **)a), nb = index_table_entries (*(IndexTable **)b);
-  return na < nb ? -1 : na > nb;
+  IndexMedium medium = medium_of (index);
+  g_autoptr (GPtrArray) tables = g_ptr_array_new();
+  g_autofree char *name = NULL;
+
+  g_ptr_array_add (tables, table);
+  if (!index_merge_tables (&medium, tables, skip, &name, NULL, NULL, error))
+    return FALSE;
+  if (object != NULL)
+    *object = g_steal_pointer (&name);
+  return TRUE;
 }
 
-gboolean
-index_merge (Index *index, const IndexView *view, GError **error)
+/* Removes what was merged into @merged, which may be one of them. */
+static gboolean
+remove_tables (Index *index, GPtrArray *tables, const char *merged, GError **error)
 {
-  g_autoptr (GPtrArray) tables = g_ptr_array_new();
-  g_autoptr (IndexContents) contents = index_contents_new();
-  g_autofree char *merged_name = NULL;
-  guint merged = 0;
-
-  if (view->tables->len <= INDEX_TABLES_MAX)
-    return TRUE;
-  for (guint i = 0; i < view->tables->len; i++)
-    g_ptr_array_add (tables, view->tables->pdata[i]);
-  g_ptr_array_sort (tables, compare_entries);
-  /* Small ones first, so that an entry is rewritten a number of times that grows with the
-   * logarithm of the store's size only. */
-  while (merged < tables->len &&
-         contents->entries->len + index_table_entries (tables->pdata[merged]) <=
-             MERGE_MAX_ENTRIES) {
-    if (!index_table_append_to (tables->pdata[merged], contents, NULL))
-      return TRUE; /* damaged: recovery's business, not ours */
-    merged++;
-  }
-  if (merged < 2)
-    return TRUE;
-  if (!index_publish (index, contents, NULL, &merged_name, error) ||
-      !index->backend->ops->sync (index->backend, error))
-    return FALSE;
-  for (guint i = 0; i < merged; i++) {
+  for (guint i = 0; i < tables->len; i++) {
     const char *object = index_table_object (tables->pdata[i]);
-    if (!g_str_equal (object, merged_name) &&
+    if (g_strcmp0 (object, merged) != 0 &&
         !index->backend->ops->remove (index->backend, object, error))
       return FALSE;
   }
   return TRUE;
+}
+
+gboolean
+index_merge (Index *index, IndexView *view, IndexMayRemove may_remove, gpointer user_data,
+             guint64 *size, GCancellable *cancellable, GError **error)
+{
+  IndexMedium medium = medium_of (index);
+  g_autoptr (IndexView) now = index_view_ref (view);
+  guint64 written = 0;
+
+  if (size != NULL)
+    *size = 0;
+  /* What is damaged is recovery's business, not ours. */
+  while (now->damaged->len == 0) {
+    g_autoptr (GPtrArray) chosen = index_merge_choose (now->tables);
+    g_autofree char *merged = NULL;
+    if (chosen == NULL || !may_remove (user_data))
+      return TRUE;
+    if (!index_merge_tables (&medium, chosen, NULL, &merged, &written, cancellable, error) ||
+        !index->backend->ops->sync (index->backend, error))
+      return FALSE;
+    if (size != NULL)
+      *size += written;
+    /* Who began to walk meanwhile keeps what it has; a later merge takes the same tables again. */
+    if (!may_remove (user_data))
+      return TRUE;
+    if (!remove_tables (index, chosen, merged, error))
+      return FALSE;
+    IndexView *after = index_reload (index, error);
+    if (after == NULL)
+      return FALSE;
+    index_view_unref (now);
+    now = after;
+  }
+  return TRUE;
+}
+
+void
+index_cache_stats (Index *index, BlockCacheStats *stats)
+{
+  block_cache_stats (index->cache, stats);
 }

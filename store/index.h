@@ -7,8 +7,9 @@
 
 #include "index-table.h"
 
-/* More tables than this are merged by the next writer that may (or by gc). */
-#define INDEX_TABLES_MAX 16
+/* What all tables of a store together keep in memory: less makes lookups in a store of terabytes
+ * slower, more does not make them faster, since their places are random. */
+#define INDEX_CACHE_BYTES (32 * 1024 * 1024)
 
 typedef struct {
   int refs;              /* (atomic) */
@@ -16,6 +17,7 @@ typedef struct {
   IndexTable *recovered; /* (nullable): from footers of packs that no table names; for reading only:
                             such a pack may belong to a writer that gives up */
   GPtrArray *damaged;    /* of char*: tables that cannot be used */
+  guint64 serial;        /* rises with the time at which the tables were listed */
 } IndexView;
 
 IndexView *index_view_ref (IndexView *view);
@@ -33,6 +35,10 @@ gboolean index_view_find (const IndexView *view, const ChunkName *name, GHashTab
 /* The same for a copy that is stored in full, not as a delta: only that can be the base of one. */
 gboolean index_view_find_full (const IndexView *view, const ChunkName *name, GHashTable *skip,
                                gboolean recovered, ChunkLocation *location);
+
+/* TRUE if a table of it could not be read: what was not found in it may be there all the same.
+ * index_reload() helps. */
+gboolean index_view_failed (const IndexView *view);
 
 typedef struct _Index Index;
 
@@ -56,11 +62,31 @@ gboolean index_publish (Index *index, IndexContents *contents, guint64 *size, ch
                         GError **error);
 
 /**
+ * index_rewrite:
+ * @table: of a view of this index
+ * @skip: (nullable): set of ChunkName: packs that are left out
+ * @object: (out) (optional) (transfer full): NULL if nothing is left
+ *
+ * Puts a table of what is left; the caller syncs, removes the former one and reloads.
+ */
+gboolean index_rewrite (Index *index, IndexTable *table, GHashTable *skip, char **object,
+                        GError **error);
+
+/* FALSE: somebody walks the index, whose tables must stay. */
+typedef gboolean (*IndexMayRemove) (gpointer user_data);
+
+/**
  * index_merge:
  * @view: the tables to choose from
+ * @may_remove: asked before each merge, and again before tables are removed
+ * @size: (out) (optional): bytes written
  *
- * If there are too many tables, replaces the small ones by one: written and synced first, then they
- * are removed. The caller must know that no gc is taking packs out of the index
- * (docs/store-format.md, "Writing").
+ * Merges tables as long as index_merge_choose() finds some that should be: the merged one is
+ * written and synced, then they are removed. The caller must know that no gc is taking packs out of
+ * the index (docs/store-format.md, "Writing").
  */
-gboolean index_merge (Index *index, const IndexView *view, GError **error);
+gboolean index_merge (Index *index, IndexView *view, IndexMayRemove may_remove, gpointer user_data,
+                      guint64 *size, GCancellable *cancellable, GError **error);
+
+/* What was read for lookups, and how much of it is kept. */
+void index_cache_stats (Index *index, BlockCacheStats *stats);

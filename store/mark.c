@@ -12,6 +12,8 @@ typedef struct {
   guint8 *needed;    /* bitmap: checkpoints refer to it */
   guint8 *based;     /* bitmap: deltas that are needed are changes to it */
   guint8 *kept;      /* (nullable) bitmap: needed, and its pack is the one that keeps it */
+  guint32 *pack_of;  /* (nullable): per frame, its pack's number */
+  PackUse **uses;    /* (nullable): per pack; owned by the table of uses */
 } MarkedTable;
 
 struct _Mark {
@@ -41,6 +43,8 @@ clear_marked (gpointer data)
   g_free (marked->needed);
   g_free (marked->based);
   g_free (marked->kept);
+  g_free (marked->pack_of);
+  g_free (marked->uses);
 }
 
 static void
@@ -73,11 +77,12 @@ mark_new (Store *store)
 static gboolean
 find_missing (Mark *mark, const IndexTable *table, GError **error)
 {
-  for (guint i = 0; i < index_table_packs (table); i++) {
+  g_autoptr (IndexScan) scan = index_scan_packs (table);
+  IndexPack pack;
+
+  while (index_scan_pack (scan, &pack)) {
     g_autoptr (GError) cause = NULL;
-    IndexPack pack;
     guint64 size = 0;
-    index_table_pack (table, i, &pack);
     g_autofree char *object = object_name ("packs", &pack.name);
     if (!mark->store->backend->ops->stat (mark->store->backend, object, &size, &cause) &&
         !g_error_matches (cause, G_IO_ERROR, G_IO_ERROR_NOT_FOUND)) {
@@ -87,17 +92,17 @@ find_missing (Mark *mark, const IndexTable *table, GError **error)
     if (size != pack.size)
       pack_set_add (mark->missing, &pack.name);
   }
-  return TRUE;
+  return index_table_check (table, error);
 }
 
 static void
 note_unpublished (Mark *mark, const IndexTable *recovered)
 {
-  for (guint i = 0; i < index_table_packs (recovered); i++) {
-    IndexPack pack;
-    index_table_pack (recovered, i, &pack);
+  g_autoptr (IndexScan) scan = index_scan_packs (recovered);
+  IndexPack pack;
+
+  while (index_scan_pack (scan, &pack))
     pack_set_add (mark->unpublished, &pack.name);
-  }
 }
 
 /* TRUE if each pack of @listed is in a table or was readable itself. */
@@ -340,60 +345,83 @@ mark_all (Mark *mark, const Progress *progress, GCancellable *cancellable, GErro
     done += manifest_described_bytes (manifest);
     progress_report (progress, PHASE_READ, done, total);
   }
-  return TRUE;
+  /* What was not found in a table that could not be read says nothing. */
+  return mark_check (mark, error);
 }
 
 static PackUse *
-pack_use_of (GHashTable *uses, const ChunkLocation *location)
+pack_use_of (GHashTable *uses, const IndexPack *pack)
 {
-  PackUse *use = g_hash_table_lookup (uses, &location->pack);
+  PackUse *use = g_hash_table_lookup (uses, &pack->name);
 
   if (use == NULL) {
     use = g_new0 (PackUse, 1);
-    use->name = location->pack;
-    use->size = location->pack_size;
+    use->name = pack->name;
+    use->size = pack->size;
     g_hash_table_insert (uses, &use->name, use);
   }
   return use;
 }
 
-/* Calls for each entry of each table. */
-typedef void (*EntryFunc) (MarkedTable *marked, guint i, const ChunkName *name,
-                           const ChunkLocation *location, gpointer user_data);
-
-static void
-foreach_entry (Mark *mark, EntryFunc func, gpointer user_data)
+/* Notes for each table which frame is in which pack, and adds the packs to @uses. */
+static gboolean
+load_packs (Mark *mark, GHashTable *uses, GError **error)
 {
   for (guint i = 0; i < mark->tables->len; i++) {
     MarkedTable *marked = &g_array_index (mark->tables, MarkedTable, i);
-    for (guint j = 0; j < index_table_entries (marked->table); j++) {
-      ChunkLocation location;
-      ChunkName name;
-      if (index_table_entry (marked->table, j, &name, &location, NULL))
-        func (marked, j, &name, &location, user_data);
-    }
+    g_autoptr (IndexScan) packs = index_scan_packs (marked->table);
+    g_autoptr (IndexScan) frames = index_scan_frames (marked->table);
+    IndexFrame frame;
+    IndexPack pack;
+    g_free (marked->uses);
+    g_free (marked->pack_of);
+    marked->uses = g_new0 (PackUse *, (gsize)index_table_packs (marked->table) + 1);
+    marked->pack_of = g_new (guint32, (gsize)index_table_frames (marked->table) + 1);
+    for (guint j = 0; index_scan_pack (packs, &pack); j++)
+      marked->uses[j] = pack_use_of (uses, &pack);
+    for (guint j = 0; index_scan_frame (frames, &frame); j++)
+      marked->pack_of[j] = frame.pack;
+    if (!index_table_check (marked->table, error))
+      return FALSE;
+  }
+  return TRUE;
+}
+
+static void
+drop_packs (Mark *mark)
+{
+  for (guint i = 0; i < mark->tables->len; i++) {
+    MarkedTable *marked = &g_array_index (mark->tables, MarkedTable, i);
+    g_clear_pointer (&marked->uses, g_free);
+    g_clear_pointer (&marked->pack_of, g_free);
   }
 }
 
 /* First pass: how much of each pack is needed at all, counting copies in each. */
-static void
-count_potential (MarkedTable *marked, guint i, const ChunkName *name, const ChunkLocation *location,
-                 gpointer user_data)
+static gboolean
+count_potential (Mark *mark, GError **error)
 {
-  PackUse *use = pack_use_of (user_data, location);
-
-  use->chunks++;
-  use->chunk_bytes += location->len;
-  if (get_bit (marked->needed, i) || get_bit (marked->based, i))
-    use->needed_bytes += location->len;
+  for (guint i = 0; i < mark->tables->len; i++) {
+    MarkedTable *marked = &g_array_index (mark->tables, MarkedTable, i);
+    g_autoptr (IndexScan) scan = index_scan_entries (marked->table);
+    IndexEntry entry;
+    for (guint j = 0; index_scan_entry (scan, &entry); j++) {
+      PackUse *use = marked->uses[marked->pack_of[entry.frame]];
+      use->chunks++;
+      use->chunk_bytes += entry.len;
+      if (get_bit (marked->needed, j) || get_bit (marked->based, j))
+        use->needed_bytes += entry.len;
+    }
+    if (!index_table_check (marked->table, error))
+      return FALSE;
+  }
+  return TRUE;
 }
 
 /* The order in which packs get to keep chunks. */
 typedef struct {
   const Mark *mark;
-  GHashTable *uses;
   GHashTable *late, *latest; /* (nullable) */
-  GHashTable *rank;          /* ChunkName → place + 1 */
 } Ranking;
 
 /* A pack that is gone keeps nothing. One that no table names may be a writer's, which takes it away
@@ -426,123 +454,199 @@ compare_uses (gconstpointer a, gconstpointer b, gpointer user_data)
   return chunk_name_compare (&one->name, &other->name);
 }
 
-/* Packs from the most to the least used. */
+/* Numbers the packs from the most to the least used. */
 static void
-rank_packs (Ranking *ranking)
+rank_packs (Ranking *ranking, GHashTable *uses)
 {
   g_autoptr (GPtrArray) packs = g_ptr_array_new();
   GHashTableIter iter;
   gpointer value;
 
-  g_hash_table_iter_init (&iter, ranking->uses);
+  g_hash_table_iter_init (&iter, uses);
   while (g_hash_table_iter_next (&iter, NULL, &value))
     g_ptr_array_add (packs, value);
   g_ptr_array_sort_with_data (packs, compare_uses, ranking);
   for (guint i = 0; i < packs->len; i++) {
     PackUse *use = packs->pdata[i];
-    g_hash_table_insert (ranking->rank, &use->name, GUINT_TO_POINTER (i + 1));
+    use->rank = i;
     use->needed_bytes = 0;
   }
 }
 
+/* A table being read in order beside the others. */
 typedef struct {
-  Mark *mark;
-  Ranking *ranking;
-} Settling;
+  MarkedTable *marked;
+  IndexScan *scan;
+  IndexEntry entry;
+  guint at;
+  gboolean more;
+} Walk;
 
-static guint
-rank_of (const Ranking *ranking, const ChunkName *pack)
+static void
+clear_walk (gpointer data)
 {
-  return GPOINTER_TO_UINT (g_hash_table_lookup (ranking->rank, pack));
+  index_scan_free (((Walk *)data)->scan);
 }
 
-/* TRUE if no other copy of @name is in a pack that comes before this entry's. Of two entries for
- * one place (a pack that two tables name) the first table's counts. @based: among those copies that
- * can be the base of a delta. */
-static gboolean
-comes_first (Settling *settling, const MarkedTable *mine, guint my_place, const ChunkName *name,
-             const ChunkLocation *location, gboolean based)
+static void
+step (Walk *walk)
 {
-  guint mine_rank = rank_of (settling->ranking, &location->pack);
-  gboolean seen_me = FALSE;
+  walk->at++;
+  walk->more = index_scan_entry (walk->scan, &walk->entry);
+}
 
-  for (guint i = 0; i < settling->mark->tables->len; i++) {
-    const MarkedTable *marked = &g_array_index (settling->mark->tables, MarkedTable, i);
-    gint64 at = index_table_find (marked->table, name);
-    ChunkName other = *name;
-    ChunkLocation place;
-    for (; at >= 0 && at < index_table_entries (marked->table); at++) {
-      gboolean sane = index_table_entry (marked->table, at, &other, &place, NULL);
-      if (!chunk_name_equal (&other, name))
-        break;
-      seen_me = seen_me || (marked == mine && at == my_place);
-      if (!sane || !get_bit (based ? marked->based : marked->needed, at))
-        continue;
-      guint rank = rank_of (settling->ranking, &place.pack);
-      if (rank < mine_rank || (rank == mine_rank && !seen_me))
-        return FALSE;
+static GArray *
+begin_walks (Mark *mark)
+{
+  GArray *walks = g_array_new (FALSE, TRUE, sizeof (Walk));
+
+  g_array_set_clear_func (walks, clear_walk);
+  for (guint i = 0; i < mark->tables->len; i++) {
+    MarkedTable *marked = &g_array_index (mark->tables, MarkedTable, i);
+    Walk walk = { .marked = marked, .scan = index_scan_entries (marked->table) };
+    walk.more = index_scan_entry (walk.scan, &walk.entry);
+    g_array_append_val (walks, walk);
+  }
+  return walks;
+}
+
+/* The name that comes next in any table; FALSE at the end of all. */
+static gboolean
+next_name (GArray *walks, ChunkName *name)
+{
+  gboolean any = FALSE;
+
+  for (guint i = 0; i < walks->len; i++) {
+    const Walk *walk = &g_array_index (walks, Walk, i);
+    if (walk->more && (!any || chunk_name_compare (&walk->entry.name, name) < 0))
+      *name = walk->entry.name;
+    any = any || walk->more;
+  }
+  return any;
+}
+
+/* The copy that is to be kept, so far. */
+typedef struct {
+  MarkedTable *marked;
+  PackUse *use;
+  guint at, len;
+} Keeper;
+
+static void
+propose (Keeper *keeper, const Walk *walk, PackUse *use)
+{
+  /* Of two entries for one place (a pack that two tables name) the first table's counts. */
+  if (keeper->use == NULL || use->rank < keeper->use->rank)
+    *keeper = (Keeper){ walk->marked, use, walk->at, walk->entry.len };
+}
+
+static void
+keep (const Keeper *keeper)
+{
+  if (keeper->use == NULL || get_bit (keeper->marked->kept, keeper->at))
+    return;
+  set_bit (keeper->marked->kept, keeper->at);
+  keeper->use->needed++;
+  keeper->use->needed_bytes += keeper->len;
+}
+
+/* Passes all copies of @name: of those that are needed, the pack of the lowest rank keeps it; and
+ * of those that deltas are changes to. */
+static void
+settle_name (GArray *walks, const ChunkName *name)
+{
+  Keeper needed = { 0 }, based = { 0 };
+
+  for (guint i = 0; i < walks->len; i++) {
+    Walk *walk = &g_array_index (walks, Walk, i);
+    for (; walk->more && chunk_name_equal (&walk->entry.name, name); step (walk)) {
+      PackUse *use = walk->marked->uses[walk->marked->pack_of[walk->entry.frame]];
+      if (get_bit (walk->marked->needed, walk->at))
+        propose (&needed, walk, use);
+      if (get_bit (walk->marked->based, walk->at))
+        propose (&based, walk, use);
     }
   }
-  return TRUE;
+  keep (&needed);
+  keep (&based);
 }
 
-/* Second pass: each needed chunk is kept once; twice, if as a delta and, for others, in full. */
-static void
-settle_entry (MarkedTable *marked, guint i, const ChunkName *name, const ChunkLocation *location,
-              gpointer user_data)
+/* Second pass, over all tables side by side: each needed chunk is kept once; twice,
+ * if as a delta and, for others, in full. */
+static gboolean
+settle (Mark *mark, GError **error)
 {
-  Settling *settling = user_data;
-  gboolean needed =
-      get_bit (marked->needed, i) && comes_first (settling, marked, i, name, location, FALSE);
-
-  if (!needed &&
-      !(get_bit (marked->based, i) && comes_first (settling, marked, i, name, location, TRUE)))
-    return;
-  PackUse *use = pack_use_of (settling->ranking->uses, location);
-  set_bit (marked->kept, i);
-  use->needed++;
-  use->needed_bytes += location->len;
-}
-
-GHashTable *
-mark_pack_use (Mark *mark, GHashTable *late, GHashTable *latest)
-{
-  GHashTable *uses = g_hash_table_new_full (chunk_name_hash, chunk_name_equal, NULL, g_free);
-  g_autoptr (GHashTable) rank = g_hash_table_new (chunk_name_hash, chunk_name_equal);
-  Ranking ranking = { mark, uses, late, latest, rank };
-  Settling settling = { mark, &ranking };
+  g_autoptr (GArray) walks = begin_walks (mark);
+  ChunkName name;
 
   for (guint i = 0; i < mark->tables->len; i++) {
     MarkedTable *marked = &g_array_index (mark->tables, MarkedTable, i);
     g_free (marked->kept);
     marked->kept = g_malloc0 (index_table_entries (marked->table) / 8 + 1);
   }
-  foreach_entry (mark, count_potential, uses);
-  rank_packs (&ranking);
-  foreach_entry (mark, settle_entry, &settling);
-  return uses;
+  while (next_name (walks, &name))
+    settle_name (walks, &name);
+  return mark_check (mark, error);
 }
 
-typedef struct {
-  GHashTable *packs;
-  MarkFunc func;
-  gpointer user_data;
-} KeptVisit;
-
-static void
-visit_kept (MarkedTable *marked, guint i, const ChunkName *name, const ChunkLocation *location,
-            gpointer user_data)
+GHashTable *
+mark_pack_use (Mark *mark, GHashTable *late, GHashTable *latest, GError **error)
 {
-  const KeptVisit *visit = user_data;
+  g_autoptr (GHashTable) uses =
+      g_hash_table_new_full (chunk_name_hash, chunk_name_equal, NULL, g_free);
+  Ranking ranking = { mark, late, latest };
+  gboolean good = load_packs (mark, uses, error) && count_potential (mark, error);
 
-  if (marked->kept != NULL && get_bit (marked->kept, i) &&
-      g_hash_table_contains (visit->packs, &location->pack))
-    visit->func (name, location, visit->user_data);
+  if (good) {
+    rank_packs (&ranking, uses);
+    good = settle (mark, error);
+  }
+  drop_packs (mark);
+  return good ? g_steal_pointer (&uses) : NULL;
+}
+
+/* Bits of the frames of a table that are in one of @packs. (transfer full) */
+static guint8 *
+frames_of (const IndexTable *table, GHashTable *packs)
+{
+  g_autofree guint8 *wanted = g_malloc0 (index_table_packs (table) / 8 + 1);
+  guint8 *frames = g_malloc0 (index_table_frames (table) / 8 + 1);
+  g_autoptr (IndexScan) pack_scan = index_scan_packs (table);
+  g_autoptr (IndexScan) frame_scan = index_scan_frames (table);
+  IndexFrame frame;
+  IndexPack pack;
+
+  for (guint i = 0; index_scan_pack (pack_scan, &pack); i++)
+    if (g_hash_table_contains (packs, &pack.name))
+      set_bit (wanted, i);
+  for (guint i = 0; index_scan_frame (frame_scan, &frame); i++)
+    if (get_bit (wanted, frame.pack))
+      set_bit (frames, i);
+  return frames;
 }
 
 void
-mark_foreach_kept (Mark *mark, GHashTable *packs, MarkFunc func, gpointer user_data)
+mark_foreach_kept (const Mark *mark, GHashTable *packs, MarkFunc func, gpointer user_data)
 {
-  KeptVisit visit = { packs, func, user_data };
-  foreach_entry (mark, visit_kept, &visit);
+  for (guint i = 0; i < mark->tables->len; i++) {
+    const MarkedTable *marked = &g_array_index (mark->tables, MarkedTable, i);
+    g_autofree guint8 *frames = frames_of (marked->table, packs);
+    g_autoptr (IndexScan) scan = index_scan_entries (marked->table);
+    ChunkLocation location;
+    IndexEntry entry;
+    ChunkName name;
+    for (guint j = 0; index_scan_entry (scan, &entry); j++)
+      if (get_bit (frames, entry.frame) && get_bit (marked->kept, j) &&
+          index_table_entry (marked->table, j, &name, &location, NULL))
+        func (&name, &location, user_data);
+  }
+}
+
+gboolean
+mark_check (const Mark *mark, GError **error)
+{
+  for (guint i = 0; i < mark->tables->len; i++)
+    if (!index_table_check (g_array_index (mark->tables, MarkedTable, i).table, error))
+      return FALSE;
+  return TRUE;
 }

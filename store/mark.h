@@ -21,6 +21,7 @@ typedef struct {
   guint64 needed;       /* of these: needed, and in no pack that was settled before */
   guint64 needed_bytes; /* their uncompressed bytes */
   guint64 chunk_bytes;  /* of all its entries */
+  guint rank;           /* place in the order in which packs get to keep chunks */
 } PackUse;
 
 typedef struct _Mark Mark;
@@ -51,12 +52,19 @@ GHashTable *mark_missing_packs (const Mark *mark);
  * @latest: (nullable): packs that are to keep one only if not even those have it
  *
  * Settles which pack keeps each needed chunk: of several that have it, the one that is most used.
+ * Reads all tables twice, from end to end; takes 4 bytes per frame meanwhile.
  *
- * Returns: (transfer full): ChunkName → PackUse, for every pack in the index
+ * Returns: (transfer full): ChunkName → PackUse, for every pack in the index; NULL with @error if a
+ * table could not be read to its end.
  */
-GHashTable *mark_pack_use (Mark *mark, GHashTable *late, GHashTable *latest);
+GHashTable *mark_pack_use (Mark *mark, GHashTable *late, GHashTable *latest, GError **error);
 
 typedef void (*MarkFunc) (const ChunkName *name, const ChunkLocation *location, gpointer user_data);
 
-/* Calls @func for the needed chunks that mark_pack_use() left to a pack in the set @packs. */
-void mark_foreach_kept (Mark *mark, GHashTable *packs, MarkFunc func, gpointer user_data);
+/* Calls @func for the needed chunks that mark_pack_use() left to a pack in the set @packs. If it
+ * fails (mark_check()), some may be missing. */
+void mark_foreach_kept (const Mark *mark, GHashTable *packs, MarkFunc func, gpointer user_data);
+
+/* FALSE with @error if an index table could not be read, or was replaced, since mark_all(): nothing
+ * that was said counts. Mark anew. */
+gboolean mark_check (const Mark *mark, GError **error);

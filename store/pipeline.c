@@ -231,9 +231,8 @@ base_is_stored (Pipeline *self, const ChunkLocation *location)
          find_in_full (self, &delta.base, &base);
 }
 
-/* TRUE if a pack that may be relied on has the chunk; @full: in full. With the finding lock. */
 static gboolean
-find_stored (Pipeline *self, const ChunkName *name, gboolean full, ChunkLocation *location)
+find_in_view (Pipeline *self, const ChunkName *name, gboolean full, ChunkLocation *location)
 {
   while (!full && index_view_find (self->view, name, self->skip, FALSE, location)) {
     if (!pack_is_present (self, location))
@@ -243,6 +242,23 @@ find_stored (Pipeline *self, const ChunkName *name, gboolean full, ChunkLocation
     full = TRUE;
   }
   return full && find_in_full (self, name, location);
+}
+
+/* TRUE if a pack that may be relied on has the chunk; @full: in full. With the finding lock. */
+static gboolean
+find_stored (Pipeline *self, const ChunkName *name, gboolean full, ChunkLocation *location)
+{
+  if (find_in_view (self, name, full, location))
+    return TRUE;
+  if (!index_view_failed (self->view))
+    return FALSE;
+  /* A table has been replaced meanwhile: what there is now knows of all that the view knew of. */
+  IndexView *now = index_reload (self->store->index, NULL);
+  if (now == NULL)
+    return FALSE; /* it is stored again, which is never wrong */
+  index_view_unref (self->view);
+  self->view = now;
+  return find_in_view (self, name, full, location);
 }
 
 /* Completes the pack being filled and queues it. With the lock. */

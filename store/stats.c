@@ -4,6 +4,9 @@
 
 #include <string.h>
 
+/* How often chunks are counted anew because the index changed under it. */
+#define COUNTS_MAX 10
+
 static gboolean
 add_object (const char *name, guint64 size, gint64 mtime_us, gpointer user_data)
 {
@@ -69,5 +72,14 @@ store_stats (Store *store, gboolean with_unused, StoreStats *stats, GError **err
       stats->logical_bytes += ((ManifestPart *)manifest->parts->pdata[j])->map.length;
   }
   count_chunks (view, stats);
+  /* Tables that were replaced meanwhile: what there is now. */
+  for (int attempt = 0; index_view_failed (view) && attempt < COUNTS_MAX; attempt++) {
+    index_view_unref (view);
+    view = index_reload (store->index, error);
+    if (view == NULL)
+      return FALSE;
+    stats->chunks = stats->chunk_bytes = 0;
+    count_chunks (view, stats);
+  }
   return !with_unused || count_unused (store, stats, error);
 }

@@ -250,16 +250,31 @@ put_manifest (StoreWriter *writer, GBytes *bytes, const char *object, GError **e
   return FALSE;
 }
 
+/* An IndexMayRemove. */
+static gboolean
+nobody_walks (gpointer user_data)
+{
+  StoreWriter *writer = user_data;
+  gboolean any = TRUE;
+
+  return announcements_any_walker (writer->store, writer->announcement, &any, NULL) && !any;
+}
+
 /* Keeps the number of index tables small. Only if no pack was condemned when this transaction was
  * announced: then no gc takes packs out of the index while it lasts. */
 static void
-merge_tables (StoreWriter *writer)
+merge_tables (StoreWriter *writer, GCancellable *cancellable)
 {
+  guint64 size = 0;
+
   if (writer->some_condemned)
     return;
   g_autoptr (IndexView) view = index_view (writer->store->index, NULL);
-  if (view != NULL && view->damaged->len == 0)
-    index_merge (writer->store->index, view, NULL);
+  if (view != NULL)
+    index_merge (writer->store->index, view, nobody_walks, writer, &size, cancellable, NULL);
+  g_mutex_lock (&writer->lock);
+  writer->other_bytes += size;
+  g_mutex_unlock (&writer->lock);
 }
 
 gboolean
@@ -288,7 +303,7 @@ store_writer_commit (StoreWriter *writer, Manifest *manifest, GCancellable *canc
   g_mutex_unlock (&writer->lock);
   writer->published = TRUE;
   /* The checkpoint exists, whatever happens to what is left to do. */
-  merge_tables (writer);
+  merge_tables (writer, cancellable);
   if (fault_visit (FAULT_MANIFEST_WRITTEN, NULL))
     take_back_announcement (writer);
   else
@@ -343,6 +358,13 @@ secure_chunk (StoreWriter *writer, const ChunkName *name, GError **error)
   if (view == NULL)
     return FALSE;
   if (chunk_is_secure (writer, view, name))
+    return TRUE;
+  /* A table was replaced meanwhile. */
+  g_autoptr (IndexView) now =
+      index_view_failed (view) ? index_reload (writer->store->index, error) : index_view_ref (view);
+  if (now == NULL)
+    return FALSE;
+  if (chunk_is_secure (writer, now, name))
     return TRUE;
   g_autoptr (GBytes) bytes = store_chunk_read (writer->store, name, &cause);
   if (bytes != NULL) {

@@ -294,7 +294,7 @@ test_merge (void)
     g_clear_pointer (&parent, manifest_free);
     parent = next;
   }
-  g_assert_cmpuint (fixture_count_objects (store->backend, "index/"), <=, INDEX_TABLES_MAX + 1);
+  g_assert_cmpuint (fixture_count_objects (store->backend, "index/"), <=, 10);
   fixture_assert_checkpoint (store, parent->id, seeds, PAGES);
   assert_all_well (store);
 }

@@ -4,6 +4,7 @@
 
 #include "index-table.h"
 #include "name-set.h"
+#include "watched-backend.h"
 
 static const HashKey key = { { 9 } };
 
@@ -67,7 +68,7 @@ test_find (void)
     g_autoptr (GBytes) bytes = index_contents_to_bytes (contents, &key, &hash);
     g_autoptr (IndexTable) table = index_table_new ("index/x", bytes, &key, &error);
     g_assert_no_error (error);
-    g_assert_true (index_table_verify (table, &key, &hash));
+    g_assert_true (index_table_verify (table, &hash));
     g_assert_cmpuint (index_table_entries (table), ==, sizes[s]);
     for (guint i = 0; i < sizes[s]; i++)
       assert_has (table, i);
@@ -75,29 +76,6 @@ test_find (void)
       ChunkName other = name_of (2000000 + i);
       g_assert_cmpint (index_table_find (table, &other), ==, -1);
     }
-  }
-}
-
-/* Copying without some packs leaves exactly the others. */
-static void
-test_append (void)
-{
-  g_autoptr (IndexContents) contents = make (5000);
-  g_autoptr (IndexContents) copy = index_contents_new();
-  g_autoptr (GHashTable) skip = g_hash_table_new (chunk_name_hash, chunk_name_equal);
-  ChunkName hash, gone = name_of (1001600);
-  g_autoptr (GBytes) bytes = index_contents_to_bytes (contents, &key, &hash);
-  g_autoptr (IndexTable) table = index_table_new ("index/x", bytes, &key, NULL);
-
-  g_hash_table_add (skip, &gone);
-  g_assert_true (index_table_append_to (table, copy, skip));
-  g_assert_cmpuint (copy->packs->len, ==, 3);
-  g_assert_cmpuint (copy->entries->len, ==, 3400);
-  g_autoptr (GBytes) rest = index_contents_to_bytes (copy, &key, &hash);
-  g_autoptr (IndexTable) second = index_table_new ("index/y", rest, &key, NULL);
-  for (guint i = 0; i < 5000; i++) {
-    ChunkName name = name_of (i);
-    g_assert_true ((index_table_find (second, &name) >= 0) == (i < 1600 || i >= 3200));
   }
 }
 
@@ -121,7 +99,7 @@ test_damage (void)
     g_autoptr (IndexTable) table = index_table_new ("index/x", flipped, &key, NULL);
     if (table == NULL)
       continue;
-    g_assert_false (index_table_verify (table, &key, &hash));
+    g_assert_false (index_table_verify (table, &hash));
     for (guint i = 0; i < 200; i++) {
       ChunkName name = name_of (i);
       ChunkLocation location;
@@ -129,6 +107,54 @@ test_damage (void)
       if (place >= 0)
         index_table_entry (table, place, &name, &location, NULL);
     }
+  }
+}
+
+/* What cannot be read is no answer, and the table says why; nothing else is hurt. */
+static void
+test_failing (void)
+{
+  static const struct {
+    int code;
+    IndexFailure failure;
+  } cases[] = { { G_IO_ERROR_FAILED, INDEX_BROKEN },
+                { G_IO_ERROR_PARTIAL_INPUT, INDEX_BROKEN },
+                { G_IO_ERROR_NOT_FOUND, INDEX_GONE },
+                { G_IO_ERROR_TOO_MANY_OPEN_FILES, INDEX_GONE } };
+  g_autoptr (IndexContents) contents = make (40000);
+  ChunkName hash, name = name_of (7), last = name_of (39999);
+  g_autoptr (GBytes) bytes = index_contents_to_bytes (contents, &key, &hash);
+  g_autofree char *object = object_name ("index", &hash);
+  WatchedBackend *watched = watched_backend_new (backend_memory_new(), "index/");
+  g_autoptr (Backend) backend = &watched->backend;
+  g_autoptr (BlockCache) cache = block_cache_new (64 * CACHE_BLOCK_BYTES);
+  IndexMedium medium = { backend, cache, &key };
+  gsize size = g_bytes_get_size (bytes);
+  g_autoptr (GError) error = NULL;
+  gboolean existed;
+
+  g_assert_true (backend->ops->put_if_absent (backend, object, bytes, &existed, &error));
+  for (guint i = 0; i < G_N_ELEMENTS (cases); i++) {
+    watched->fail_prefix = NULL;
+    g_autoptr (IndexTable) table = index_table_open (&medium, object, size, &error);
+    g_assert_no_error (error);
+    assert_has (table, 7);
+    watched->fail_prefix = "index/";
+    watched->fail_code = cases[i].code;
+    g_assert_cmpint (index_table_failure (table), ==, INDEX_GOOD);
+    for (guint j = 0; j < 40000 && index_table_failure (table) == INDEX_GOOD; j++) {
+      ChunkName some = name_of (j);
+      index_table_find (table, &some); /* until one is not in the cache */
+    }
+    g_assert_cmpint (index_table_find (table, &last), ==, -1);
+    g_assert_cmpint (index_table_find (table, &name), ==, -1);
+    g_assert_cmpint (index_table_failure (table), ==, cases[i].failure);
+    g_assert_false (index_table_check (table, &error));
+    g_assert_error (error, STORE_ERROR, STORE_ERROR_DAMAGED);
+    g_clear_error (&error);
+    g_assert_null (index_table_open (&medium, object, size, &error));
+    g_assert_cmpint (error->domain == STORE_ERROR, ==, cases[i].failure == INDEX_BROKEN);
+    g_clear_error (&error);
   }
 }
 
@@ -157,7 +183,7 @@ main (int argc, char **argv)
 {
   g_test_init (&argc, &argv, NULL);
   g_test_add_func ("/store/index-table/find", test_find);
-  g_test_add_func ("/store/index-table/append", test_append);
+  g_test_add_func ("/store/index-table/failing", test_failing);
   g_test_add_func ("/store/index-table/damage", test_damage);
   g_test_add_func ("/store/name-set", test_name_set);
   return g_test_run();

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* A backend in front of another that counts what is read, and fails where a test wants it to. */
+#pragma once
+
+#include <vmckpt/store/backend.h>
+
+typedef struct {
+  Backend backend;
+  Backend *inner;
+  const char *watched;                                      /* prefix of the objects that count */
+  guint64 gets, get_bytes, largest_get, stream_bytes, puts; /* (atomic enough: one thread) */
+  const char *fail_prefix; /* (nullable): reading objects of this prefix … */
+  guint64 fail_from;       /* … beyond this offset … */
+  int fail_code;           /* … fails with this GIOErrorEnum */
+} WatchedBackend;
+
+/* Takes @inner. */
+WatchedBackend *watched_backend_new (Backend *inner, const char *watched);
