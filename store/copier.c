@@ -303,7 +303,10 @@ copier_copy (Copier *copier, const Manifest *manifest, StoreCopied *copied,
                           .cancellable = cancellable };
   StoreWriterStats stats;
 
-  if (writer == NULL || !store_writer_enforce_quota (writer, manifest->guest, error))
+  if (writer == NULL)
+    return FALSE;
+  /* A repair puts back what was there: it is not bound. */
+  if (copier->avoid == NULL && !store_writer_enforce_quota (writer, manifest->guest, error))
     return FALSE;
   copy.base = find_base (copier, manifest, &copy.base_copy);
   copy.total = manifest_described_bytes (manifest);

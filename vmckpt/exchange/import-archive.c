@@ -116,7 +116,7 @@ on_document (JsonObject *document, gpointer user_data, GError **error)
     return FALSE;
   if (import->options->name != NULL)
     rename_guest (manifest, import->options->name);
-  return TRUE;
+  return store_writer_enforce_quota (import->writer, manifest->guest, error);
 }
 
 /* ---- Pages ---- */

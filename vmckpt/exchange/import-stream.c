@@ -235,8 +235,9 @@ import_stream (Store *store, StoreWriter *writer, int fd, gboolean libvirt,
   g_autoptr (GError) cause = NULL;
 
   if ((libvirt && !take_libvirt_head (&source, fd, error)) || !check_options (&source, error) ||
-      !name_guest (&source, error) || !open_stream (&source, &fd, error) ||
-      !read_stream (&source, fd, &report, error))
+      !name_guest (&source, error) ||
+      !store_writer_enforce_quota (writer, manifest->guest, error) ||
+      !open_stream (&source, &fd, error) || !read_stream (&source, fd, &report, error))
     return FALSE;
   g_autoptr (VmState) state = vmstate_new (report.device_state, &cause);
   if (state == NULL)
