@@ -4,6 +4,7 @@
  * checkpoint with a problem are, so that every checkpoint that shares the problem is named.
  */
 #include "check-private.h"
+#include "map-hurt.h"
 #include "map-walk.h"
 #include "pack-set.h"
 
@@ -16,6 +17,7 @@ typedef struct {
   GArray *nodes;  /* of ChunkName: the same */
   const char *id; /* of this checkpoint */
   gboolean hurt;
+  gboolean lost_pages; /* the map names pages that cannot be read, perhaps only in a former run */
 } Walk;
 
 static void
@@ -86,9 +88,10 @@ check_chunk_usable (const Check *check, const ChunkName *name, ChunkLocation *lo
          delta_usable (check, location, object);
 }
 
-/* The same, noting what is wrong. */
+/* The same, noting what is wrong. A node is needed by whoever reads the map, a page only if no
+ * newer run has it: that is found out afterwards. */
 static gboolean
-chunk_usable (Walk *walk, const ChunkName *name, ChunkLocation *location)
+chunk_usable (Walk *walk, const ChunkName *name, gboolean is_page, ChunkLocation *location)
 {
   Check *check = walk->check;
   g_autofree char *culprit = NULL;
@@ -97,7 +100,10 @@ chunk_usable (Walk *walk, const ChunkName *name, ChunkLocation *location)
   if (!check_chunk_usable (check, name, location, &culprit)) {
     if (g_str_has_prefix (culprit, "chunk "))
       check_note (check, culprit, "is in no pack");
-    note_hurt (walk, culprit);
+    if (is_page)
+      walk->hurt = walk->lost_pages = TRUE;
+    else
+      note_hurt (walk, culprit);
     return FALSE;
   }
   if (index_view_find (check->view, name, check->bad_packs, FALSE, &recovered))
@@ -118,7 +124,7 @@ visit_node (const ChunkName *name, gboolean *descend, gpointer user_data, GError
 
   *descend = FALSE;
   if (name_set_contains (walk->good, name) || !name_set_add (walk->seen, name) ||
-      !chunk_usable (walk, name, &location))
+      !chunk_usable (walk, name, FALSE, &location))
     return TRUE;
   g_autoptr (GBytes) bytes = store_chunk_read (walk->check->store, name, &cause);
   if (bytes == NULL) {
@@ -139,7 +145,51 @@ static gboolean
 visit_page (guint64 page, const ChunkName *name, gpointer user_data, GError **error)
 {
   ChunkLocation location;
-  chunk_usable (user_data, name, &location);
+  chunk_usable (user_data, name, TRUE, &location);
+  return TRUE;
+}
+
+static gboolean
+is_usable (const ChunkName *name, gboolean *usable, gpointer user_data, GError **error)
+{
+  const Walk *walk = user_data;
+  g_autofree char *culprit = NULL;
+  ChunkLocation location;
+
+  *usable = check_chunk_usable (walk->check, name, &location, &culprit);
+  return TRUE;
+}
+
+static gboolean
+note_lost_page (guint64 page, const ChunkName *name, gpointer user_data, GError **error)
+{
+  Walk *walk = user_data;
+  g_autofree char *culprit = NULL;
+  ChunkLocation location;
+
+  if (!check_chunk_usable (walk->check, name, &location, &culprit))
+    note_hurt (walk, culprit);
+  return TRUE;
+}
+
+/* What a lost node says of pages is noted with the node. */
+static gboolean
+pass_unknown (guint64 first, guint64 count, gpointer user_data, GError **error)
+{
+  return TRUE;
+}
+
+/* Notes the lost pages that a reader of the checkpoint would want. */
+static gboolean
+note_lost_pages (Walk *walk, const Manifest *manifest, GError **error)
+{
+  const MapHurtVisitor visitor = { is_usable, note_lost_page, pass_unknown, walk };
+
+  for (guint i = 0; i < manifest->parts->len; i++) {
+    const ManifestPart *part = manifest->parts->pdata[i];
+    if (!map_hurt (walk->check->store, &part->map, &visitor, walk->check->cancellable, error))
+      return FALSE;
+  }
   return TRUE;
 }
 
@@ -151,7 +201,7 @@ walk_checkpoint (Walk *walk, const Manifest *manifest, GError **error)
   g_autofree char *object = g_strconcat ("manifests/", manifest->id, NULL);
 
   walk->id = manifest->id;
-  walk->hurt = FALSE;
+  walk->hurt = walk->lost_pages = FALSE;
   name_set_clear (walk->seen);
   g_array_set_size (walk->nodes, 0);
   for (guint i = 0; i < manifest->parts->len; i++) {
@@ -165,6 +215,8 @@ walk_checkpoint (Walk *walk, const Manifest *manifest, GError **error)
     }
     note_problem (walk, object, cause->message);
   }
+  if (walk->lost_pages && !note_lost_pages (walk, manifest, error))
+    return FALSE;
   for (guint i = 0; i < walk->nodes->len && !walk->hurt; i++)
     name_set_add (walk->good, &g_array_index (walk->nodes, ChunkName, i));
   return TRUE;

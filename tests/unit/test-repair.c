@@ -2,6 +2,7 @@
 /* What a repair makes of each kind of damage, with and without another store. */
 #include "store-fixture.h"
 
+#include "announce.h"
 #include "store-private.h"
 
 #include <glib/gstdio.h>
@@ -366,15 +367,84 @@ test_index (Fixture *fixture, gconstpointer data)
   }
 }
 
-/* Another gc is not disturbed. */
+/* What a newer checkpoint has replaced, though its map still refers to it, hurts only the older. */
+static void
+test_replaced (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (GError) error = NULL;
+  g_autofree guint64 *third = g_memdup2 (fixture->second, PAGES * sizeof (guint64));
+  g_autofree char *file = NULL;
+
+  for (guint i = 0; i < 40; i++)
+    third[i * 37] = 95000 + i;
+  {
+    g_autoptr (Store) store = open_store (fixture->path);
+    g_autoptr (Manifest) two = store_manifest_load (store, fixture->two, &error);
+    g_autoptr (Manifest) three = fixture_checkpoint (store, 3, third, PAGES, two, fixture->second);
+    g_autoptr (PageMapReader) reader =
+        page_map_reader_new (store, &manifest_find_part (two, "ram", NULL)->map, &error);
+    ChunkLocation location;
+    ChunkName name;
+    g_assert_true (page_map_reader_name (reader, 37, &name, &error));
+    g_assert_true (store_chunk_locate (store, &name, &location, &error));
+    g_autofree char *object = object_name ("packs", &location.pack);
+    file = g_build_filename (fixture->path, object, NULL);
+    g_assert_nonnull (three->id);
+  }
+  g_assert_cmpint (g_unlink (file), ==, 0);
+  g_autoptr (StoreRepair) report = repair (fixture, FALSE, TRUE);
+  g_assert_cmpuint (report->hurt->len, ==, 1);
+  const StoreFinding *finding = report->findings->pdata[0];
+  g_assert_cmpuint (g_strv_length (finding->checkpoints), ==, 1);
+  g_assert_cmpstr (finding->checkpoints[0], ==, fixture->two);
+  const StoreHurt *two = find_hurt (report, fixture->two);
+  g_assert_cmpuint (((StoreHurtPart *)two->parts->pdata[0])->hurt_pages, ==, 40);
+  /* Without the older one the store is sound: what nobody wants is not missed. */
+  g_autoptr (Store) store = open_store (fixture->path);
+  g_assert_true (store_manifest_remove (store, fixture->two, &error));
+  g_autoptr (StoreRepair) mended = repair (fixture, FALSE, FALSE);
+  g_assert_cmpuint (mended->missing_packs, ==, 1);
+  collect_garbage (fixture);
+  g_assert_cmpuint (count_findings (fixture), ==, 0);
+}
+
+/* Not beside gc, and not from itself. */
 static void
 test_in_use (Fixture *fixture, gconstpointer data)
 {
   g_autoptr (Store) store = open_store (fixture->path);
   g_autoptr (GError) error = NULL;
+  g_autofree char *gc = announcement_put (store, ANNOUNCE_GC, &error);
 
+  g_assert_null (store_repair (store, NULL, FALSE, NULL, NULL, &error));
+  g_assert_error (error, STORE_ERROR, STORE_ERROR_IN_USE);
+  g_clear_error (&error);
+  g_assert_true (store_remove (store, gc, &error));
   g_assert_null (store_repair (store, store, FALSE, NULL, NULL, &error));
   g_assert_error (error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT);
+}
+
+static void
+cancel (Phase phase, guint64 done, guint64 total, gpointer user_data)
+{
+  g_cancellable_cancel (user_data);
+}
+
+/* Interrupted: the store is as it was. */
+static void
+test_cancelled (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (Store) store = open_store (fixture->path);
+  g_autoptr (GError) error = NULL;
+  g_autoptr (GCancellable) cancellable = g_cancellable_new();
+  const Progress progress = { cancel, cancellable };
+  g_autofree char *pack = pack_of (fixture, 100);
+  guint objects = fixture_count_objects (store->backend, "");
+
+  flip (fixture->path, pack, 0.3);
+  g_assert_null (store_repair (store, NULL, FALSE, &progress, cancellable, &error));
+  g_assert_error (error, G_IO_ERROR, G_IO_ERROR_CANCELLED);
+  g_assert_cmpuint (fixture_count_objects (store->backend, ""), ==, objects);
 }
 
 int
@@ -390,6 +460,8 @@ main (int argc, char **argv)
   ADD ("/repair/maps", test_maps);
   ADD ("/repair/manifest", test_manifest);
   ADD ("/repair/index", test_index);
+  ADD ("/repair/replaced", test_replaced);
+  ADD ("/repair/cancelled", test_cancelled);
   ADD ("/repair/in-use", test_in_use);
 #undef ADD
   return g_test_run();
