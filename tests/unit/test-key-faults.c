@@ -4,6 +4,7 @@
  * full disk and an I/O error at every point: afterwards whoever had a key and was not told that it
  * is gone opens the store, and doing it again succeeds.
  */
+#include "power-cut.h"
 #include "store-fixture.h"
 
 #include <vmckpt/store/key.h>
@@ -69,7 +70,12 @@ child_main (const char *what, const char *path)
   g_autoptr (GError) error = NULL;
 
   alarm (60);
-  return !fault_check_environment (&error) ? 2 : work (what, path, &error) ? 0 : 1;
+  if (!fault_check_environment (&error))
+    return 2;
+  if (!work (what, path, &error))
+    return 1;
+  power_cut_promise ("done");
+  return 0;
 }
 
 static int
@@ -168,6 +174,32 @@ test_faults (gconstpointer data)
   }
 }
 
+/* A power cut after every step, with what was not synced lost. */
+static void
+test_power_cut (gconstpointer data)
+{
+  const char *what = data;
+  g_autoptr (FixtureDirectory) path = fixture_directory_new();
+  const char *argv[] = { "/proc/self/exe", "--child", what, path, NULL };
+
+  prepare (what, path);
+  g_autoptr (PowerCut) cut = power_cut_new (path);
+  g_autoptr (GHashTable) seen = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
+  g_assert_cmpint (power_cut_run (cut, argv, NULL), ==, 0);
+  g_assert_true (power_cut_promised (cut, power_cut_steps (cut), "done"));
+  for (guint steps = 0; steps <= power_cut_steps (cut); steps++)
+    for (PowerCutMode mode = POWER_CUT_LOSE; mode <= POWER_CUT_SOME; mode++) {
+      g_autoptr (FixtureDirectory) after = fixture_directory_new();
+      g_autoptr (GRand) chance = g_rand_new_with_seed (steps);
+      gboolean promised = power_cut_promised (cut, steps, "done");
+      g_autofree char *tree = power_cut_restore (cut, steps, mode, chance, after);
+      g_autofree char *state = g_strdup_printf ("%s %d", tree, promised);
+      if (g_hash_table_add (seen, g_steal_pointer (&state)))
+        assert_holds (what, after, promised, TRUE);
+    }
+  g_test_message ("%s: %u steps, %u states", what, power_cut_steps (cut), g_hash_table_size (seen));
+}
+
 int
 main (int argc, char **argv)
 {
@@ -178,5 +210,9 @@ main (int argc, char **argv)
   g_test_add_data_func ("/store/key-faults/add", "add", test_faults);
   g_test_add_data_func ("/store/key-faults/remove", "remove", test_faults);
   g_test_add_data_func ("/store/key-faults/change", "change", test_faults);
+  g_test_add_data_func ("/store/key-faults/power-cut/init", "init", test_power_cut);
+  g_test_add_data_func ("/store/key-faults/power-cut/add", "add", test_power_cut);
+  g_test_add_data_func ("/store/key-faults/power-cut/remove", "remove", test_power_cut);
+  g_test_add_data_func ("/store/key-faults/power-cut/change", "change", test_power_cut);
   return g_test_run();
 }

@@ -308,6 +308,55 @@ test_damaged_key (void)
   g_assert_no_error (error);
 }
 
+static gboolean
+flip_and_check (const char *name, guint64 size, gint64 mtime_us, gpointer user_data)
+{
+  const char *path = user_data;
+  g_autoptr (KeyMaterial) key = key_file ('k');
+  g_autoptr (GError) error = NULL;
+  g_autoptr (GPtrArray) findings = NULL;
+  gboolean found = FALSE;
+  gsize len;
+  g_autofree char *data = read_object (path, name, &len);
+  g_autofree char *whole = g_memdup2 (data, len);
+
+  data[len / 2] ^= 1;
+  write_object (path, name, data, len);
+  g_autoptr (Store) store =
+      store_open_with_key (fixture_directory_backend (path), key, NULL, &error);
+  if (store == NULL) {
+    g_assert_error (error, STORE_ERROR, STORE_ERROR_DAMAGED);
+    found = strstr (error->message, name) != NULL;
+  } else {
+    store_check (store, TRUE, &findings, NULL, NULL, &error);
+    g_assert_no_error (error);
+  }
+  for (guint i = 0; findings != NULL && i < findings->len; i++)
+    if (strstr (((StoreFinding *)findings->pdata[i])->object, name) != NULL)
+      found = TRUE;
+  g_test_message ("%s", name);
+  g_assert_true (found);
+  write_object (path, name, whole, len);
+  return TRUE;
+}
+
+/* A flipped byte in whichever object: it is named, by who opens the store or by check. */
+static void
+test_every_object_damaged (void)
+{
+  g_autoptr (FixtureDirectory) path = fixture_directory_new();
+  g_autoptr (KeyMaterial) key = key_file ('k');
+  static const guint64 seeds[] = { 1, 2, 3, 0, 2 };
+  g_autoptr (GError) error = NULL;
+  {
+    g_autoptr (Store) store = new_store (path, key);
+    g_autoptr (Manifest) one = fixture_checkpoint (store, 1, seeds, 5, NULL, NULL);
+    g_assert_true (store_tag_add (store, one->id, "tag", &error));
+  }
+  g_autoptr (Backend) medium = fixture_directory_backend (path);
+  g_assert_true (medium->ops->list (medium, "", flip_and_check, path, &error));
+}
+
 /* ---- What the medium shows ---- */
 
 #define MARKER "PLAINTEXT-MARKER-PAGE"
@@ -502,6 +551,7 @@ main (int argc, char **argv)
   g_test_add_func ("/store/key/going", test_going);
   g_test_add_func ("/store/key/format-exchanged", test_format_exchanged);
   g_test_add_func ("/store/key/damaged-key", test_damaged_key);
+  g_test_add_func ("/store/key/every-object-damaged", test_every_object_damaged);
   g_test_add_func ("/store/key/no-plaintext", test_no_plaintext);
   g_test_add_func ("/store/key/names-differ", test_names_differ);
   g_test_add_func ("/store/key/padded", test_padded);
