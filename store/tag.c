@@ -38,6 +38,9 @@ read_tag (Store *store, const ChunkName *hash, Tag *tag, gboolean *gone, GError 
   ChunkName actual;
 
   *gone = g_error_matches (cause, G_IO_ERROR, G_IO_ERROR_NOT_FOUND);
+  /* In an encrypted store the damage is found by reading. */
+  if (g_error_matches (cause, STORE_ERROR, STORE_ERROR_DAMAGED))
+    return TRUE;
   if (bytes == NULL && !*gone)
     g_propagate_error (error, g_steal_pointer (&cause));
   if (bytes == NULL)

@@ -8,6 +8,7 @@
 
 #include <vmckpt/store/claim.h>
 #include <vmckpt/store/key.h>
+#include <vmckpt/store/quota.h>
 #include <vmckpt/util/bytes.h>
 
 static KeyMaterial *
@@ -308,6 +309,23 @@ test_damaged_key (void)
   g_assert_no_error (error);
 }
 
+#define SECRET_GUEST "guest-of-great-secrecy"
+
+static void
+take_claim (Store *store)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (Claim) claim = claim_new();
+  claim->guest_uuid = g_strdup (FIXTURE_UUID);
+  claim->guest = g_strdup (SECRET_GUEST);
+  claim->host = g_strdup ("host-of-great-secrecy");
+  claim->boot_id = g_strdup ("boot");
+  claim->runtime = g_strdup ("/run/of-great-secrecy");
+  claim->process = process_id_of (1);
+  g_assert_true (store_claim_take (store, claim, FALSE, &error));
+  g_assert_no_error (error);
+}
+
 static gboolean
 flip_and_check (const char *name, guint64 size, gint64 mtime_us, gpointer user_data)
 {
@@ -352,6 +370,10 @@ test_every_object_damaged (void)
     g_autoptr (Store) store = new_store (path, key);
     g_autoptr (Manifest) one = fixture_checkpoint (store, 1, seeds, 5, NULL, NULL);
     g_assert_true (store_tag_add (store, one->id, "tag", &error));
+    take_claim (store);
+    const guint64 limit = 1000000000;
+    store_quota_change (store, &limit, NULL, &error);
+    g_assert_no_error (error);
   }
   g_autoptr (Backend) medium = fixture_directory_backend (path);
   g_assert_true (medium->ops->list (medium, "", flip_and_check, path, &error));
@@ -360,7 +382,6 @@ test_every_object_damaged (void)
 /* ---- What the medium shows ---- */
 
 #define MARKER "PLAINTEXT-MARKER-PAGE"
-#define SECRET_GUEST "guest-of-great-secrecy"
 #define SECRET_TAG "tag-of-great-secrecy"
 #define SECRET_NOTE "note-of-great-secrecy"
 
@@ -388,15 +409,7 @@ write_secrets (Store *store)
   store_writer_commit (writer, manifest, NULL, &error);
   g_assert_no_error (error);
   g_assert_true (store_tag_add (store, manifest->id, SECRET_TAG, &error));
-  g_autoptr (Claim) claim = claim_new();
-  claim->guest_uuid = g_strdup (FIXTURE_UUID);
-  claim->guest = g_strdup (SECRET_GUEST);
-  claim->host = g_strdup ("host-of-great-secrecy");
-  claim->boot_id = g_strdup ("boot");
-  claim->runtime = g_strdup ("/run/of-great-secrecy");
-  claim->process = process_id_of (1);
-  g_assert_true (store_claim_take (store, claim, FALSE, &error));
-  g_assert_no_error (error);
+  take_claim (store);
 }
 
 typedef struct {
