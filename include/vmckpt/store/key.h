@@ -37,7 +37,8 @@ gboolean store_init_encrypted (Backend *backend, const KeyMaterial *material, co
  * @material: (nullable): what to open it with
  * @key_id: (out) (optional): the key that opened it; NULL for a store that is not encrypted
  *
- * Opens a store. A password takes about a quarter of a second and 128 MiB for each key of that kind.
+ * Opens a store. A password takes about a quarter of a second and 128 MiB for each key of that
+ * kind.
  *
  * Returns: (transfer full): the store. Errors as store_open(), and STORE_ERROR_KEY_NEEDED if it is
  * encrypted and @material is NULL, STORE_ERROR_KEY_WRONG if no key there is opened by @material, or
