@@ -110,6 +110,7 @@ run_stats (Cli *cli, const VerbCall *call, GError **error)
   print_stat (cli, "packs", format_count_member (stats, "packs"));
   print_stat (cli, "pack files", format_size_member (stats, "pack_bytes"));
   print_stat (cli, "other files", format_size_member (stats, "other_bytes"));
+  print_stat (cli, "limit", format_size_member (stats, "store_limit"));
   if (values->unused)
     print_stat (cli, "not needed", format_size_member (stats, "unused_bytes"));
   return TRUE;

@@ -5,6 +5,7 @@
 #include "store-json.h"
 
 #include <vmckpt/store/maintain.h>
+#include <vmckpt/store/quota.h>
 #include <vmckpt/store/usage.h>
 
 static gboolean
@@ -79,6 +80,12 @@ stats (Request *request, GError **error)
   json_object_set_int_member (result, "pack_bytes", stats.pack_bytes);
   json_object_set_int_member (result, "other_bytes", stats.other_bytes);
   json_object_set_int_member (result, "unused_bytes", stats.unused_bytes);
+  /* Limits that cannot be read are check's to tell of. */
+  g_autoptr (StoreQuota) quota = store_quota_get (store, NULL);
+  if (quota != NULL && quota->store_limit > 0)
+    json_object_set_int_member (result, "store_limit", (gint64)quota->store_limit);
+  else
+    json_object_set_null_member (result, "store_limit");
   return result;
 }
 
