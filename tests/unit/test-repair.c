@@ -408,6 +408,82 @@ test_replaced (Fixture *fixture, gconstpointer data)
   g_assert_cmpuint (count_findings (fixture), ==, 0);
 }
 
+/* Page @page of the checkpoint that test_deltas() makes of the first one. */
+static void
+touched_page (Fixture *fixture, guint64 page, guint8 *data)
+{
+  fixture_page (fixture->first[page], data);
+  if (page % 3 == 1)
+    data[100] ^= 0x55;
+}
+
+typedef struct {
+  Fixture *fixture;
+  guint64 seen;
+} Touched;
+
+static gboolean
+compare_touched (guint64 page, const guint8 *data, gpointer user_data, GError **error)
+{
+  Touched *touched = user_data;
+  guint8 wanted[PAGE_SIZE_BYTES];
+
+  touched_page (touched->fixture, page, wanted);
+  touched->seen++;
+  if (data != NULL)
+    g_assert_cmpmem (data, PAGE_SIZE_BYTES, wanted, PAGE_SIZE_BYTES);
+  return TRUE;
+}
+
+/* The pack of the bases of deltas is damaged: what is a change to what is lost comes back too. */
+static void
+test_deltas (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (GError) error = NULL;
+  g_autofree char *pack = pack_of (fixture, 100);
+  g_autoptr (Store) store = open_store (fixture->path);
+  g_autoptr (Store) other = open_store (fixture->other_path);
+  {
+    g_autoptr (GPtrArray) copied = NULL;
+    g_autoptr (Manifest) one = store_manifest_load (store, fixture->one, &error);
+    const PageMap *base = &manifest_find_part (one, "ram", NULL)->map;
+    g_autoptr (StoreWriter) writer = store_writer_begin (store, &error);
+    store_writer_set_delta (writer, STORE_DELTA_ALWAYS);
+    g_autoptr (PageMapWriter) pages =
+        page_map_writer_new (writer, PAGES * PAGE_SIZE_BYTES, base, &error);
+    PageMap map;
+    for (guint i = 1; i < PAGES; i += 3) {
+      guint8 page[PAGE_SIZE_BYTES];
+      touched_page (fixture, i, page);
+      g_assert_true (page_map_writer_put (pages, i, page, &error));
+    }
+    g_assert_true (page_map_writer_finish (pages, &map, NULL, &error));
+    g_autoptr (Manifest) three = fixture_commit (writer, "g1", 3, &map);
+    g_autoptr (GPtrArray) all = store_manifest_list (store, NULL, NULL, &error);
+    g_assert_true (store_copy (store, other, all, &copied, NULL, NULL, &error));
+    g_assert_nonnull (three->id);
+  }
+  flip (fixture->path, pack, 0.3);
+  g_autoptr (StoreRepair) report = repair (fixture, TRUE, FALSE);
+  g_assert_cmpuint (report->hurt->len, ==, 3);
+  for (guint i = 0; i < report->hurt->len; i++)
+    g_assert_true (((StoreHurt *)report->hurt->pdata[i])->healed);
+  for (guint i = 0; i < 2; i++) {
+    assert_whole (fixture, fixture->one, fixture->two);
+    g_autoptr (Store) now = open_store (fixture->path);
+    g_autoptr (GPtrArray) all = store_manifest_list (now, NULL, NULL, &error);
+    const Manifest *three = all->pdata[2];
+    g_autoptr (PageMapReader) reader =
+        page_map_reader_new (now, &manifest_find_part (three, "ram", NULL)->map, &error);
+    Touched touched = { fixture, 0 };
+    g_assert_true (
+        page_map_reader_foreach (reader, TRUE, compare_touched, &touched, NULL, NULL, &error));
+    g_assert_cmpuint (touched.seen, ==, PAGES);
+    collect_garbage (fixture);
+    g_assert_cmpuint (count_findings (fixture), ==, 0);
+  }
+}
+
 /* Not beside gc, and not from itself. */
 static void
 test_in_use (Fixture *fixture, gconstpointer data)
@@ -461,6 +537,7 @@ main (int argc, char **argv)
   ADD ("/repair/manifest", test_manifest);
   ADD ("/repair/index", test_index);
   ADD ("/repair/replaced", test_replaced);
+  ADD ("/repair/deltas", test_deltas);
   ADD ("/repair/cancelled", test_cancelled);
   ADD ("/repair/in-use", test_in_use);
 #undef ADD
