@@ -103,7 +103,8 @@ join_owner (const Usage *usage, guint32 owner)
   return other == guest ? OWNER_GUEST + guest : OWNER_MANY;
 }
 
-static gboolean own_chunk (Usage *usage, const ChunkName *name, gboolean *changed, GError **error);
+static gboolean own_chunk (Usage *usage, const ChunkName *name, gboolean full, gboolean *changed,
+                           GError **error);
 
 /* A delta needs its base as well. */
 static gboolean
@@ -115,20 +116,37 @@ own_base (Usage *usage, const ChunkLocation *location, GError **error)
   if (location->frame.codec != FRAME_DELTA)
     return TRUE;
   return store_delta_load (usage->store, location, &delta, error) &&
-         own_chunk (usage, &delta.base, &changed, error);
+         own_chunk (usage, &delta.base, TRUE, &changed, error);
 }
 
-/* Makes the chunk the checkpoint's too; further copies of it belong to nobody. */
+/* The place of a copy of the chunk in @table, or -1; with @full, of one that is no delta. */
+static gint64
+find_copy (const IndexTable *table, const ChunkName *name, gboolean full, ChunkLocation *location)
+{
+  gint64 at = index_table_find (table, name);
+
+  for (; at >= 0 && at < index_table_entries (table); at++) {
+    ChunkName found;
+    gboolean sane = index_table_entry (table, at, &found, location, NULL);
+    if (!chunk_name_equal (&found, name))
+      return -1;
+    if (sane && !(full && location->frame.codec == FRAME_DELTA))
+      return at;
+  }
+  return -1;
+}
+
+/* Makes the chunk the checkpoint's too, with @full a copy that is no delta; further copies of it
+ * belong to nobody. */
 static gboolean
-own_chunk (Usage *usage, const ChunkName *name, gboolean *changed, GError **error)
+own_chunk (Usage *usage, const ChunkName *name, gboolean full, gboolean *changed, GError **error)
 {
   *changed = FALSE;
   for (guint i = 0; i < usage->tables->len; i++) {
     OwnedTable *owned = &g_array_index (usage->tables, OwnedTable, i);
-    gint64 at = index_table_find (owned->table, name);
     ChunkLocation location;
-    ChunkName found;
-    if (at < 0 || !index_table_entry (owned->table, at, &found, &location, NULL))
+    gint64 at = find_copy (owned->table, name, full, &location);
+    if (at < 0)
       continue;
     guint32 owner = join_owner (usage, owned->owners[at]);
     *changed = owner != owned->owners[at];
@@ -142,7 +160,7 @@ own_chunk (Usage *usage, const ChunkName *name, gboolean *changed, GError **erro
 static gboolean
 visit_node (const ChunkName *name, gboolean *descend, gpointer user_data, GError **error)
 {
-  return own_chunk (user_data, name, descend, error);
+  return own_chunk (user_data, name, FALSE, descend, error);
 }
 
 /* A page that is lost takes no room. */
@@ -152,7 +170,7 @@ visit_page (guint64 page, const ChunkName *name, gpointer user_data, GError **er
   g_autoptr (GError) cause = NULL;
   gboolean changed;
 
-  if (own_chunk (user_data, name, &changed, &cause) ||
+  if (own_chunk (user_data, name, FALSE, &changed, &cause) ||
       g_error_matches (cause, STORE_ERROR, STORE_ERROR_DAMAGED))
     return TRUE;
   g_propagate_error (error, g_steal_pointer (&cause));
