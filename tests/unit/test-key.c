@@ -94,6 +94,37 @@ test_checkpoint (void)
   g_assert_cmpuint (findings->len, ==, 0);
 }
 
+/* Many checkpoints: index tables are merged, as streams, and read in pieces. */
+static void
+test_merged_tables (void)
+{
+  g_autoptr (FixtureDirectory) path = fixture_directory_new();
+  g_autoptr (KeyMaterial) key = key_file ('k');
+  g_autoptr (GPtrArray) ids = g_ptr_array_new_with_free_func (g_free);
+  g_autoptr (GPtrArray) findings = NULL;
+  g_autoptr (GError) error = NULL;
+  guint64 seeds[40];
+  {
+    g_autoptr (Store) store = new_store (path, key);
+    for (guint n = 0; n < 20; n++) {
+      for (guint i = 0; i < G_N_ELEMENTS (seeds); i++)
+        seeds[i] = 1000 * n + i;
+      g_autoptr (Manifest) one = fixture_checkpoint (store, n, seeds, 40, NULL, NULL);
+      g_ptr_array_add (ids, g_strdup (one->id));
+    }
+    g_assert_cmpuint (fixture_count_objects (store->backend, "index/"), <, 20);
+  }
+  g_autoptr (Store) store =
+      store_open_with_key (fixture_directory_backend (path), key, NULL, &error);
+  for (guint n = 0; n < ids->len; n++) {
+    for (guint i = 0; i < G_N_ELEMENTS (seeds); i++)
+      seeds[i] = 1000 * n + i;
+    fixture_assert_checkpoint (store, ids->pdata[n], seeds, 40);
+  }
+  g_assert_true (store_check (store, TRUE, &findings, NULL, NULL, &error));
+  g_assert_cmpuint (findings->len, ==, 0);
+}
+
 /* No key, a wrong one, one of another kind: refused, each with its own sentence. */
 static void
 test_wrong_key (void)
@@ -557,6 +588,7 @@ main (int argc, char **argv)
 {
   g_test_init (&argc, &argv, NULL);
   g_test_add_func ("/store/key/checkpoint", test_checkpoint);
+  g_test_add_func ("/store/key/merged-tables", test_merged_tables);
   g_test_add_func ("/store/key/wrong-key", test_wrong_key);
   g_test_add_func ("/store/key/not-encrypted", test_not_encrypted);
   g_test_add_func ("/store/key/several", test_several);
