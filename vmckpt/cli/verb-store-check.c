@@ -53,8 +53,11 @@ run_check (Cli *cli, const VerbCall *call, GError **error)
   else
     print_findings (cli, findings);
   if (count > 0) {
-    g_set_error (error, CLI_ERROR, CLI_ERROR_DAMAGED, "check of the store %s: %u problem%s found",
-                 cli->store, count, count == 1 ? "" : "s");
+    g_set_error (
+        error, CLI_ERROR, CLI_ERROR_DAMAGED,
+        "check of the store %s: %u problem%s found; 'vmckpt store repair' mends what it can, and "
+        "with --dry-run only says which pages are hurt",
+        cli->store, count, count == 1 ? "" : "s");
     return FALSE;
   }
   if (values->subset != NULL)
