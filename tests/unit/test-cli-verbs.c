@@ -371,10 +371,12 @@ test_keys (Fixture *f, gconstpointer data)
   g_assert_cmpstr (f->requests, ==,
                    "GET /v1/store/keys?store=/s \n"
                    "GET /v1/store/keys?store=/s  key: password aHVudGVyMg==\n");
+  answer (f, "GET /v1/store/keys", "{\"keys\":[]}");
   answer (f, "POST /v1/store/keys/change", "{\"id\":\"ab\"}");
   expect_status (f, "store|key|passwd", 0);
   g_assert_cmpuint (times_asked, ==, 3);
   g_assert_cmpstr (f->requests, ==,
+                   "GET /v1/store/keys?store=/s \n"
                    "POST /v1/store/keys/change?store=/s {} new: password aHVudGVyMg==\n");
   answer (f, "POST /v1/store/init", "{\"location\":\"/s\",\"id\":\"ab\"}");
   expect_status (f, "store|init|--encrypt|--label|l", 0);
@@ -385,8 +387,9 @@ test_keys (Fixture *f, gconstpointer data)
   expect_status (f, "store|key|remove|abcd", 0);
   g_assert_cmpstr (f->requests, ==, "DELETE /v1/store/keys/abcd?store=/s \n");
   f->ask = NULL;
-  expect_status (f, "store|key|add", 2);
-  g_assert_cmpstr (f->requests, ==, "");
+  expect_status (f, "store|key|add", 2); /* nobody to ask for the new one */
+  g_assert_cmpstr (f->requests, ==, "GET /v1/store/keys?store=/s \n");
+  refuse (f, "GET /v1/store/keys", 403, "key");
   expect_status (f, "store|key|list", 6);
 }
 

@@ -73,6 +73,18 @@ const Verb verb_store_key_list = {
 
 /* ---- add, passwd ---- */
 
+/* Whoever is asked for passwords is asked for the store's own first. */
+static gboolean
+show_own_key (Cli *cli, GError **error)
+{
+  g_autoptr (GString) path = api_path ("store", "keys", NULL);
+
+  if (!cli_add_store (cli, path, error))
+    return FALSE;
+  g_autoptr (JsonObject) answer = api_call (cli->api, "GET", path, NULL, error);
+  return answer != NULL;
+}
+
 /* Makes a call that gives the store the new key of the options, or one that is asked for. */
 static gboolean
 send_new_key (Cli *cli, const NewKeyValues *values, GString *path, JsonObject *body,
@@ -82,7 +94,8 @@ send_new_key (Cli *cli, const NewKeyValues *values, GString *path, JsonObject *b
   g_autoptr (KeyMaterial) key = NULL;
   g_autoptr (JsonObject) answer = NULL;
 
-  if (!cli_add_store (cli, path, error) || (key = key_source_new_key (&source, error)) == NULL)
+  if (!cli_add_store (cli, path, error) || !show_own_key (cli, error) ||
+      (key = key_source_new_key (&source, error)) == NULL)
     return FALSE;
   api_set_new_key (cli->api, key);
   answer = api_call (cli->api, "POST", path, body, error);
