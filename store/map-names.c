@@ -10,8 +10,8 @@
 
 #include <string.h>
 
-#define LEAF_SLOTS 2048
-#define NODE_CACHE_BYTES (40 * 1024 * 1024)
+#define LEAF_SLOTS 256
+#define NODE_CACHE_BYTES (8 * 1024 * 1024)
 /* Up to so many overrides are kept in memory, 40 bytes each. With more, a leaf's are searched for
  * in every run. */
 #define OVERRIDES_MAX 1000000

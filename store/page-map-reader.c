@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Reading pages. One page: name → chunk. All pages: batches of two leaves are handed to a few
- * threads, each of which reads the frames of its batch once and verifies its pages; they are
- * delivered in order.
+ * Reading pages. One page: name → chunk. All pages: batches of a few leaves are handed to a few
+ * threads, each of which reads the frames of its batch once and verifies its pages (page-batch.h);
+ * they are delivered in order, or written to a file by the threads themselves.
  */
 #include "map-names.h"
+#include "page-batch.h"
 #include "work-queue.h"
 
 #include <vmckpt/store/writer.h>
 
 #include <string.h>
 
-#define READ_PAGES (2 * NODE_FANOUT)
 #define READERS_MAX 4
 
 struct _PageMapReader {
@@ -65,66 +65,35 @@ page_map_reader_name (PageMapReader *reader, guint64 page, ChunkName *name, GErr
   return found != NULL;
 }
 
-static gboolean
-check_page_length (gsize len, GError **error)
-{
-  if (len == PAGE_SIZE_BYTES)
-    return TRUE;
-  g_set_error_literal (error, STORE_ERROR, STORE_ERROR_DAMAGED,
-                       "a page map refers to something that is not a page");
-  return FALSE;
-}
-
-static gboolean
-prefix_page (guint64 page, GError **error)
-{
-  g_prefix_error (error, "page %" G_GUINT64_FORMAT ": ", page);
-  return FALSE;
-}
-
 gboolean
 page_map_reader_read (PageMapReader *reader, guint64 page, guint8 *data, GError **error)
 {
   ChunkName name;
 
   if (!page_map_reader_name (reader, page, &name, error))
-    return prefix_page (page, error);
+    return page_prefix_error (page, error);
   if (chunk_name_is_zero (&name)) {
     memset (data, 0, PAGE_SIZE_BYTES);
     return TRUE;
   }
   g_autoptr (GBytes) chunk = store_chunk_read (reader->store, &name, error);
-  if (chunk == NULL || !check_page_length (g_bytes_get_size (chunk), error))
-    return prefix_page (page, error);
+  if (chunk == NULL || !page_check_length (g_bytes_get_size (chunk), error))
+    return page_prefix_error (page, error);
   memcpy (data, g_bytes_get_data (chunk, NULL), PAGE_SIZE_BYTES);
   return TRUE;
 }
 
 /* ---- All pages ---- */
 
-/* What is to be read for a page: the page itself, or what it is a change to. */
+/* Where pages go other than to a PageFunc. */
 typedef struct {
-  ChunkLocation location;
-  ChunkName name;
-  guint place; /* in the batch */
-  /* Of a page that is a delta: */
-  GBytes *deltas; /* (nullable) the frame that has it */
-  Delta delta;
-  ChunkLocation delta_location;
-} Wanted;
-
-static void
-wanted_clear (gpointer data)
-{
-  g_clear_pointer (&((Wanted *)data)->deltas, g_bytes_unref);
-}
+  int fd; /* -1: nowhere */
+  guint64 length;
+} PageFile;
 
 typedef struct {
-  Store *store;
-  guint64 first;
-  guint count;
-  ChunkName names[READ_PAGES];
-  guint8 *data;
+  PageBatch pages;
+  const PageFile *file;
   GMutex *lock;
   GCond *changed;
   gboolean done; /* (lock) */
@@ -135,138 +104,8 @@ static void
 read_batch_free (ReadBatch *batch)
 {
   g_clear_error (&batch->error);
-  g_free (batch->data);
+  g_free (batch->pages.data);
   g_free (batch);
-}
-
-static int
-compare_places (gconstpointer a, gconstpointer b)
-{
-  const ChunkLocation *one = &((const Wanted *)a)->location;
-  const ChunkLocation *other = &((const Wanted *)b)->location;
-  int order = chunk_name_compare (&one->pack, &other->pack);
-
-  if (order != 0)
-    return order;
-  return one->frame.offset < other->frame.offset ? -1 : one->frame.offset > other->frame.offset;
-}
-
-/* Finds all pages of a batch. (transfer full) (element-type Wanted), in the order of the packs. */
-static GArray *
-locate_batch (ReadBatch *batch, GError **error)
-{
-  g_autoptr (GArray) wanted = g_array_new (FALSE, FALSE, sizeof (Wanted));
-
-  g_array_set_clear_func (wanted, wanted_clear);
-  for (guint i = 0; i < batch->count; i++) {
-    Wanted one = { .name = batch->names[i], .place = i };
-    if (chunk_name_is_zero (&one.name))
-      continue;
-    if (!store_chunk_locate (batch->store, &one.name, &one.location, error)) {
-      prefix_page (batch->first + i, error);
-      return NULL;
-    }
-    g_array_append_val (wanted, one);
-  }
-  g_array_sort (wanted, compare_places);
-  return g_steal_pointer (&wanted);
-}
-
-/* Turns a wanted delta into its wanted base, if all is as it should be. */
-static void
-want_base (ReadBatch *batch, const IndexView *view, Wanted *one)
-{
-  ChunkLocation base;
-  /* Kept, since a frame of deltas has some for the next batches, too. */
-  g_autoptr (GBytes) deltas = store_frame_read (batch->store, &one->location, TRUE, NULL);
-
-  if (deltas == NULL || !store_delta_in_frame (&one->location, deltas, &one->delta, NULL) ||
-      !index_view_find_full (view, &one->delta.base, NULL, TRUE, &base) ||
-      base.len != PAGE_SIZE_BYTES)
-    return;
-  one->deltas = g_steal_pointer (&deltas);
-  one->delta_location = one->location;
-  one->location = base;
-}
-
-/* Bases are most often pages of about the same place, stored long ago, so that their frames are
- * read for other pages anyway. */
-static gboolean
-want_bases (ReadBatch *batch, GArray *wanted, GError **error)
-{
-  g_autoptr (IndexView) view = index_view (batch->store->index, error);
-  gboolean some = FALSE;
-
-  if (view == NULL)
-    return FALSE;
-  for (guint i = 0; i < wanted->len; i++) {
-    Wanted *one = &g_array_index (wanted, Wanted, i);
-    if (one->location.frame.codec != FRAME_DELTA)
-      continue;
-    want_base (batch, view, one);
-    some = TRUE;
-  }
-  if (some)
-    g_array_sort (wanted, compare_places);
-  return TRUE;
-}
-
-/* Puts a page together from its base. FALSE if that does not do. */
-static gboolean
-take_delta (ReadBatch *batch, const Wanted *one, GBytes *frame, guint8 *to)
-{
-  const guint8 *base =
-      store_chunk_in_frame (batch->store, &one->delta.base, &one->location, frame, NULL);
-
-  if (base == NULL)
-    return FALSE;
-  memcpy (to, base, PAGE_SIZE_BYTES);
-  return store_delta_apply (batch->store, &one->name, &one->delta_location, &one->delta, to, NULL);
-}
-
-/* Copies one page out of its frame; a frame that fails is read again by way of the index, which may
- * know better by now. */
-static gboolean
-take_page (ReadBatch *batch, const Wanted *one, GBytes *frame, GError **error)
-{
-  guint8 *to = batch->data + (gsize)one->place * PAGE_SIZE_BYTES;
-
-  if (!check_page_length (one->location.len, error))
-    return FALSE;
-  if (frame != NULL && one->deltas != NULL && take_delta (batch, one, frame, to))
-    return TRUE;
-  if (frame != NULL && one->deltas == NULL && one->location.frame.codec != FRAME_DELTA) {
-    const guint8 *data =
-        store_chunk_in_frame (batch->store, &one->name, &one->location, frame, error);
-    if (data != NULL)
-      memcpy (to, data, PAGE_SIZE_BYTES);
-    return data != NULL;
-  }
-  g_autoptr (GBytes) chunk = store_chunk_read (batch->store, &one->name, error);
-  if (chunk == NULL || !check_page_length (g_bytes_get_size (chunk), error))
-    return FALSE;
-  memcpy (to, g_bytes_get_data (chunk, NULL), PAGE_SIZE_BYTES);
-  return TRUE;
-}
-
-static gboolean
-read_pages (ReadBatch *batch, GError **error)
-{
-  g_autoptr (GArray) wanted = locate_batch (batch, error);
-  g_autoptr (GBytes) frame = NULL;
-
-  if (wanted == NULL || !want_bases (batch, wanted, error))
-    return FALSE;
-  for (guint i = 0; i < wanted->len; i++) {
-    const Wanted *one = &g_array_index (wanted, Wanted, i);
-    if (i == 0 || compare_places (one, one - 1) != 0) {
-      g_clear_pointer (&frame, g_bytes_unref);
-      frame = store_frame_read (batch->store, &one->location, FALSE, NULL);
-    }
-    if (!take_page (batch, one, frame, error))
-      return prefix_page (batch->first + one->place, error);
-  }
-  return TRUE;
 }
 
 /* A WorkFunc. */
@@ -276,8 +115,9 @@ read_batch (gpointer data, gpointer user_data)
   ReadBatch *batch = data;
   GError *error = NULL;
 
-  batch->data = g_malloc ((gsize)batch->count * PAGE_SIZE_BYTES);
-  read_pages (batch, &error);
+  batch->pages.data = g_malloc ((gsize)batch->pages.count * PAGE_SIZE_BYTES);
+  if (page_batch_read (&batch->pages, &error) && batch->file->fd >= 0)
+    page_batch_write (&batch->pages, batch->file->fd, batch->file->length, &error);
   g_mutex_lock (batch->lock);
   batch->error = error;
   batch->done = TRUE;
@@ -289,6 +129,7 @@ read_batch (gpointer data, gpointer user_data)
 typedef struct {
   PageMapReader *reader;
   const guint8 *wanted; /* (nullable): bitmap of pages; NULL: all */
+  PageFile file;
   WorkQueue *queue;
   GMutex lock;
   GCond changed;
@@ -329,7 +170,7 @@ copy_leaf (const ReadAhead *ahead, guint64 first, ChunkName *names, GError **err
   }
   const ChunkName *leaf = map_names_leaf (ahead->reader->names, first >> NODE_FANOUT_BITS, error);
   if (leaf == NULL)
-    return prefix_page (first, error);
+    return page_prefix_error (first, error);
   memcpy (names, leaf, NODE_FANOUT * sizeof *leaf);
   for (guint i = 0; wanted != NULL && i < pages; i++)
     if (!(wanted[i / 8] >> i % 8 & 1))
@@ -344,18 +185,19 @@ push_batch (ReadAhead *ahead, GError **error)
   guint64 pages = map_pages (ahead->reader->map.length);
   ReadBatch *batch = g_new0 (ReadBatch, 1);
 
-  batch->store = ahead->reader->store;
-  batch->first = ahead->next;
-  batch->count = MIN (READ_PAGES, pages - ahead->next);
+  batch->pages.store = ahead->reader->store;
+  batch->pages.first = ahead->next;
+  batch->pages.count = MIN (PAGE_BATCH_PAGES, pages - ahead->next);
+  batch->file = &ahead->file;
   batch->lock = &ahead->lock;
   batch->changed = &ahead->changed;
-  for (guint done = 0; done < batch->count; done += NODE_FANOUT) {
-    if (!copy_leaf (ahead, batch->first + done, &batch->names[done], error)) {
+  for (guint done = 0; done < batch->pages.count; done += NODE_FANOUT) {
+    if (!copy_leaf (ahead, ahead->next + done, &batch->pages.names[done], error)) {
       read_batch_free (batch);
       return FALSE;
     }
   }
-  ahead->next += batch->count;
+  ahead->next += batch->pages.count;
   g_queue_push_tail (&ahead->batches, batch);
   work_queue_push (ahead->queue, batch);
   return TRUE;
@@ -369,21 +211,24 @@ deliver_batch (ReadBatch *batch, gboolean include_zeros, PageFunc func, gpointer
     g_propagate_error (error, g_steal_pointer (&batch->error));
     return FALSE;
   }
-  for (guint i = 0; i < batch->count; i++) {
-    gboolean zero = chunk_name_is_zero (&batch->names[i]);
-    const guint8 *data = zero ? NULL : batch->data + (gsize)i * PAGE_SIZE_BYTES;
-    if ((!zero || include_zeros) && !func (batch->first + i, data, user_data, error))
+  const PageBatch *pages = &batch->pages;
+  for (guint i = 0; func != NULL && i < pages->count; i++) {
+    gboolean zero = chunk_name_is_zero (&pages->names[i]);
+    const guint8 *data = zero ? NULL : pages->data + (gsize)i * PAGE_SIZE_BYTES;
+    if ((!zero || include_zeros) && !func (pages->first + i, data, user_data, error))
       return FALSE;
   }
   return TRUE;
 }
 
+/* @func: (nullable); @fd: or -1. */
 static gboolean
-foreach_page (PageMapReader *reader, const guint8 *wanted, gboolean include_zeros, PageFunc func,
-              gpointer user_data, const Progress *progress, GCancellable *cancellable,
-              GError **error)
+foreach_page (PageMapReader *reader, const guint8 *wanted, int fd, gboolean include_zeros,
+              PageFunc func, gpointer user_data, const Progress *progress,
+              GCancellable *cancellable, GError **error)
 {
-  g_auto (ReadAhead) ahead = { .reader = reader, .wanted = wanted };
+  g_auto (ReadAhead)
+      ahead = { .reader = reader, .wanted = wanted, .file = { fd, reader->map.length } };
   guint64 pages = map_pages (reader->map.length);
 
   g_mutex_init (&ahead.lock);
@@ -404,7 +249,7 @@ foreach_page (PageMapReader *reader, const guint8 *wanted, gboolean include_zero
     wait_for (&ahead, batch);
     g_queue_pop_head (&ahead.batches);
     gboolean good = deliver_batch (batch, include_zeros, func, user_data, error);
-    guint64 done = batch->first + batch->count;
+    guint64 done = batch->pages.first + batch->pages.count;
     read_batch_free (batch);
     if (!good)
       return FALSE;
@@ -419,7 +264,8 @@ page_map_reader_foreach (PageMapReader *reader, gboolean include_zeros, PageFunc
                          gpointer user_data, const Progress *progress, GCancellable *cancellable,
                          GError **error)
 {
-  return foreach_page (reader, NULL, include_zeros, func, user_data, progress, cancellable, error);
+  return foreach_page (reader, NULL, -1, include_zeros, func, user_data, progress, cancellable,
+                       error);
 }
 
 gboolean
@@ -427,7 +273,14 @@ page_map_reader_foreach_of (PageMapReader *reader, const guint8 *wanted, PageFun
                             gpointer user_data, const Progress *progress, GCancellable *cancellable,
                             GError **error)
 {
-  return foreach_page (reader, wanted, FALSE, func, user_data, progress, cancellable, error);
+  return foreach_page (reader, wanted, -1, FALSE, func, user_data, progress, cancellable, error);
+}
+
+gboolean
+page_map_reader_write_file (PageMapReader *reader, int fd, const Progress *progress,
+                            GCancellable *cancellable, GError **error)
+{
+  return foreach_page (reader, NULL, fd, FALSE, NULL, NULL, progress, cancellable, error);
 }
 
 typedef struct {

@@ -18,6 +18,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -178,16 +179,6 @@ write_file (const char *path, const char *file, const char *base_id, const char 
           totals.stored_bytes);
 }
 
-static gboolean
-write_page (guint64 page, const guint8 *data, gpointer user_data, GError **error)
-{
-  int fd = *(int *)user_data;
-
-  if (pwrite (fd, data, PAGE_SIZE_BYTES, page * PAGE_SIZE_BYTES) == PAGE_SIZE_BYTES)
-    return TRUE;
-  return fd_set_errno_error (error, "writing the file");
-}
-
 /* Zeros become holes. */
 static void
 restore_file (const char *path, const char *id, const char *file)
@@ -201,7 +192,7 @@ restore_file (const char *path, const char *id, const char *file)
   fail (error);
   if (fd < 0)
     fail_errno (file);
-  page_map_reader_foreach (reader, FALSE, write_page, &fd, NULL, NULL, &error);
+  page_map_reader_write_file (reader, fd, NULL, NULL, &error);
   fail (error);
   if (ftruncate (fd, map.length) < 0 || fsync (fd) < 0)
     fail_errno (file);
@@ -233,6 +224,8 @@ main (int argc, char **argv)
 {
   g_autofree char *base = NULL, *dirty = NULL, *delta = NULL;
   g_autoptr (GError) error = NULL;
+  /* As the daemon does: packs on their way shall not stay in the allocator. */
+  mallopt (M_MMAP_THRESHOLD, 4 * 1024 * 1024);
   const GOptionEntry options[] = {
     { "base", 0, 0, G_OPTION_ARG_STRING, &base, "", "ID" },
     { "dirty", 0, 0, G_OPTION_ARG_FILENAME, &dirty, "", "LIST" },

@@ -117,6 +117,17 @@ gboolean page_map_reader_foreach_of (PageMapReader *reader, const guint8 *wanted
                                      gpointer user_data, const Progress *progress,
                                      GCancellable *cancellable, GError **error);
 
+/**
+ * page_map_reader_write_file:
+ * @fd: a file that reads as zeros wherever a page of zeros goes: new, or cut to nothing before
+ * @progress: (nullable): PHASE_READ
+ *
+ * Writes all pages to their places, by the threads that read them; pages of zeros are left out. The
+ * file's length is the caller's to set, and its sync the caller's to do.
+ */
+gboolean page_map_reader_write_file (PageMapReader *reader, int fd, const Progress *progress,
+                                     GCancellable *cancellable, GError **error);
+
 /* Called for each page whose name differs between two maps. */
 typedef gboolean (*PageDiffFunc) (guint64 page, const ChunkName *a, const ChunkName *b,
                                   gpointer user_data);
