@@ -20,6 +20,9 @@
 /* Remembered objects: about 200 bytes each. */
 #define MAX_KNOWN 16384
 
+/* What is sealed at a time. */
+#define PIECE_BYTES (256 * 1024)
+
 typedef struct {
   Backend backend;
   Backend *inner;
@@ -79,17 +82,6 @@ seal_whole (SealedBackend *self, const char *name, GBytes *content)
     at += part + SEAL_TAG_BYTES;
   }
   return g_bytes_new_take (out, stored);
-}
-
-static gboolean
-sealed_put (Backend *backend, const char *name, GBytes *data, gboolean *existed, GError **error)
-{
-  SealedBackend *self = (SealedBackend *)backend;
-
-  if (!backend_name_valid (name, error))
-    return FALSE;
-  g_autoptr (GBytes) stored = is_plain (name) ? g_bytes_ref (data) : seal_whole (self, name, data);
-  return self->inner->ops->put_if_absent (self->inner, name, stored, existed, error);
 }
 
 /* An object that comes piece by piece. What could be its last block is held back: only the commit
@@ -187,6 +179,37 @@ sealed_stream_free (BackendStream *stream)
   secret_free (self->key);
   g_free (self->held);
   g_free (self);
+}
+
+/* ---- Whole objects ---- */
+
+/* A great one goes piece by piece, so that it is not in memory twice. */
+static gboolean
+put_in_pieces (Backend *backend, const char *name, GBytes *data, gboolean *existed, GError **error)
+{
+  gsize len;
+  const guint8 *from = g_bytes_get_data (data, &len);
+  g_autoptr (BackendStream) stream = sealed_stream_begin (backend, error);
+
+  if (stream == NULL)
+    return FALSE;
+  for (gsize done = 0; done < len; done += PIECE_BYTES)
+    if (!sealed_stream_write (stream, from + done, MIN (len - done, PIECE_BYTES), error))
+      return FALSE;
+  return sealed_stream_commit (stream, name, existed, error);
+}
+
+static gboolean
+sealed_put (Backend *backend, const char *name, GBytes *data, gboolean *existed, GError **error)
+{
+  SealedBackend *self = (SealedBackend *)backend;
+
+  if (!backend_name_valid (name, error))
+    return FALSE;
+  if (g_bytes_get_size (data) > PIECE_BYTES && !is_plain (name))
+    return put_in_pieces (backend, name, data, existed, error);
+  g_autoptr (GBytes) stored = is_plain (name) ? g_bytes_ref (data) : seal_whole (self, name, data);
+  return self->inner->ops->put_if_absent (self->inner, name, stored, existed, error);
 }
 
 /* ---- Reading ---- */

@@ -24,7 +24,7 @@
 /* Nodes and moved chunks come without a batch: frames of them that may wait for the workers. */
 #define FRAMES_WAITING_MAX 16
 /* Packs that may wait or be under way when another one is begun. */
-#define PACKS_BUSY_MAX 2
+#define PACKS_BUSY_MAX 1
 
 /* What is in a frame: like goes with like. */
 typedef enum { FRAME_OF_PAGES, FRAME_OF_NODES, FRAME_OF_NOISE, FRAME_CONTENT_COUNT } FrameContent;
