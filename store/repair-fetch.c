@@ -354,6 +354,12 @@ replace (Repair *repair, Copier *copier, const Manifest *same, StoreHurt *hurt, 
     g_propagate_error (error, g_steal_pointer (&cause));
     return FALSE;
   }
+  /* A checkpoint that was such a copy itself, with the same pages, gets the same id: then it is
+   * whole again as it is. */
+  if (g_str_equal (copied->id, hurt->id)) {
+    hurt->healed = TRUE;
+    return TRUE;
+  }
   if (!move_tags (repair, hurt->id, copied->id, error) ||
       !store_manifest_remove (repair->store, hurt->id, error))
     return FALSE;

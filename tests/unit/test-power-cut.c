@@ -14,6 +14,10 @@
 #include "store-private.h"
 
 #include <vmckpt/store/claim.h>
+#include <vmckpt/store/copy.h>
+#include <vmckpt/store/key.h>
+#include <vmckpt/store/quota.h>
+#include <vmckpt/store/repair.h>
 #include <vmckpt/util/fault.h>
 
 #include <dlfcn.h>
@@ -161,6 +165,70 @@ prepare_damaged_index (Store *store)
   g_assert_true (g_file_set_contents (file, "damaged", -1, NULL));
 }
 
+/* Copies all into a store that a repair finds in the environment. */
+static void
+make_copy (Store *store)
+{
+  g_autoptr (GError) error = NULL;
+  g_autofree char *directory = fixture_directory_new();
+  g_autoptr (Store) copy = fixture_store_new (fixture_directory_backend (directory));
+  g_autoptr (GPtrArray) manifests = store_manifest_list (store, NULL, NULL, &error);
+  g_autoptr (GPtrArray) copied = NULL;
+
+  store_copy (store, copy, manifests, &copied, NULL, NULL, &error);
+  g_assert_no_error (error);
+  g_setenv ("POWER_CUT_COPY", directory, TRUE);
+}
+
+static void
+remove_copy (void)
+{
+  if (g_getenv ("POWER_CUT_COPY") != NULL)
+    fixture_directory_remove (g_strdup (g_getenv ("POWER_CUT_COPY")));
+  g_unsetenv ("POWER_CUT_COPY");
+}
+
+/* What the first checkpoint's packs hold cannot be read any more. */
+static void
+prepare_damaged_packs (Store *store)
+{
+  g_autoptr (GError) error = NULL;
+
+  must_write (store, 1);
+  g_autoptr (GPtrArray) names = store_list_names (store, "packs/", &error);
+  must_write (store, 2);
+  make_copy (store);
+  for (guint i = 0; i < names->len; i++) {
+    g_autofree char *file = g_build_filename (store_location (store), names->pdata[i], NULL);
+    g_autofree char *contents = NULL;
+    gsize len;
+    g_assert_true (g_file_get_contents (file, &contents, &len, NULL));
+    contents[100] ^= 1;
+    g_assert_true (g_file_set_contents (file, contents, len, NULL));
+  }
+}
+
+/* A store that has checkpoint 50. */
+static Store *
+other_store_new (void)
+{
+  Store *other = fixture_store_new (backend_memory_new());
+
+  must_write (other, 1);
+  must_write (other, 50);
+  return other;
+}
+
+/* The keys of an encrypted store: one from the start, one that comes. */
+static KeyMaterial *
+key_number (guint8 number)
+{
+  guint8 content[32];
+
+  memset (content, number, sizeof content);
+  return key_material_new_file (content, sizeof content, NULL);
+}
+
 /* ---- The ways to write; TRUE if it says that it succeeded ---- */
 
 static gboolean
@@ -237,6 +305,57 @@ work_claim (Store *store, GError **error)
   return store_claim_take (store, claim, FALSE, error);
 }
 
+static gboolean
+work_copy (Store *store, GError **error)
+{
+  g_autoptr (Store) other = other_store_new();
+  g_autoptr (GPtrArray) manifests = store_manifest_list (other, NULL, NULL, error);
+  g_autoptr (GPtrArray) copied = NULL;
+
+  return store_copy (other, store, manifests, &copied, NULL, NULL, error);
+}
+
+static gboolean
+work_repair (Store *store, GError **error)
+{
+  const char *copy = g_getenv ("POWER_CUT_COPY");
+  Backend *backend = copy != NULL ? backend_directory_open (copy, FALSE, error) : NULL;
+  g_autoptr (Store) from = backend != NULL ? store_open (backend, error) : NULL;
+  g_autoptr (StoreRepair) repair = store_repair (store, from, FALSE, NULL, NULL, error);
+
+  return repair != NULL;
+}
+
+static gboolean
+work_quota (Store *store, GError **error)
+{
+  guint64 limits[] = { 1 << 30, 0, 1 << 29, 1 << 28 };
+
+  for (guint i = 0; i < G_N_ELEMENTS (limits); i++)
+    if (!store_quota_change (store, &limits[i], NULL, error))
+      return FALSE;
+  return TRUE;
+}
+
+static gboolean
+work_key_add (Store *store, GError **error)
+{
+  g_autoptr (KeyMaterial) second = key_number (2);
+  g_autofree char *id = store_key_add (store, second, "second", error);
+
+  return id != NULL;
+}
+
+static gboolean
+work_key_change (Store *store, GError **error)
+{
+  g_autoptr (KeyMaterial) first = key_number (1), second = key_number (2);
+  g_autofree char *old = store_key_find (store, first, error);
+  g_autofree char *id = old != NULL ? store_key_change (store, old, second, error) : NULL;
+
+  return id != NULL;
+}
+
 /* What must be so once it was said that it succeeded. */
 
 static void
@@ -271,6 +390,37 @@ promise_claim (Store *store)
   g_assert_cmpstr (claim->runtime, ==, "/run/vmckpt");
 }
 
+static void
+promise_quota (Store *store)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (StoreQuota) quota = store_quota_get (store, &error);
+  g_assert_no_error (error);
+  g_assert_cmpuint (quota->store_limit, ==, 1 << 28);
+}
+
+static void
+promise_second_key (Store *store)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (KeyMaterial) second = key_number (2);
+  g_autofree char *id = store_key_find (store, second, &error);
+  g_assert_no_error (error);
+}
+
+/* What is damaged at first must be whole when the repair is made again. */
+static void
+heal (Store *store)
+{
+  g_autoptr (GError) error = NULL;
+
+  work_repair (store, &error);
+  g_assert_no_error (error);
+  /* What was damaged is left to gc. */
+  store_gc (store, FALSE, NULL, NULL, NULL, &error);
+  g_assert_no_error (error);
+}
+
 typedef struct {
   const char *name;
   void (*prepare) (Store *store);
@@ -278,6 +428,8 @@ typedef struct {
   void (*promise) (Store *store); /* (nullable) */
   guint removes;                  /* number of a checkpoint that it may remove, or 0 */
   gboolean may_fail;              /* also try it with each fault */
+  gboolean encrypted;
+  void (*heal) (Store *store); /* (nullable): the store is damaged, and this mends it */
 } Path;
 
 static const Path paths[] = {
@@ -293,17 +445,32 @@ static const Path paths[] = {
   { "gc-condemned", prepare_condemned, work_gc, NULL, 0, TRUE },
   { "gc-many", prepare_many_removed, work_gc, NULL, 0 },
   { "gc-damaged-index", prepare_damaged_index, work_gc, NULL, 0 },
+  { "copy", prepare_two, work_copy, promise_written, 0 },
+  { "repair", prepare_damaged_packs, work_repair, NULL, 0, TRUE, FALSE, heal },
+  { "repair-index", prepare_damaged_index, work_repair, NULL, 0, FALSE, FALSE, heal },
+  { "quota", prepare_one, work_quota, promise_quota, 0, TRUE },
+  { "encrypted-write", prepare_one, work_write, promise_written, 0, FALSE, TRUE },
+  { "encrypted-gc", prepare_condemned, work_gc, NULL, 0, FALSE, TRUE },
+  { "key-add", prepare_one, work_key_add, promise_second_key, 0, FALSE, TRUE },
+  { "key-change", prepare_one, work_key_change, promise_second_key, 0, TRUE, TRUE },
   { "claim", prepare_one, work_claim, promise_claim, 0, TRUE },
 };
 
 /* ---- Trying one path ---- */
 
+/* Opens a store; an encrypted one with the first key, or with the one that took its place. */
 static Store *
 open_store (const char *directory)
 {
   g_autoptr (GError) error = NULL;
   Store *store = store_open (fixture_directory_backend (directory), &error);
 
+  for (guint key = 1; store == NULL && key <= 2; key++) {
+    g_autoptr (KeyMaterial) material = key_number (key);
+    g_assert_true (error->domain == STORE_ERROR);
+    g_clear_error (&error);
+    store = store_open_with_key (fixture_directory_backend (directory), material, NULL, &error);
+  }
   g_assert_no_error (error);
   return store;
 }
@@ -385,6 +552,8 @@ assert_recovers (const Path *path, const char *directory, const guint *before, g
   g_autoptr (GError) error = NULL;
   g_autoptr (Store) store = open_store (directory);
 
+  if (path->heal != NULL)
+    path->heal (store);
   guint there = assert_checkpoints (store);
   for (; *before != 0; before++) {
     g_autoptr (Manifest) manifest = find_checkpoint (store, *before);
@@ -392,7 +561,7 @@ assert_recovers (const Path *path, const char *directory, const guint *before, g
   }
   if (promised && path->promise != NULL)
     path->promise (store);
-  if (path->prepare != prepare_damaged_index)
+  if (path->prepare != prepare_damaged_index || path->heal != NULL)
     assert_sound (store);
   must_write (store, NEXT);
   g_assert_cmpuint (assert_checkpoints (store), ==, there + 1);
@@ -451,7 +620,15 @@ try_path (const Path *path, const char *fault, guint rounds)
   g_autoptr (FixtureDirectory) directory = fixture_directory_new();
   g_autofree guint *before = NULL;
   {
-    g_autoptr (Store) store = fixture_store_new (fixture_directory_backend (directory));
+    g_autoptr (GError) error = NULL;
+    g_autoptr (KeyMaterial) first = key_number (1);
+    g_autoptr (Backend) backend = fixture_directory_backend (directory);
+    if (path->encrypted)
+      store_init_encrypted (backend, first, "first", &error);
+    else
+      store_init (backend, &error);
+    g_assert_no_error (error);
+    g_autoptr (Store) store = open_store (directory);
     path->prepare (store);
     before = numbers_of (store);
   }
@@ -461,8 +638,10 @@ try_path (const Path *path, const char *fault, guint rounds)
   int status = power_cut_run (cut, argv, fault);
   g_assert_true (WIFEXITED (status));
   g_assert_cmpint (WEXITSTATUS (status), <=, fault != NULL);
-  if (fault != NULL && WEXITSTATUS (status) == 0 && !strstr (fault, "manifest-written"))
+  if (fault != NULL && WEXITSTATUS (status) == 0 && !strstr (fault, "manifest-written")) {
+    remove_copy();
     return FALSE;
+  }
   const char *seed = g_getenv ("POWER_CUT_SEED");
   Trial trial = { path, cut, before, seen,
                   seed != NULL ? atoi (seed) : g_test_rand_int() & 0xffff };
@@ -476,6 +655,7 @@ try_path (const Path *path, const char *fault, guint rounds)
   }
   g_test_message ("%s%s%s: %u steps, %u states", path->name, fault != NULL ? " with " : "",
                   fault != NULL ? fault : "", power_cut_steps (cut), g_hash_table_size (seen));
+  remove_copy();
   return TRUE;
 }
 

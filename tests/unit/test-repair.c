@@ -326,6 +326,34 @@ test_maps (Fixture *fixture, gconstpointer data)
   g_assert_cmpuint (fixture_count_objects (store->backend, "manifests/"), ==, 2);
 }
 
+/* What came back like that is damaged once more: it comes back again, and is not taken for its own
+ * damaged predecessor, whose id it may have. */
+static void
+test_maps_again (Fixture *fixture, gconstpointer data)
+{
+  for (guint round = 0; round < 3; round++) {
+    g_autofree char *pack = pack_of (fixture, -1);
+    g_autofree char *file = g_build_filename (fixture->path, pack, NULL);
+    g_assert_cmpint (g_unlink (file), ==, 0);
+    g_autoptr (StoreRepair) report = repair (fixture, TRUE, FALSE);
+    const StoreHurt *one = find_hurt (report, fixture->one),
+                    *two = find_hurt (report, fixture->two);
+    g_assert_true (one->healed || one->replaced_by != NULL);
+    if (one->replaced_by != NULL) {
+      g_free (fixture->one);
+      fixture->one = g_strdup (one->replaced_by);
+    }
+    if (two != NULL && two->replaced_by != NULL) {
+      g_free (fixture->two);
+      fixture->two = g_strdup (two->replaced_by);
+    }
+    assert_whole (fixture, fixture->one, fixture->two);
+    collect_garbage (fixture);
+    assert_whole (fixture, fixture->one, fixture->two);
+    g_assert_cmpuint (count_findings (fixture), ==, 0);
+  }
+}
+
 static void
 test_manifest (Fixture *fixture, gconstpointer data)
 {
@@ -534,6 +562,7 @@ main (int argc, char **argv)
   ADD ("/repair/data-from-copy", test_data_from_copy);
   ADD ("/repair/packs", test_packs);
   ADD ("/repair/maps", test_maps);
+  ADD ("/repair/maps-again", test_maps_again);
   ADD ("/repair/manifest", test_manifest);
   ADD ("/repair/index", test_index);
   ADD ("/repair/replaced", test_replaced);

@@ -15,6 +15,7 @@
 
 #include <vmckpt/store/copy.h>
 #include <vmckpt/store/key.h>
+#include <vmckpt/store/repair.h>
 #include <vmckpt/util/fault.h>
 
 #include <glib/gstdio.h>
@@ -314,8 +315,9 @@ assert_sound (Store *store, gboolean read_data)
   store_check (store, read_data, &findings, NULL, NULL, &error);
   g_assert_no_error (error);
   for (guint i = 0; i < findings->len; i++)
-    g_printerr ("# %s %s\n", ((StoreFinding *)findings->pdata[i])->object,
-                ((StoreFinding *)findings->pdata[i])->problem);
+    g_printerr ("# %s %s (%u)\n", ((StoreFinding *)findings->pdata[i])->object,
+                ((StoreFinding *)findings->pdata[i])->problem,
+                g_strv_length (((StoreFinding *)findings->pdata[i])->checkpoints));
   g_assert_cmpuint (findings->len, ==, 0);
 }
 
@@ -727,6 +729,83 @@ do_damage (Model *model)
   g_assert_no_error (error);
 }
 
+/* Everything goes into the replica. */
+static void
+copy_all (Model *model)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (GPtrArray) all = store_manifest_list (model->store, NULL, NULL, &error);
+  g_autoptr (GPtrArray) copied = NULL;
+
+  g_assert_no_error (error);
+  store_copy (model->store, model->replica, all, &copied, NULL, NULL, &error);
+  g_assert_no_error (error);
+}
+
+/* Checkpoints that were fetched anew have got new ids. */
+static void
+learn_ids (Model *model)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (GPtrArray) all = store_manifest_list (model->store, NULL, NULL, &error);
+
+  g_assert_no_error (error);
+  for (guint i = 0; i < all->len; i++) {
+    const Manifest *manifest = all->pdata[i];
+    for (guint j = 0; j < model->expected->len; j++) {
+      Expected *expected = model->expected->pdata[j];
+      if (expected->created_us != manifest->created_us)
+        continue;
+      g_free (expected->id);
+      expected->id = g_strdup (manifest->id);
+    }
+  }
+}
+
+/* Several objects are damaged; with a replica that has everything, repair makes all good again. */
+static void
+do_repair (Model *model)
+{
+  static const char *const prefixes[] = { "packs/", "packs/", "index/" };
+  g_autoptr (GError) error = NULL;
+
+  if (model->path == NULL || model->replica == NULL || !model->alone ||
+      g_getenv ("MODEL_REPAIR") == NULL)
+    return;
+  copy_all (model);
+  for (guint n = 1 + below (model->rand, 3); n > 0; n--) {
+    const char *prefix = prefixes[below (model->rand, G_N_ELEMENTS (prefixes))];
+    g_autoptr (GPtrArray) names = store_list_names (model->store, prefix, &error);
+    if (names->len == 0)
+      continue;
+    g_ptr_array_sort (names, compare_names);
+    const char *name = names->pdata[below (model->rand, names->len)];
+    g_autofree char *file = g_build_filename (model->path, name, NULL);
+    g_bytes_unref (damage_object (model, file));
+    if (model->verbose)
+      g_printerr ("#   %s\n", name);
+  }
+  if (chance (model, 50))
+    reopen (model);
+  g_autoptr (StoreRepair) repair =
+      store_repair (model->store, model->replica, FALSE, NULL, NULL, &error);
+  g_assert_no_error (error);
+  for (guint i = 0; model->verbose && i < repair->hurt->len; i++) {
+    const StoreHurt *hurt = repair->hurt->pdata[i];
+    g_printerr ("#   hurt %.12s: %s%s\n", hurt->id,
+                hurt->replaced_by != NULL ? "replaced by "
+                : hurt->healed            ? "healed"
+                                          : "left",
+                hurt->replaced_by != NULL ? hurt->replaced_by : "");
+  }
+  learn_ids (model);
+  compare_all (model);
+  store_gc (model->store, FALSE, NULL, NULL, NULL, &error);
+  g_assert_no_error (error);
+  compare_all (model);
+  assert_sound (model->store, TRUE);
+}
+
 typedef struct {
   const char *name;
   guint weight;
@@ -738,6 +817,7 @@ static const Operation operations[] = {
   { "gc", 8, do_gc },          { "check", 3, do_check },  { "verify", 3, do_verify },
   { "page", 8, do_read_page }, { "diff", 4, do_diff },    { "reopen", 4, do_reopen },
   { "copy", 4, do_copy },      { "crash", 10, do_crash }, { "damage", 5, do_damage },
+  { "repair", 3, do_repair },
 };
 
 static void
