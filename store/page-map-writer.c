@@ -15,6 +15,7 @@ struct _PageMapWriter {
   /* Only touched in deliveries, one at a time, and when all is delivered. */
   MapNames *base;   /* (nullable) */
   GArray *changes;  /* of RunEntry, as they came */
+  int n_changes;    /* (atomic) how many */
   guint8 *recorded; /* bitmap: pages in `changes` */
   PageMapStats stats;
 };
@@ -104,6 +105,7 @@ accept_page (PageMapWriter *self, guint64 page, const ChunkName *name, const gui
     return TRUE;
   self->recorded[page / 8] |= bit;
   g_array_append_val (self->changes, entry);
+  g_atomic_int_inc (&self->n_changes);
   return TRUE;
 }
 
@@ -118,29 +120,6 @@ accept_batch (Batch *batch, GError **error)
                       batch->data + (gsize)i * PAGE_SIZE_BYTES, error))
       return FALSE;
   return TRUE;
-}
-
-gboolean
-page_map_writer_put (PageMapWriter *self, guint64 page, const guint8 *data, GError **error)
-{
-  if (page >= self->pages || self->finished) {
-    g_set_error (error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT,
-                 "page %" G_GUINT64_FORMAT " is not in this map of %" G_GUINT64_FORMAT, page,
-                 self->pages);
-    return FALSE;
-  }
-  if (self->batch == NULL)
-    self->batch = batch_new (accept_batch, self);
-  Batch *batch = self->batch;
-  guint8 *slot = batch->data + (gsize)batch->count * PAGE_SIZE_BYTES;
-  if (data != NULL)
-    memcpy (slot, data, PAGE_SIZE_BYTES);
-  else
-    memset (slot, 0, PAGE_SIZE_BYTES);
-  batch->pages[batch->count++] = page;
-  if (batch->count < BATCH_PAGES)
-    return TRUE;
-  return pipeline_submit (self->pipeline, g_steal_pointer (&self->batch), error);
 }
 
 static int
@@ -168,6 +147,53 @@ settle_changes (GArray *changes)
     if (i + 1 == changes->len || entries[i].page != entries[i + 1].page)
       entries[kept++] = entries[i];
   g_array_set_size (changes, kept);
+}
+
+/* Makes a map of the changes so far, and of that the base. It is flushed, so that it can be read.
+ */
+static gboolean
+fold (PageMapWriter *self, GError **error)
+{
+  PageMap map = { .length = self->map.length };
+
+  if (!pipeline_wait_delivered (self->pipeline, error))
+    return FALSE;
+  settle_changes (self->changes);
+  if (!map_build (self->pipeline, self->base, self->changes, &map, error) ||
+      !store_writer_flush (self->writer, NULL, error))
+    return FALSE;
+  g_clear_pointer (&self->base, map_names_free);
+  self->base = map_names_new (store_writer_store (self->writer), &map, error);
+  g_array_set_size (self->changes, 0);
+  g_atomic_int_set (&self->n_changes, 0);
+  memset (self->recorded, 0, self->pages / 8 + 1);
+  return self->base != NULL;
+}
+
+gboolean
+page_map_writer_put (PageMapWriter *self, guint64 page, const guint8 *data, GError **error)
+{
+  if (page >= self->pages || self->finished) {
+    g_set_error (error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT,
+                 "page %" G_GUINT64_FORMAT " is not in this map of %" G_GUINT64_FORMAT, page,
+                 self->pages);
+    return FALSE;
+  }
+  if (self->batch == NULL)
+    self->batch = batch_new (accept_batch, self);
+  Batch *batch = self->batch;
+  guint8 *slot = batch->data + (gsize)batch->count * PAGE_SIZE_BYTES;
+  if (data != NULL)
+    memcpy (slot, data, PAGE_SIZE_BYTES);
+  else
+    memset (slot, 0, PAGE_SIZE_BYTES);
+  batch->pages[batch->count++] = page;
+  if (batch->count < BATCH_PAGES)
+    return TRUE;
+  return pipeline_submit (self->pipeline, g_steal_pointer (&self->batch), error) &&
+         store_writer_bound (self->writer, error) &&
+         (g_atomic_int_get (&self->n_changes) < store_writer_bounds (self->writer)->changes ||
+          fold (self, error));
 }
 
 gboolean

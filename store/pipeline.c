@@ -76,10 +76,11 @@ struct _Pipeline {
   gint64 pack_number[PACK_KIND_COUNT];   /* (lock) in contents->packs, -1: not begun */
   IndexContents *contents;               /* (lock; its entries: dedup) since the last seal */
   GArray *late_entries;                  /* (lock) of IndexEntry: of pages that changed */
-  GPtrArray *put_packs;                  /* (lock) of char*: all that were begun to be put */
-  PipelineStats stats;                   /* (lock) */
-  DeltaRule delta_rule;                  /* (lock) */
-  QuotaRoom *room;                       /* (lock) (nullable) */
+  GPtrArray *put_packs; /* (lock) of char*: all that were begun to be put, and not forgotten */
+  guint sealed_packs;   /* (lock) of these: put before the last seal */
+  PipelineStats stats;  /* (lock) */
+  DeltaRule delta_rule; /* (lock) */
+  QuotaRoom *room;      /* (lock) (nullable) */
 };
 
 static void
@@ -887,7 +888,25 @@ pipeline_seal (Pipeline *self, IndexContents **contents, GError **error)
   g_array_set_size (self->late_entries, 0);
   *contents = self->contents;
   self->contents = index_contents_new();
+  self->sealed_packs = self->put_packs->len;
   return TRUE;
+}
+
+guint64
+pipeline_unsealed (Pipeline *self)
+{
+  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&self->dedup);
+  return name_set_size (self->added);
+}
+
+void
+pipeline_forget_packs (Pipeline *self)
+{
+  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&self->lock);
+
+  if (self->sealed_packs > 0)
+    g_ptr_array_remove_range (self->put_packs, 0, self->sealed_packs);
+  self->sealed_packs = 0;
 }
 
 void

@@ -92,7 +92,13 @@ gboolean pipeline_seal (Pipeline *pipeline, IndexContents **contents, GError **e
 /* Chunks that a seal made findable in @view need not be remembered any more. */
 void pipeline_use_view (Pipeline *pipeline, IndexView *view);
 
-/* Names of the packs that were put, in @contents of no seal yet or of any. (transfer full) */
+/* New chunks since the last seal, about. */
+guint64 pipeline_unsealed (Pipeline *pipeline);
+
+/* A table names the packs of the last seal: they are not the writer's any more. */
+void pipeline_forget_packs (Pipeline *pipeline);
+
+/* Names of the packs that were put and not forgotten. (transfer full) */
 GPtrArray *pipeline_packs (Pipeline *pipeline);
 
 typedef struct {

@@ -21,8 +21,10 @@ struct _StoreWriter {
   char *announcement;
   GHashTable *skip; /* packs that do not count */
   gboolean some_condemned;
-  gboolean published; /* an index table names what was written, or may do so */
-  gboolean failed;    /* a flush failed after its packs were sealed */
+  gboolean published; /* an index table may name packs that the pipeline has not forgotten */
+  WriterBounds bounds;
+  GMutex flushing; /* held by who seals and publishes */
+  gboolean failed; /* a flush failed after its packs were sealed */
   GMutex lock;
   GHashTable *safe_bases; /* (lock) (nullable) set of ChunkName: maps of checkpoints that exist */
   guint64 other_bytes;    /* index tables and manifest */
@@ -67,6 +69,8 @@ store_writer_begin_avoiding (Store *store, GHashTable *avoid, GError **error)
 
   writer->store = store_ref (store);
   g_mutex_init (&writer->lock);
+  g_mutex_init (&writer->flushing);
+  writer->bounds = WRITER_BOUNDS;
   if (!begin_steps (writer, avoid, error))
     return NULL;
   return g_steal_pointer (&writer);
@@ -88,6 +92,18 @@ store_writer_enforce_quota (StoreWriter *writer, const char *guest, GError **err
     return FALSE;
   pipeline_limit (writer->pipeline, g_steal_pointer (&room));
   return TRUE;
+}
+
+void
+store_writer_set_bounds (StoreWriter *writer, WriterBounds bounds)
+{
+  writer->bounds = bounds;
+}
+
+const WriterBounds *
+store_writer_bounds (StoreWriter *writer)
+{
+  return &writer->bounds;
 }
 
 Store *
@@ -142,6 +158,7 @@ store_writer_free (StoreWriter *writer)
   g_clear_pointer (&writer->skip, g_hash_table_unref);
   g_clear_pointer (&writer->safe_bases, g_hash_table_unref);
   g_mutex_clear (&writer->lock);
+  g_mutex_clear (&writer->flushing);
   store_unref (writer->store);
   g_free (writer);
 }
@@ -210,44 +227,9 @@ publish (StoreWriter *writer, IndexContents *contents, GError **error)
   if (view == NULL)
     return FALSE;
   pipeline_use_view (writer->pipeline, view);
+  pipeline_forget_packs (writer->pipeline);
+  writer->published = FALSE;
   return TRUE;
-}
-
-gboolean
-store_writer_flush (StoreWriter *writer, GCancellable *cancellable, GError **error)
-{
-  ERROR_PREFIX (error, "writing to the store %s", store_location (writer->store));
-  g_autoptr (IndexContents) contents = NULL;
-
-  if (writer->failed) {
-    g_set_error_literal (error, G_IO_ERROR, G_IO_ERROR_FAILED, "an earlier flush failed");
-    return FALSE;
-  }
-  if (g_cancellable_set_error_if_cancelled (cancellable, error) ||
-      !pipeline_seal (writer->pipeline, &contents, error))
-    return FALSE;
-  if (contents->packs->len == 0)
-    return TRUE;
-  /* What was sealed is not sealed again: without a table of it there is no checkpoint. */
-  writer->failed = !store_sync (writer->store, error) || !fault_visit (FAULT_PACKS_SYNCED, error) ||
-                   g_cancellable_set_error_if_cancelled (cancellable, error) ||
-                   !publish (writer, contents, error);
-  return !writer->failed;
-}
-
-/* Puts the manifest; after FALSE it is not there. */
-static gboolean
-put_manifest (StoreWriter *writer, GBytes *bytes, const char *object, GError **error)
-{
-  gboolean existed = FALSE;
-
-  if (!store_put (writer->store, object, bytes, &existed, error))
-    return FALSE;
-  if (store_sync (writer->store, error))
-    return TRUE;
-  if (!existed)
-    writer->store->backend->ops->remove (writer->store->backend, object, NULL);
-  return FALSE;
 }
 
 /* An IndexMayRemove. */
@@ -277,6 +259,68 @@ merge_tables (StoreWriter *writer, GCancellable *cancellable)
   g_mutex_unlock (&writer->lock);
 }
 
+/* With the flushing lock. */
+static gboolean
+flush (StoreWriter *writer, GCancellable *cancellable, GError **error)
+{
+  g_autoptr (IndexContents) contents = NULL;
+
+  if (writer->failed) {
+    g_set_error_literal (error, G_IO_ERROR, G_IO_ERROR_FAILED, "an earlier flush failed");
+    return FALSE;
+  }
+  if (g_cancellable_set_error_if_cancelled (cancellable, error) ||
+      !pipeline_seal (writer->pipeline, &contents, error))
+    return FALSE;
+  if (contents->packs->len == 0)
+    return TRUE;
+  /* What was sealed is not sealed again: without a table of it there is no checkpoint. */
+  writer->failed = !store_sync (writer->store, error) || !fault_visit (FAULT_PACKS_SYNCED, error) ||
+                   g_cancellable_set_error_if_cancelled (cancellable, error) ||
+                   !publish (writer, contents, error);
+  return !writer->failed;
+}
+
+gboolean
+store_writer_flush (StoreWriter *writer, GCancellable *cancellable, GError **error)
+{
+  ERROR_PREFIX (error, "writing to the store %s", store_location (writer->store));
+  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&writer->flushing);
+
+  return flush (writer, cancellable, error);
+}
+
+gboolean
+store_writer_bound (StoreWriter *writer, GError **error)
+{
+  if (pipeline_unsealed (writer->pipeline) < writer->bounds.chunks)
+    return TRUE;
+  ERROR_PREFIX (error, "writing to the store %s", store_location (writer->store));
+  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&writer->flushing);
+  /* Another thread may have done it. */
+  if (pipeline_unsealed (writer->pipeline) < writer->bounds.chunks)
+    return TRUE;
+  if (!flush (writer, NULL, error))
+    return FALSE;
+  merge_tables (writer, NULL);
+  return TRUE;
+}
+
+/* Puts the manifest; after FALSE it is not there. */
+static gboolean
+put_manifest (StoreWriter *writer, GBytes *bytes, const char *object, GError **error)
+{
+  gboolean existed = FALSE;
+
+  if (!store_put (writer->store, object, bytes, &existed, error))
+    return FALSE;
+  if (store_sync (writer->store, error))
+    return TRUE;
+  if (!existed)
+    writer->store->backend->ops->remove (writer->store->backend, object, NULL);
+  return FALSE;
+}
+
 gboolean
 store_writer_commit (StoreWriter *writer, Manifest *manifest, GCancellable *cancellable,
                      GError **error)
@@ -301,7 +345,6 @@ store_writer_commit (StoreWriter *writer, Manifest *manifest, GCancellable *canc
   g_mutex_lock (&writer->lock);
   writer->other_bytes += g_bytes_get_size (bytes);
   g_mutex_unlock (&writer->lock);
-  writer->published = TRUE;
   /* The checkpoint exists, whatever happens to what is left to do. */
   merge_tables (writer, cancellable);
   if (fault_visit (FAULT_MANIFEST_WRITTEN, NULL))

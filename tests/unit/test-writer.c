@@ -3,6 +3,7 @@
 #include "store-fixture.h"
 
 #include "store-private.h"
+#include "writer-private.h"
 
 #define PAGES 3000
 
@@ -138,6 +139,85 @@ test_put_again (void)
   g_assert_error (error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT);
 }
 
+#define MANY 40000
+#define MANY_LEAVES ((MANY + 255) / 256)
+
+/* A transaction far beyond what it may remember: it publishes and folds on the way. In ascending
+ * order nearly every leaf is written once. */
+static void
+test_bounded (void)
+{
+  g_autoptr (Store) store = fixture_store_new (backend_memory_new());
+  g_autofree guint64 *seeds = g_new (guint64, MANY);
+  g_autoptr (GRand) random = g_rand_new_with_seed (3);
+  g_autoptr (GError) error = NULL;
+  g_autoptr (StoreWriter) writer = store_writer_begin (store, &error);
+  const guint changes = 5120;
+  guint8 page[PAGE_SIZE_BYTES];
+  StoreWriterStats stats;
+  PageMapStats counts;
+  PageMap map;
+
+  g_assert_no_error (error);
+  store_writer_set_bounds (writer, (WriterBounds){ 4000, changes });
+  g_autoptr (PageMapWriter) pages =
+      page_map_writer_new (writer, (guint64)MANY * PAGE_SIZE_BYTES, NULL, &error);
+  for (guint i = 0; i < MANY; i++) {
+    seeds[i] = 1 + i;
+    fixture_page (seeds[i], page);
+    g_assert_true (page_map_writer_put (pages, i, page, &error));
+    g_assert_cmpuint (pipeline_unsealed (store_writer_pipeline (writer)), <=, 4000 + 16 * 256);
+  }
+  store_writer_stats (writer, &stats);
+  /* The leaf in which a fold ends is written again, and the node above it. */
+  guint folds = MANY / changes;
+  g_assert_cmpuint (stats.metadata_bytes, >=, MANY_LEAVES / 2 * 8200);
+  g_assert_cmpuint (stats.metadata_bytes, <=, (MANY_LEAVES + 3 * (folds + 1)) * 8200);
+  g_assert_cmpuint (fixture_count_objects (store->backend, "index/"), >, 1);
+  for (guint i = 0; i < 12000; i++) {
+    guint at = g_rand_int_range (random, 0, MANY);
+    seeds[at] = g_rand_int_range (random, 1, 60000);
+    fixture_page (seeds[at], page);
+    g_assert_true (page_map_writer_put (pages, at, page, &error));
+  }
+  g_assert_true (page_map_writer_finish (pages, &map, &counts, &error));
+  g_assert_no_error (error);
+  g_assert_cmpuint (counts.put, ==, MANY + 12000);
+  g_autoptr (Manifest) one = fixture_commit (writer, "g1", 1, &map);
+  fixture_assert_checkpoint (store, one->id, seeds, MANY);
+}
+
+/* One that gives up after it has published: what nobody knows of goes at once, the rest with gc. */
+static void
+test_bounded_abort (void)
+{
+  g_autoptr (Store) store = fixture_store_new (backend_memory_new());
+  g_autoptr (GError) error = NULL;
+  StoreWriter *writer = store_writer_begin (store, &error);
+  guint8 page[PAGE_SIZE_BYTES];
+  StoreGcReport report;
+
+  store_writer_set_bounds (writer, (WriterBounds){ 1000, 100000 });
+  PageMapWriter *pages = page_map_writer_new (writer, 20000 * PAGE_SIZE_BYTES, NULL, &error);
+  for (guint i = 0; i < 20000; i++) {
+    fixture_page (1 + i, page);
+    g_assert_true (page_map_writer_put (pages, i, page, &error));
+  }
+  page_map_writer_free (pages);
+  store_writer_free (writer);
+  g_autoptr (IndexView) view = index_reload (store->index, &error);
+  guint indexed = 0;
+  for (guint i = 0; i < view->tables->len; i++)
+    indexed += index_table_packs (view->tables->pdata[i]);
+  g_assert_cmpuint (indexed, >, 0);
+  g_assert_cmpuint (fixture_count_objects (store->backend, "packs/"), ==, indexed);
+  g_assert_cmpuint (fixture_count_objects (store->backend, "writers/"), ==, 0);
+  g_assert_true (store_gc (store, FALSE, &report, NULL, NULL, &error));
+  g_assert_no_error (error);
+  g_assert_cmpuint (fixture_count_objects (store->backend, "packs/"), ==, 0);
+  g_assert_cmpuint (fixture_count_objects (store->backend, "index/"), ==, 0);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -147,5 +227,7 @@ main (int argc, char **argv)
   g_test_add_func ("/store/writer/abort", test_abort);
   g_test_add_func ("/store/writer/put-data", test_put_data);
   g_test_add_func ("/store/writer/put-again", test_put_again);
+  g_test_add_func ("/store/writer/bounded", test_bounded);
+  g_test_add_func ("/store/writer/bounded-abort", test_bounded_abort);
   return g_test_run();
 }
