@@ -6,8 +6,9 @@
 #define RULE_PAGES_MEMORY 8192
 /* Fewer than one delta in so many pages do not pay for reading the bases of all of them. */
 #define RULE_YIELD 4
-/* Nor does a page that takes so long: what it saves is written sooner than that. */
-#define RULE_SLOW_US 2000
+/* Nor does a page that takes so long: a seek of a disk, for each. On memory or flash it takes 0.1
+ * ms; the rest is for machines that are busy with other things. */
+#define RULE_SLOW_US 5000
 /* Once it does not pay, one frame of pages in so many is tried, to see whether it does again. */
 #define RULE_RETRY 16
 /* What a delta takes beside its lines: the base's name and the bitmap. */
