@@ -7,6 +7,9 @@
 
 #include "store-private.h"
 
+#include <vmckpt/store/copy.h>
+#include <vmckpt/store/repair.h>
+
 #include <glib/gstdio.h>
 
 #define PAGES 2000
@@ -329,6 +332,151 @@ test_verify (void)
   g_assert_nonnull (strstr (error->message, "packs/"));
 }
 
+/* ---- What is said of each kind of damage, word for word ---- */
+
+typedef enum { WITH_TEXT, AT_BYTE, AT_END, SHORTER, EMPTY } Manner;
+
+typedef struct {
+  const char *kind;
+  const char *prefix; /* of the object: the first one there is */
+  Manner manner;
+  int at;              /* byte, from the end for AT_END; length for SHORTER */
+  const char *text;    /* WITH_TEXT: all of it, or of a new object */
+  const char *problem; /* what check says of it; * stands for anything */
+  gboolean stays; /* check says it even after a repair and a gc: that is a person's to remove */
+} Case;
+
+static const Case cases[] = {
+  { "pack: header", "packs/", AT_BYTE, 3, NULL, "*: is not a pack: its first bytes are wrong" },
+  { "pack: version", "packs/", AT_BYTE, 11, NULL,
+    "*: has version 1, which needs a program that knows version 257" },
+  { "pack: frame", "packs/", AT_BYTE, 40, NULL, "holds data that is not what its footer says" },
+  { "pack: footer", "packs/", AT_END, 100, NULL,
+    "*: is damaged: its footer does not match its name" },
+  { "pack: trailer", "packs/", AT_END, 3, NULL, "*: is cut short: its trailer is not there" },
+  { "pack: cut", "packs/", SHORTER, 100, NULL, "has 100 bytes instead of *" },
+  { "pack: empty", "packs/", EMPTY, 0, NULL, "has 0 bytes instead of *" },
+  { "index: magic", "index/", AT_BYTE, 2, NULL,
+    "is damaged (reading goes by way of the packs; gc replaces it)" },
+  { "index: head", "index/", AT_BYTE, 40, NULL,
+    "is damaged (reading goes by way of the packs; gc replaces it)" },
+  { "index: entry", "index/", AT_END, 30, NULL,
+    "is damaged (reading goes by way of the packs; gc replaces it)" },
+  { "index: cut", "index/", SHORTER, 1000, NULL,
+    "is damaged (reading goes by way of the packs; gc replaces it)" },
+  { "index: empty", "index/", EMPTY, 0, NULL,
+    "is damaged (reading goes by way of the packs; gc replaces it)" },
+  { "manifest: text", "manifests/", AT_BYTE, 60, NULL,
+    "does not hold what its name says, or cannot be understood" },
+  { "manifest: cut", "manifests/", SHORTER, 100, NULL,
+    "does not hold what its name says, or cannot be understood" },
+  { "manifest: empty", "manifests/", EMPTY, 0, NULL,
+    "does not hold what its name says, or cannot be understood" },
+  { "tag: text", "tags/", AT_BYTE, 40, NULL, "does not hold what it should" },
+  { "writer: no text", "writers/new", WITH_TEXT, 0, "nonsense", "does not hold what it should",
+    TRUE },
+  { "condemned: no text", "condemned/new", WITH_TEXT, 0, "nonsense",
+    "does not hold what it should (gc repairs that)" },
+  { "claim: no text", "claims/" FIXTURE_UUID "/1", WITH_TEXT, 0, "nonsense",
+    "does not hold what it should", TRUE },
+};
+
+/* Damages the object as the case says; its name. */
+static char *
+apply_case (const char *path, const Case *one)
+{
+  g_autoptr (GPtrArray) names = one->manner != WITH_TEXT ? list_names (path, one->prefix) : NULL;
+  char *object = g_strdup (names != NULL ? names->pdata[0] : one->prefix);
+  g_autofree char *file = g_build_filename (path, object, NULL);
+  g_autofree char *directory = g_path_get_dirname (file);
+  g_autofree char *contents = NULL;
+  gsize len = 0;
+
+  if (one->manner == WITH_TEXT) {
+    g_assert_cmpint (g_mkdir_with_parents (directory, 0777), ==, 0);
+    g_assert_true (g_file_set_contents (file, one->text, -1, NULL));
+    return object;
+  }
+  g_assert_true (g_file_get_contents (file, &contents, &len, NULL));
+  if (one->manner == AT_BYTE)
+    contents[one->at] ^= 1;
+  else if (one->manner == AT_END)
+    contents[len - one->at] ^= 1;
+  else
+    len = one->at;
+  g_assert_true (g_file_set_contents (file, contents, len, NULL));
+  return object;
+}
+
+/* Copies all into another store. */
+static Store *
+copy_store (const char *path)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (Store) store = store_open (fixture_directory_backend (path), &error);
+  g_autoptr (GPtrArray) all = store_manifest_list (store, NULL, NULL, &error);
+  g_autoptr (GPtrArray) copied = NULL;
+  Store *copy = fixture_store_new (backend_memory_new());
+
+  store_copy (store, copy, all, &copied, NULL, NULL, &error);
+  g_assert_no_error (error);
+  return copy;
+}
+
+/* Both checkpoints are there and right, whatever their ids are now. */
+static void
+assert_whole (Store *store, const Damaged *self)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (GPtrArray) all = store_manifest_list (store, NULL, NULL, &error);
+
+  g_assert_no_error (error);
+  g_assert_cmpuint (all->len, ==, 2);
+  for (guint i = 0; i < all->len; i++) {
+    const Manifest *manifest = all->pdata[i];
+    fixture_assert_map (store, &manifest_find_part (manifest, "ram", NULL)->map,
+                        manifest->created_us == 1 ? self->first : self->second, PAGES);
+  }
+}
+
+static void
+test_case (gconstpointer data)
+{
+  const Case *one = data;
+  g_auto (Damaged) self = { 0 };
+
+  damaged_init (&self);
+  g_autoptr (Store) copy = copy_store (self.path);
+  g_autofree char *object = apply_case (self.path, one);
+  g_autoptr (GPtrArray) findings = check (self.path, TRUE);
+  const StoreFinding *finding = find (findings, object);
+  g_assert_nonnull (finding);
+  if (!g_pattern_match_simple (one->problem, finding->problem))
+    g_error ("%s: check says '%s'", one->kind, finding->problem);
+  /* No wrong word is read, whatever is wrong. */
+  readable (self.path, self.one, self.first);
+  readable (self.path, self.two, self.second);
+  /* And with a copy nothing is lost. */
+  g_autoptr (GError) error = NULL;
+  g_autoptr (Store) store = store_open (fixture_directory_backend (self.path), &error);
+  /* Who writes must know what is condemned: gc first. */
+  if (g_str_has_prefix (object, "condemned/"))
+    store_gc (store, FALSE, NULL, NULL, NULL, &error);
+  g_assert_no_error (error);
+  g_autoptr (StoreRepair) repair = store_repair (store, copy, FALSE, NULL, NULL, &error);
+  g_assert_no_error (error);
+  assert_whole (store, &self);
+  if (!one->stays) {
+    store_gc (store, FALSE, NULL, NULL, NULL, &error);
+    g_assert_no_error (error);
+    g_autoptr (GPtrArray) left = check (self.path, TRUE);
+    for (guint i = 0; i < left->len; i++)
+      g_test_message ("%s %s", ((StoreFinding *)left->pdata[i])->object,
+                      ((StoreFinding *)left->pdata[i])->problem);
+    g_assert_cmpuint (left->len, ==, 0);
+  }
+}
+
 int
 main (int argc, char **argv)
 {
@@ -343,5 +491,9 @@ main (int argc, char **argv)
   g_test_add_func ("/store/damage/gc-mends-index", test_gc_mends_index);
   g_test_add_func ("/store/damage/gc-refuses", test_gc_refuses);
   g_test_add_func ("/store/damage/verify", test_verify);
+  for (guint i = 0; i < G_N_ELEMENTS (cases); i++) {
+    g_autofree char *name = g_strconcat ("/store/damage/kinds/", cases[i].kind, NULL);
+    g_test_add_data_func (name, &cases[i], test_case);
+  }
   return g_test_run();
 }
