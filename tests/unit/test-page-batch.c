@@ -15,8 +15,8 @@
 typedef struct {
   BackendOps ops; /* first: what the backend refers to */
   const BackendOps *inner;
-  int reads; /* (atomic) */
-  gsize last_len;
+  int reads;    /* (atomic) */
+  int last_len; /* (atomic) */
 } Counting;
 
 static GBytes *
@@ -26,7 +26,7 @@ counting_get (Backend *backend, const char *name, guint64 offset, gsize len, GEr
 
   if (g_str_has_prefix (name, "packs/")) {
     g_atomic_int_inc (&counting->reads);
-    counting->last_len = len;
+    g_atomic_int_set (&counting->last_len, (int)len);
   }
   return counting->inner->get (backend, name, offset, len, error);
 }
@@ -127,7 +127,7 @@ test_single_page (Fixture *f, gconstpointer user_data)
   f->counting.reads = 0;
   g_assert_true (page_map_reader_read (reader, 2050, page, &error));
   g_assert_cmpint (f->counting.reads, ==, 1);
-  g_assert_cmpuint (f->counting.last_len, ==, location.frame.stored_len);
+  g_assert_cmpint (f->counting.last_len, ==, (int)location.frame.stored_len);
   fixture_page (f->seeds[2050], expected);
   g_assert_cmpmem (page, sizeof page, expected, sizeof expected);
   g_assert_true (page_map_reader_read (reader, 2051, page, &error));
