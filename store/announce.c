@@ -48,7 +48,7 @@ random_name (const char *directory)
 static JsonObject *
 get_text (Store *store, const char *name, const char *magic, GError **error)
 {
-  g_autoptr (GBytes) bytes = store_get (store, name, 0, G_MAXSIZE, error);
+  g_autoptr (GBytes) bytes = store_get_text (store, name, error);
 
   return bytes != NULL ? text_object_read (bytes, magic, &store->key, error) : NULL;
 }

@@ -213,7 +213,7 @@ claims_check (Store *store, GPtrArray *damaged, GError **error)
   for (guint i = 0; names != NULL && i < names->len; i++) {
     g_autoptr (GError) cause = NULL;
     g_autoptr (Claim) claim = NULL;
-    g_autoptr (GBytes) bytes = store_get (store, names->pdata[i], 0, G_MAXSIZE, &cause);
+    g_autoptr (GBytes) bytes = store_get_text (store, names->pdata[i], &cause);
     if (bytes != NULL ? !claim_from_bytes (store, bytes, &claim, NULL)
                       : g_error_matches (cause, STORE_ERROR, STORE_ERROR_DAMAGED))
       g_ptr_array_add (damaged, g_strdup (names->pdata[i]));

@@ -31,7 +31,7 @@ store_manifest_load (Store *store, const char *id, GError **error)
     return NULL;
   }
   g_autofree char *object = object_name ("manifests", &hash);
-  g_autoptr (GBytes) bytes = store_get (store, object, 0, G_MAXSIZE, &cause);
+  g_autoptr (GBytes) bytes = store_get_text (store, object, &cause);
   if (g_error_matches (cause, G_IO_ERROR, G_IO_ERROR_NOT_FOUND)) {
     set_not_found (error, id);
     return NULL;
@@ -102,17 +102,21 @@ static Manifest *
 find_newest (Store *store, const char *guest, const char *tag, GError **error)
 {
   g_autoptr (GPtrArray) manifests = store_manifest_list (store, guest, NULL, error);
+  g_autoptr (GHashTable) tags = NULL;
+  guint damaged;
 
-  for (guint i = manifests != NULL ? manifests->len : 0; i-- > 0;) {
+  if (manifests == NULL)
+    return NULL;
+  if (tag != NULL) {
+    tags = store_tags_all (store, &damaged, error);
+    if (tags == NULL)
+      return NULL;
+  }
+  for (guint i = manifests->len; i-- > 0;) {
     Manifest *manifest = manifests->pdata[i];
-    gboolean match = tag == NULL;
-    if (!match) {
-      g_auto (GStrv) tags = store_tags (store, manifest, error);
-      if (tags == NULL)
-        return NULL;
-      match = g_strv_contains ((const char *const *)tags, tag);
-    }
-    if (match) {
+    GPtrArray *later = tags != NULL ? g_hash_table_lookup (tags, manifest->id) : NULL;
+    if (tag == NULL || g_strcmp0 (manifest->tag, tag) == 0 ||
+        (later != NULL && g_ptr_array_find_with_equal_func (later, tag, g_str_equal, NULL))) {
       g_ptr_array_set_free_func (manifests, NULL);
       for (guint j = 0; j < manifests->len; j++)
         if (j != i)
@@ -168,6 +172,17 @@ store_manifest_find (Store *store, const char *reference, GError **error)
   g_autofree char *guest =
       at != NULL ? g_strndup (reference, at - reference) : g_strdup (reference);
   g_autoptr (GError) cause = NULL;
+  /* A whole id needs no list. */
+  if (looks_like_id (reference) && strlen (reference) == 2 * CHUNK_NAME_BYTES) {
+    Manifest *whole = store_manifest_load (store, reference, &cause);
+    if (whole != NULL)
+      return whole;
+    if (!g_error_matches (cause, STORE_ERROR, STORE_ERROR_NOT_FOUND)) {
+      g_propagate_error (error, g_steal_pointer (&cause));
+      return NULL;
+    }
+    g_clear_error (&cause);
+  }
   Manifest *manifest = find_newest (store, guest, at != NULL ? at + 1 : NULL, &cause);
 
   if (manifest != NULL)

@@ -44,7 +44,7 @@ numbered_read (Store *store, const char *prefix, guint64 *number, GError **error
     if (!greatest_number (store, prefix, number, error) || *number == 0)
       return NULL;
     g_autofree char *object = numbered_object (prefix, *number);
-    GBytes *bytes = store_get (store, object, 0, G_MAXSIZE, &cause);
+    GBytes *bytes = store_get_text (store, object, &cause);
     if (bytes != NULL)
       return bytes;
     /* Replaced between the listing and the reading: there is a greater one. */

@@ -29,6 +29,8 @@ struct _Store {
 gboolean store_put (Store *store, const char *name, GBytes *data, gboolean *existed,
                     GError **error);
 GBytes *store_get (Store *store, const char *name, guint64 offset, gsize len, GError **error);
+/* A whole text object; STORE_ERROR_DAMAGED, without reading it, if it is too large to be one. */
+GBytes *store_get_text (Store *store, const char *name, GError **error);
 gboolean store_list (Store *store, const char *prefix, BackendListFunc func, gpointer user_data,
                      GError **error);
 gboolean store_remove (Store *store, const char *name, GError **error);

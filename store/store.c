@@ -279,6 +279,24 @@ store_get (Store *store, const char *name, guint64 offset, gsize len, GError **e
   return bytes;
 }
 
+GBytes *
+store_get_text (Store *store, const char *name, GError **error)
+{
+  GError *cause = NULL;
+  guint64 size = 0;
+
+  if (!store->backend->ops->stat (store->backend, name, &size, &cause)) {
+    explain_failure (store, cause, error);
+    return NULL;
+  }
+  if (size <= TEXT_OBJECT_MAX_BYTES)
+    return store_get (store, name, 0, G_MAXSIZE, error);
+  g_set_error (error, STORE_ERROR, STORE_ERROR_DAMAGED,
+               "%s is damaged: %" G_GUINT64_FORMAT " bytes are too many for what it is", name,
+               size);
+  return NULL;
+}
+
 gboolean
 store_list (Store *store, const char *prefix, BackendListFunc func, gpointer user_data,
             GError **error)

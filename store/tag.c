@@ -34,7 +34,7 @@ static gboolean
 read_tag (Store *store, const ChunkName *hash, Tag *tag, gboolean *gone, GError **error)
 {
   g_autoptr (GError) cause = NULL;
-  g_autoptr (GBytes) bytes = store_get (store, tag->object, 0, G_MAXSIZE, &cause);
+  g_autoptr (GBytes) bytes = store_get_text (store, tag->object, &cause);
   ChunkName actual;
 
   *gone = g_error_matches (cause, G_IO_ERROR, G_IO_ERROR_NOT_FOUND);

@@ -23,10 +23,10 @@ gboolean store_writer_bound (StoreWriter *writer, GError **error);
 
 /* What a transaction remembers at most. */
 typedef struct {
-  guint64 chunks; /* new chunks: their names and entries take about 100 MiB */
+  guint64 chunks; /* new chunks: their names and entries take about 70 MiB */
   gint changes;   /* changed pages of a map, 40 bytes each, until they are folded into one */
 } WriterBounds;
-#define WRITER_BOUNDS ((WriterBounds){ .chunks = 384 * 1024, .changes = 512 * 1024 })
+#define WRITER_BOUNDS ((WriterBounds){ .chunks = 256 * 1024, .changes = 256 * 1024 })
 
 /* Other bounds than WRITER_BOUNDS, for what is begun from now on. */
 void store_writer_set_bounds (StoreWriter *writer, WriterBounds bounds);
