@@ -45,6 +45,7 @@ hurt_free (gpointer data)
   g_free (hurt);
 }
 
+/* What check suspects may be readable: the index knows what is in a pack without a footer. */
 static gboolean
 is_usable (const ChunkName *name, gboolean *usable, gpointer user_data, GError **error)
 {
@@ -53,6 +54,10 @@ is_usable (const ChunkName *name, gboolean *usable, gpointer user_data, GError *
   ChunkLocation location;
 
   *usable = check_chunk_usable (&examined->repair->check, name, &location, &blame);
+  if (*usable)
+    return TRUE;
+  g_autoptr (GBytes) bytes = store_chunk_read (examined->repair->store, name, NULL);
+  *usable = bytes != NULL;
   return TRUE;
 }
 
@@ -269,6 +274,8 @@ repair_hurt (Repair *repair, StoreWriter *writer, GError **error)
   g_autoptr (GPtrArray) others = NULL;
 
   repair->report->hurt = g_ptr_array_new_with_free_func (hurt_free);
+  /* What was kept from before the damage is gone when the daemon is. */
+  frame_cache_clear (repair->store->frames);
   if (repair->from != NULL) {
     others = store_manifest_list (repair->from, NULL, NULL, error);
     if (others == NULL)

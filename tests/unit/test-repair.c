@@ -299,6 +299,21 @@ test_packs (Fixture *fixture, gconstpointer data)
   }
 }
 
+/* A pack without its footer, and no other store: nothing of it is lost. */
+static void
+test_footer (Fixture *fixture, gconstpointer data)
+{
+  g_autofree char *pack = pack_of (fixture, 100);
+
+  flip (fixture->path, pack, 1);
+  g_autoptr (StoreRepair) report = repair (fixture, FALSE, FALSE);
+  g_assert_cmpuint (report->hurt->len, ==, 0);
+  g_assert_cmpuint (report->salvaged_chunks, >, 0);
+  collect_garbage (fixture);
+  assert_whole (fixture, fixture->one, fixture->two);
+  g_assert_cmpuint (count_findings (fixture), ==, 0);
+}
+
 /* Lost page maps: the checkpoints come back whole, under other ids, with their tags. */
 static void
 test_maps (Fixture *fixture, gconstpointer data)
@@ -561,6 +576,7 @@ main (int argc, char **argv)
   ADD ("/repair/data", test_data);
   ADD ("/repair/data-from-copy", test_data_from_copy);
   ADD ("/repair/packs", test_packs);
+  ADD ("/repair/footer", test_footer);
   ADD ("/repair/maps", test_maps);
   ADD ("/repair/maps-again", test_maps_again);
   ADD ("/repair/manifest", test_manifest);
