@@ -327,7 +327,8 @@ try_repair (FaultPoint point, const char *action, guint visit)
   for (guint i = 0; i < alone->hurt->len; i++) {
     const StoreHurt *hurt = alone->hurt->pdata[i];
     /* One frame was hit. */
-    g_assert_cmpuint (((StoreHurtPart *)hurt->parts->pdata[0])->left_pages, <=, 16);
+    g_assert_cmpuint (((StoreHurtPart *)hurt->parts->pdata[0])->left_pages, <=,
+                      FRAME_MAX_BYTES / PAGE_SIZE_BYTES);
   }
   g_assert_true (repair_from_other (path));
   g_assert_true (store_gc (store, FALSE, NULL, NULL, NULL, &error));
