@@ -10,7 +10,7 @@
 
 #include <sodium.h>
 
-#define FRAME_CACHE_BYTES (16 * 1024 * 1024)
+#define FRAME_CACHE_BYTES (8 * 1024 * 1024)
 /* A checkpoint of the smallest guest does not fit in less. */
 #define SPACE_MIN_BYTES (4 * 1024 * 1024)
 
