@@ -11,31 +11,40 @@ typedef guint64 LANES_NAME (Vector) __attribute__ ((vector_size (N_LANES * 8)));
 #define SWAP(a, b, low, high)                                                                      \
   do {                                                                                             \
     Vector swap_a = (a), swap_b = (b);                                                             \
-    (a) = __builtin_shuffle (swap_a, swap_b, low);                                                 \
-    (b) = __builtin_shuffle (swap_a, swap_b, high);                                                \
+    (a) = __builtin_shufflevector (swap_a, swap_b, low);                                           \
+    (b) = __builtin_shufflevector (swap_a, swap_b, high);                                          \
   } while (0)
+
+/* Which lanes, in the order of the result: those of the second row count on. */
+#if N_LANES == 8
+#define LOW4 0, 1, 2, 3, 8, 9, 10, 11
+#define HIGH4 4, 5, 6, 7, 12, 13, 14, 15
+#define LOW2 0, 1, 8, 9, 4, 5, 12, 13
+#define HIGH2 2, 3, 10, 11, 6, 7, 14, 15
+#define LOW1 0, 8, 2, 10, 4, 12, 6, 14
+#define HIGH1 1, 9, 3, 11, 5, 13, 7, 15
+#else
+#define LOW2 0, 1, 4, 5
+#define HIGH2 2, 3, 6, 7
+#define LOW1 0, 4, 2, 6
+#define HIGH1 1, 5, 3, 7
+#endif
 
 /* Rows of one page's words each become vectors of the pages' same word. */
 LANES_INLINE void
 LANES_NAME (transpose) (Vector *rows)
 {
 #if N_LANES == 8
-  const Vector low4 = { 0, 1, 2, 3, 8, 9, 10, 11 }, high4 = { 4, 5, 6, 7, 12, 13, 14, 15 };
-  const Vector low2 = { 0, 1, 8, 9, 4, 5, 12, 13 }, high2 = { 2, 3, 10, 11, 6, 7, 14, 15 };
-  const Vector low1 = { 0, 8, 2, 10, 4, 12, 6, 14 }, high1 = { 1, 9, 3, 11, 5, 13, 7, 15 };
 #pragma GCC unroll 4
   for (guint i = 0; i < 4; i++)
-    SWAP (rows[i], rows[i + 4], low4, high4);
-#else
-  const Vector low2 = { 0, 1, 4, 5 }, high2 = { 2, 3, 6, 7 };
-  const Vector low1 = { 0, 4, 2, 6 }, high1 = { 1, 5, 3, 7 };
+    SWAP (rows[i], rows[i + 4], LOW4, HIGH4);
 #endif
 #pragma GCC unroll 8
   for (guint i = 0; i < N_LANES; i += 4) {
-    SWAP (rows[i], rows[i + 2], low2, high2);
-    SWAP (rows[i + 1], rows[i + 3], low2, high2);
-    SWAP (rows[i], rows[i + 1], low1, high1);
-    SWAP (rows[i + 2], rows[i + 3], low1, high1);
+    SWAP (rows[i], rows[i + 2], LOW2, HIGH2);
+    SWAP (rows[i + 1], rows[i + 3], LOW2, HIGH2);
+    SWAP (rows[i], rows[i + 1], LOW1, HIGH1);
+    SWAP (rows[i + 2], rows[i + 3], LOW1, HIGH1);
   }
 }
 
@@ -139,6 +148,12 @@ LANES_NAME (name_pages) (const HashKey *key, const guint8 *const *pages, ChunkNa
 #undef MIX
 #undef ROTATE
 #undef SWAP
+#undef LOW4
+#undef HIGH4
+#undef LOW2
+#undef HIGH2
+#undef LOW1
+#undef HIGH1
 #undef LANES_INLINE
 #undef Vector
 #undef LANES_NAME
