@@ -3,13 +3,16 @@
 
 #include <string.h>
 
-/* Deepest nesting of brackets outside strings; the text need not be valid. */
-static guint
-nesting_depth (const char *text, gsize len)
+/* Measures the deepest nesting of brackets outside strings; the text need not be valid. FALSE if
+ * something stands outside strings that JSON does not have: the parser takes comments and single
+ * quotes, and what they hide would not be counted. */
+static gboolean
+measure_nesting (const char *text, gsize len, guint *deepest)
 {
-  guint depth = 0, deepest = 0;
+  guint depth = 0;
   gboolean in_string = FALSE;
 
+  *deepest = 0;
   for (gsize i = 0; i < len; i++) {
     char c = text[i];
     if (in_string) {
@@ -21,12 +24,14 @@ nesting_depth (const char *text, gsize len)
       in_string = TRUE;
     } else if (c == '{' || c == '[') {
       depth++;
-      deepest = MAX (deepest, depth);
-    } else if ((c == '}' || c == ']') && depth > 0) {
-      depth--;
+      *deepest = MAX (*deepest, depth);
+    } else if (c == '}' || c == ']') {
+      depth -= MIN (depth, 1);
+    } else if (c == 0 || (!g_ascii_isalnum (c) && strchr (" \t\r\n,:+-.", c) == NULL)) {
+      return FALSE;
     }
   }
-  return deepest;
+  return TRUE;
 }
 
 JsonObject *
@@ -35,6 +40,7 @@ json_parse_bounded (const char *text, gsize len, gsize max_len, guint max_depth,
   g_autoptr (JsonParser) parser = json_parser_new_immutable();
   g_autoptr (GError) cause = NULL;
   const char *fault = NULL;
+  guint depth;
 
   if (len == 0)
     fault = "it is not an object"; /* @text may be NULL */
@@ -42,7 +48,9 @@ json_parse_bounded (const char *text, gsize len, gsize max_len, guint max_depth,
     fault = "it is too long";
   else if (!g_utf8_validate_len (text, len, NULL))
     fault = "it is not UTF-8";
-  else if (nesting_depth (text, len) > max_depth)
+  else if (!measure_nesting (text, len, &depth))
+    fault = "something stands between its values";
+  else if (depth > max_depth)
     fault = "it is nested too deeply";
   else if (!json_parser_load_from_data (parser, text, len, &cause))
     fault = cause->message;

@@ -113,6 +113,20 @@ test_strings_do_not_nest (void)
   g_assert_cmpstr (json_get_string (object, "a", NULL), ==, "[[[[[[{{{{\"[[[[[");
 }
 
+/* json-glib passes over comments and takes single quotes. A double quote in them is no string's
+ * beginning: brackets behind it would be text to whoever counts, and nest to whoever parses. */
+static void
+test_comments_hide_nothing (void)
+{
+  static const char *const bad[] = {
+    "/*\"*/{\"a\":[[[[1]]]]}", "//\"\n{\"a\":[[[[1]]]]}", "{\"a\":'\"',\"b\":[[[[1]]]]}",
+    "{\"a\":1} // [",          "{\"a\":1 /* */}",         "#\"\n{\"a\":[[[[1]]]]}"
+  };
+
+  for (gsize i = 0; i < G_N_ELEMENTS (bad); i++)
+    assert_refused (bad[i], strlen (bad[i]), "");
+}
+
 /* Only the given length counts: what follows may be the next line of a socket's buffer. */
 static void
 test_length_counts (void)
@@ -166,6 +180,7 @@ main (int argc, char **argv)
   g_test_add_func ("/json/bounds", test_bounds);
   g_test_add_func ("/json/garbage", test_garbage);
   g_test_add_func ("/json/strings-do-not-nest", test_strings_do_not_nest);
+  g_test_add_func ("/json/comments-hide-nothing", test_comments_hide_nothing);
   g_test_add_func ("/json/length-counts", test_length_counts);
   g_test_add_func ("/json/writes", test_writes);
   g_test_add_func ("/json/brief-doubles", test_doubles_are_brief);
