@@ -48,7 +48,8 @@ frame_splitter_next (FrameSplitter *splitter, Frame *frame, GError **error)
 
   if (reader.failed)
     return FALSE;
-  if (strchr ("DZJ", type) == NULL || len == 0 || len > FRAME_MAX || (type == 'Z' && len != 8)) {
+  if (type == '\0' || strchr ("DZJ", type) == NULL || len == 0 || len > FRAME_MAX ||
+      (type == 'Z' && len != 8)) {
     g_set_error_literal (error, CLI_ERROR, CLI_ERROR_FAILED, "the daemon's answer is garbled");
     return FALSE;
   }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A file that appears whole or not at all: written under another name beside its place, made
- * durable, then given its name. Readable by its owner only: a guest's memory holds secrets.
+ * A file that appears whole or not at all: written without a name, or under a hidden one beside its
+ * place where the file system has no files without names, made durable, then given its name.
+ * Readable by its owner only: a guest's memory holds secrets.
  */
 #pragma once
 
