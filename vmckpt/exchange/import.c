@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #define PEEK_BYTES 16
+#define MULTIFD_MAGIC "\x11\x22\x33\x44" /* QEMU: migration/multifd.h */
 
 const char *const import_format_names[] = { "auto", "archive", "libvirt", "qemu", NULL };
 
@@ -53,7 +54,10 @@ recognise (int fd, ImportFormat wanted, ImportFormat *format, GError **error)
                                                                    : IMPORT_AUTO;
   if (*format != IMPORT_AUTO && (wanted == IMPORT_AUTO || wanted == *format))
     return TRUE;
-  if (*format == IMPORT_AUTO)
+  if (memcmp (head, MULTIFD_MAGIC, strlen (MULTIFD_MAGIC)) == 0)
+    g_set_error (error, EXCHANGE_ERROR, EXCHANGE_ERROR_UNSUPPORTED,
+                 "the file is one connection of a multifd migration: migrate without multifd");
+  else if (*format == IMPORT_AUTO)
     g_set_error (error, EXCHANGE_ERROR, EXCHANGE_ERROR_UNSUPPORTED,
                  "the file is neither an archive of vmckpt, nor of virsh save, nor a migration "
                  "stream of QEMU");

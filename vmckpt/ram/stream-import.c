@@ -80,6 +80,17 @@ take_page (StreamImport *import, const StreamItem *item, GError **error)
   return ram_blocks_put (import->ram, item, error);
 }
 
+/* Only later QEMUs mark the main connection of a multifd migration. */
+static gboolean
+check_complete (const StreamImport *import, GError **error)
+{
+  if (ram_blocks_check_complete (import->ram, error))
+    return TRUE;
+  g_prefix_error (error, "pages are missing; multifd before QEMU 8.1 sends them over other "
+                         "connections: ");
+  return FALSE;
+}
+
 static gboolean
 take_item (StreamImport *import, const StreamItem *item, GError **error)
 {
@@ -98,7 +109,7 @@ take_item (StreamImport *import, const StreamItem *item, GError **error)
                  MAX_DEVICE_STATE >> 20);
     return FALSE;
   default:
-    return ram_blocks_check_complete (import->ram, error);
+    return check_complete (import, error);
   }
 }
 
