@@ -586,3 +586,15 @@ index_table_verify (const IndexTable *table, const ChunkName *hash)
     return fail (table, judge_error (error));
   return chunk_name_equal (&actual, hash);
 }
+
+int
+chunk_location_compare (const ChunkLocation *a, const ChunkLocation *b)
+{
+  int order = chunk_name_compare (&a->pack, &b->pack);
+
+  if (order != 0)
+    return order;
+  if (a->frame.offset != b->frame.offset)
+    return a->frame.offset < b->frame.offset ? -1 : 1;
+  return a->offset < b->offset ? -1 : a->offset > b->offset;
+}

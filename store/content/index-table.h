@@ -17,6 +17,9 @@ typedef struct {
   guint32 offset, len; /* in the decompressed frame */
 } ChunkLocation;
 
+/* For sorting in the order in which packs are best read: by pack, frame, and place in it. */
+int chunk_location_compare (const ChunkLocation *a, const ChunkLocation *b);
+
 /* ---- Building ---- */
 
 typedef struct {

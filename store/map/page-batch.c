@@ -49,15 +49,7 @@ page_check_length (gsize len, GError **error)
 static int
 compare_places (gconstpointer a, gconstpointer b)
 {
-  const ChunkLocation *one = &((const Wanted *)a)->location;
-  const ChunkLocation *other = &((const Wanted *)b)->location;
-  int order = chunk_name_compare (&one->pack, &other->pack);
-
-  if (order != 0)
-    return order;
-  if (one->frame.offset != other->frame.offset)
-    return one->frame.offset < other->frame.offset ? -1 : 1;
-  return one->offset < other->offset ? -1 : one->offset > other->offset;
+  return chunk_location_compare (&((const Wanted *)a)->location, &((const Wanted *)b)->location);
 }
 
 static gboolean

@@ -36,7 +36,7 @@ void check_init (Check *check, Store *store, const Progress *progress, GCancella
 /* Does it all; then what was found is in @check. */
 gboolean check_run (Check *check, GError **error);
 
-/* What was found, as store_check() yields it. (transfer full) */
+/* check-findings.c: what was found, as store_check() yields it. (transfer full) */
 GPtrArray *check_findings (Check *check);
 
 /* Takes back the announcement and frees what @check has. */
@@ -48,6 +48,9 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Check, check_clear)
 gboolean check_chunk_usable (const Check *check, const ChunkName *name, ChunkLocation *location,
                              char **object);
 
+/* check-findings.c: an empty table of what is wrong, for Check. */
+GHashTable *check_problems_new (void);
+
 /* Notes that @object is wrong; the first problem of an object is kept. Thread-safe. */
 void check_note (Check *check, const char *object, const char *problem);
 
@@ -56,6 +59,9 @@ void check_note_pack (Check *check, const ChunkName *pack, const char *problem);
 
 /* Notes that @checkpoint is hurt by what is wrong with @object. */
 void check_note_hurt (Check *check, const char *object, const char *checkpoint);
+
+/* Drops what only looked wrong because others went on meanwhile. */
+gboolean check_drop_passed (Check *check, GError **error);
 
 /* check-packs.c: footers, sizes, and that the index agrees with them. */
 gboolean check_packs (Check *check, GError **error);

@@ -22,75 +22,6 @@
 /* How often a check begins anew because the index changed under it. */
 #define RUNS_MAX 10
 
-typedef struct {
-  char *object;
-  char *problem;
-  GHashTable *checkpoints; /* set of char* */
-} StoreProblem;
-
-static void
-problem_free (gpointer data)
-{
-  StoreProblem *problem = data;
-  g_free (problem->object);
-  g_free (problem->problem);
-  g_hash_table_unref (problem->checkpoints);
-  g_free (problem);
-}
-
-void
-store_finding_free (StoreFinding *finding)
-{
-  if (finding == NULL)
-    return;
-  g_free (finding->object);
-  g_free (finding->problem);
-  g_strfreev (finding->checkpoints);
-  g_free (finding);
-}
-
-/* With the lock. */
-static StoreProblem *
-problem_of (Check *check, const char *object, const char *text)
-{
-  StoreProblem *problem = g_hash_table_lookup (check->problems, object);
-
-  if (problem == NULL) {
-    problem = g_new0 (StoreProblem, 1);
-    problem->object = g_strdup (object);
-    problem->problem = g_strdup (text);
-    problem->checkpoints = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
-    g_hash_table_insert (check->problems, problem->object, problem);
-  }
-  return problem;
-}
-
-void
-check_note (Check *check, const char *object, const char *text)
-{
-  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&check->lock);
-  problem_of (check, object, text);
-}
-
-void
-check_note_pack (Check *check, const ChunkName *pack, const char *text)
-{
-  g_autofree char *object = object_name ("packs", pack);
-  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&check->lock);
-
-  problem_of (check, object, text);
-  pack_set_add (check->bad_packs, pack);
-}
-
-void
-check_note_hurt (Check *check, const char *object, const char *checkpoint)
-{
-  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&check->lock);
-  StoreProblem *problem = problem_of (check, object, "is damaged");
-
-  g_hash_table_add (problem->checkpoints, g_strdup (checkpoint));
-}
-
 /* Tags, announcements, claims and limits. */
 static gboolean
 check_small_objects (Check *check, GError **error)
@@ -105,106 +36,6 @@ check_small_objects (Check *check, GError **error)
   for (guint i = 0; i < damaged->len; i++)
     check_note (check, damaged->pdata[i], "does not hold what it should");
   return TRUE;
-}
-
-static int
-compare_strings (gconstpointer a, gconstpointer b)
-{
-  return strcmp (*(const char **)a, *(const char **)b);
-}
-
-static StoreFinding *
-to_finding (StoreProblem *problem)
-{
-  StoreFinding *finding = g_new0 (StoreFinding, 1);
-  g_autoptr (GPtrArray) ids = g_ptr_array_new();
-  GHashTableIter iter;
-  gpointer id;
-
-  finding->object = g_strdup (problem->object);
-  finding->problem = g_strdup (problem->problem);
-  g_hash_table_iter_init (&iter, problem->checkpoints);
-  while (g_hash_table_iter_next (&iter, &id, NULL))
-    g_ptr_array_add (ids, id);
-  g_ptr_array_sort (ids, compare_strings);
-  finding->checkpoints = g_new0 (char *, ids->len + 1);
-  for (guint i = 0; i < ids->len; i++)
-    finding->checkpoints[i] = g_strdup (ids->pdata[i]);
-  return finding;
-}
-
-static gboolean
-object_exists (Check *check, const char *object)
-{
-  guint64 size;
-  return check->store->backend->ops->stat (check->store->backend, object, &size, NULL);
-}
-
-static gboolean
-is_indexed (const IndexView *view, const char *object)
-{
-  ChunkName name;
-
-  if (!object_name_parse (object, "packs", &name))
-    return FALSE;
-  for (guint i = 0; i < view->tables->len; i++)
-    if (index_table_has_pack (view->tables->pdata[i], &name))
-      return TRUE;
-  return FALSE;
-}
-
-/* FALSE for what only looked wrong because others went on meanwhile: a checkpoint was removed, or
- * gc deleted a pack. */
-static gboolean
-still_matters (Check *check, const IndexView *now, StoreProblem *problem)
-{
-  GHashTableIter iter;
-  gpointer id;
-
-  g_hash_table_iter_init (&iter, problem->checkpoints);
-  while (g_hash_table_iter_next (&iter, &id, NULL)) {
-    g_autofree char *manifest = g_strconcat ("manifests/", id, NULL);
-    if (!object_exists (check, manifest))
-      g_hash_table_iter_remove (&iter);
-  }
-  return g_hash_table_size (problem->checkpoints) > 0 || object_exists (check, problem->object) ||
-         is_indexed (now, problem->object);
-}
-
-static gboolean
-drop_what_passed (Check *check, GError **error)
-{
-  g_autoptr (IndexView) now = index_reload (check->store->index, error);
-  GHashTableIter iter;
-  gpointer problem;
-
-  if (now == NULL)
-    return FALSE;
-  g_hash_table_iter_init (&iter, check->problems);
-  while (g_hash_table_iter_next (&iter, NULL, &problem))
-    if (!still_matters (check, now, problem))
-      g_hash_table_iter_remove (&iter);
-  return TRUE;
-}
-
-static int
-compare_findings (gconstpointer a, gconstpointer b)
-{
-  return strcmp ((*(StoreFinding **)a)->object, (*(StoreFinding **)b)->object);
-}
-
-GPtrArray *
-check_findings (Check *check)
-{
-  GPtrArray *findings = g_ptr_array_new_with_free_func ((GDestroyNotify)store_finding_free);
-  GHashTableIter iter;
-  gpointer problem;
-
-  g_hash_table_iter_init (&iter, check->problems);
-  while (g_hash_table_iter_next (&iter, NULL, &problem))
-    g_ptr_array_add (findings, to_finding (problem));
-  g_ptr_array_sort (findings, compare_findings);
-  return findings;
 }
 
 void
@@ -267,7 +98,7 @@ check_init (Check *check, Store *store, const Progress *progress, GCancellable *
 {
   *check = (Check){ .store = store_ref (store), .progress = progress, .cancellable = cancellable };
   g_mutex_init (&check->lock);
-  check->problems = g_hash_table_new_full (g_str_hash, g_str_equal, NULL, problem_free);
+  check->problems = check_problems_new();
   check->bad_packs = pack_set_new();
   check->hurt_packs = pack_set_new();
   check->unindexed = pack_set_new();
@@ -302,7 +133,7 @@ run_once (Check *check, GError **error)
   check->manifests = store_manifest_list (check->store, NULL, &check->damaged, error);
   return check->manifests != NULL && check_packs (check, error) &&
          (!check->read_data || check_data (check, error)) && check_checkpoints (check, error) &&
-         drop_what_passed (check, error);
+         check_drop_passed (check, error);
 }
 
 gboolean

@@ -25,16 +25,7 @@ is_delta (const Kept *kept)
 static int
 compare_kept (gconstpointer a, gconstpointer b)
 {
-  const Kept *one = a, *other = b;
-  int order = chunk_name_compare (&one->location.pack, &other->location.pack);
-
-  if (order != 0)
-    return order;
-  if (one->location.frame.offset != other->location.frame.offset)
-    return one->location.frame.offset < other->location.frame.offset ? -1 : 1;
-  return one->location.offset < other->location.offset
-             ? -1
-             : one->location.offset > other->location.offset;
+  return chunk_location_compare (&((const Kept *)a)->location, &((const Kept *)b)->location);
 }
 
 /* Puts a chunk where it is kept: a delta as one again, if its base is not in a victim, too. */

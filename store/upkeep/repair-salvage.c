@@ -17,16 +17,7 @@ typedef struct {
 static int
 compare_held (gconstpointer a, gconstpointer b)
 {
-  const Held *one = a, *other = b;
-  int order = chunk_name_compare (&one->location.pack, &other->location.pack);
-
-  if (order != 0)
-    return order;
-  if (one->location.frame.offset != other->location.frame.offset)
-    return one->location.frame.offset < other->location.frame.offset ? -1 : 1;
-  return one->location.offset < other->location.offset
-             ? -1
-             : one->location.offset > other->location.offset;
+  return chunk_location_compare (&((const Held *)a)->location, &((const Held *)b)->location);
 }
 
 static gboolean

@@ -54,12 +54,7 @@ typedef struct {
 static int
 compare_bases (gconstpointer a, gconstpointer b)
 {
-  const ChunkLocation *one = &((const Base *)a)->location, *other = &((const Base *)b)->location;
-  int order = chunk_name_compare (&one->pack, &other->pack);
-
-  if (order != 0)
-    return order;
-  return one->frame.offset < other->frame.offset ? -1 : one->frame.offset > other->frame.offset;
+  return chunk_location_compare (&((const Base *)a)->location, &((const Base *)b)->location);
 }
 
 /* Finds what @former is stored as: itself, or what it is a change to. */

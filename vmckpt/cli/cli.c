@@ -3,6 +3,7 @@
 
 #include "cli-error.h"
 #include "cli-format.h"
+#include "key-source.h"
 #include "terminal.h"
 
 #include <string.h>
@@ -190,4 +191,19 @@ cli_set_string (JsonObject *object, const char *member, const char *value)
 {
   if (value != NULL)
     json_object_set_string_member (object, member, value);
+}
+
+gboolean
+cli_send_other_key (Cli *cli, const char *key_file, const char *password_file, GError **error)
+{
+  const KeySource source = { key_file, password_file, NULL };
+  g_autoptr (GError) cause = NULL;
+  g_autoptr (KeyMaterial) key = key_source_read (&source, &cause);
+
+  if (cause != NULL) {
+    g_propagate_error (error, g_steal_pointer (&cause));
+    return FALSE;
+  }
+  api_set_other_key (cli->api, key);
+  return TRUE;
 }

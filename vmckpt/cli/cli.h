@@ -76,6 +76,11 @@ typedef gboolean (*CliEachFunc) (Cli *cli, const char *name, gpointer user_data,
  */
 gboolean cli_for_each (Cli *cli, char **names, CliEachFunc func, gpointer user_data);
 
+/* Sends along the key of the second store that a call is about, if a file of either kind (nullable)
+ * is named. */
+gboolean cli_send_other_key (Cli *cli, const char *key_file, const char *password_file,
+                             GError **error);
+
 /* @path as an absolute name, UTF-8; NULL with @error (CLI_ERROR_USAGE). */
 char *cli_absolute (const char *path, GError **error);
 

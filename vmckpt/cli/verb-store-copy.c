@@ -22,22 +22,6 @@ static const VerbOption copy_options[] = {
   { NULL },
 };
 
-/* Sends the other store's key, if one is given. */
-static gboolean
-send_key (Cli *cli, const CopyValues *values, GError **error)
-{
-  const KeySource source = { values->key_file, values->password_file, NULL };
-  g_autoptr (GError) cause = NULL;
-  g_autoptr (KeyMaterial) key = key_source_read (&source, &cause);
-
-  if (cause != NULL) {
-    g_propagate_error (error, g_steal_pointer (&cause));
-    return FALSE;
-  }
-  api_set_other_key (cli->api, key);
-  return TRUE;
-}
-
 static char *
 describe (JsonObject *copied)
 {
@@ -111,7 +95,8 @@ run_copy (Cli *cli, const VerbCall *call, GError **error)
     return FALSE;
   }
   to = cli_absolute (values->to, error);
-  if (to == NULL || !send_key (cli, values, error) || !cli_add_store (cli, path, error))
+  if (to == NULL || !cli_send_other_key (cli, values->key_file, values->password_file, error) ||
+      !cli_add_store (cli, path, error))
     return FALSE;
   json_object_set_string_member (body, "to", to);
   if (!values->all) {

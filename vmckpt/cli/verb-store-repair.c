@@ -25,22 +25,6 @@ static const VerbOption repair_options[] = {
   { NULL },
 };
 
-/* Sends the other store's key, if one is given. */
-static gboolean
-send_key (Cli *cli, const RepairValues *values, GError **error)
-{
-  const KeySource source = { values->key_file, values->password_file, NULL };
-  g_autoptr (GError) cause = NULL;
-  g_autoptr (KeyMaterial) key = key_source_read (&source, &cause);
-
-  if (cause != NULL) {
-    g_propagate_error (error, g_steal_pointer (&cause));
-    return FALSE;
-  }
-  api_set_other_key (cli->api, key);
-  return TRUE;
-}
-
 static guint64
 count_of (JsonObject *object, const char *member)
 {
@@ -128,7 +112,8 @@ run_repair (Cli *cli, const VerbCall *call, GError **error)
   g_autoptr (JsonObject) result = NULL;
   guint left = 0;
 
-  if (!send_key (cli, values, error) || !cli_add_store (cli, path, error))
+  if (!cli_send_other_key (cli, values->key_file, values->password_file, error) ||
+      !cli_add_store (cli, path, error))
     return FALSE;
   if (values->from != NULL) {
     g_autofree char *from = cli_absolute (values->from, error);
