@@ -4,6 +4,11 @@
 
 #include "store-fixture.h"
 
+#include <vmckpt/util/fd.h>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
 static KeyMaterial *
 key_file (char fill)
 {
@@ -147,6 +152,28 @@ test_exchanged (Fixture *f, gconstpointer data)
   assert_refused (f, f->right, STORE_ERROR_KEY_WRONG);
 }
 
+/* As when a store is removed and made anew, and its format gets the number that the former had. */
+static void
+test_same_inode (Fixture *f, gconstpointer data)
+{
+  static const struct timespec later[2] = { { .tv_sec = 2000000000 }, { .tv_sec = 2000000000 } };
+  g_autoptr (GError) error = NULL;
+  g_autoptr (Store) former = get (f, f->right, NULL);
+  g_autoptr (Backend) elsewhere = backend_memory_new();
+  g_autofree char *format = g_build_filename (f->path, "format", NULL);
+
+  g_assert_true (store_init (elsewhere, &error));
+  g_autoptr (GBytes) bytes = elsewhere->ops->get (elsewhere, "format", 0, G_MAXSIZE, &error);
+  g_assert_no_error (error);
+  g_auto (AutoFd) fd = open (format, O_WRONLY | O_TRUNC | O_CLOEXEC);
+  g_assert_true (
+      fd_write_full (fd, g_bytes_get_data (bytes, NULL), g_bytes_get_size (bytes), &error));
+  g_assert_cmpint (futimens (fd, later), ==, 0);
+  assert_refused (f, f->right, STORE_ERROR_KEY_WRONG);
+  g_autoptr (Store) now = get (f, NULL, NULL);
+  g_assert_cmpstr (store_id (now), !=, store_id (former));
+}
+
 #define ADD(path, func) g_test_add ("/stores/" path, Fixture, NULL, set_up, func, tear_down)
 
 int
@@ -158,5 +185,6 @@ main (int argc, char **argv)
   ADD ("own", test_own);
   ADD ("close-idle", test_close_idle);
   ADD ("exchanged", test_exchanged);
+  ADD ("same-inode", test_same_inode);
   return g_test_run();
 }

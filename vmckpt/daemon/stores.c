@@ -17,11 +17,13 @@ typedef struct {
   char *key_id;
 } AcceptedKey;
 
-/* The place of a store's format object when it was opened: another one is another store. */
+/* The place of a store's format object when it was opened: another one is another store. A file
+ * system may give a new object the number of the one that was removed, so the time counts too. */
 typedef struct {
   Store *store;
   dev_t device;
   ino_t inode;
+  struct timespec written;
   GPtrArray *accepted; /* of AcceptedKey */
   gint64 used_us;      /* monotonic time of the last request */
 } OpenStore;
@@ -167,6 +169,14 @@ admit (Stores *stores, const char *path, Store *store, const KeyMaterial *key, G
 
 /* ---- Open stores ---- */
 
+static gboolean
+is_same_place (const OpenStore *open, const struct stat *now)
+{
+  return open->device == now->st_dev && open->inode == now->st_ino &&
+         open->written.tv_sec == now->st_mtim.tv_sec &&
+         open->written.tv_nsec == now->st_mtim.tv_nsec;
+}
+
 /* The open store, if it is still the one that lies at @path. */
 static Store *
 lookup (Stores *stores, const char *path, const struct stat *now)
@@ -176,7 +186,7 @@ lookup (Stores *stores, const char *path, const struct stat *now)
 
   if (open == NULL)
     return NULL;
-  if (open->device == now->st_dev && open->inode == now->st_ino) {
+  if (is_same_place (open, now)) {
     open->used_us = g_get_monotonic_time();
     return store_ref (open->store);
   }
@@ -212,6 +222,7 @@ keep_open (Stores *stores, const char *path, Store *store, const struct stat *pl
       (OpenStore){ .store = store_ref (store),
                    .device = place->st_dev,
                    .inode = place->st_ino,
+                   .written = place->st_mtim,
                    .accepted = g_ptr_array_new_with_free_func ((GDestroyNotify)accepted_key_free),
                    .used_us = g_get_monotonic_time() };
   g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&stores->lock);
