@@ -221,7 +221,8 @@ open_object (Backend *backend, const char *name, guint64 *size, GError **error)
 
   if (path == NULL)
     return -1;
-  g_auto (AutoFd) fd = open (path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+  /* Without waiting for a writer, should it be a pipe. */
+  g_auto (AutoFd) fd = open (path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
   if (fd < 0 || fstat (fd, &st) < 0) {
     fd_set_errno_error (error, "opening %s", path);
     return -1;
@@ -441,6 +442,18 @@ static const BackendOps directory_ops = {
   .free = directory_free,
 };
 
+/* A guest's memory is nobody else's: a directory that is made is its owner's alone. One that is
+ * there already stays as it is, and so do those above. */
+static gboolean
+make_directory (const char *path, GError **error)
+{
+  g_autofree char *above = g_path_get_dirname (path);
+
+  if (g_mkdir_with_parents (above, 0777) == 0 && (mkdir (path, 0700) == 0 || errno == EEXIST))
+    return TRUE;
+  return fd_set_errno_error (error, "making the directory %s", path);
+}
+
 Backend *
 backend_directory_open (const char *path, gboolean create, GError **error)
 {
@@ -449,10 +462,8 @@ backend_directory_open (const char *path, gboolean create, GError **error)
   g_auto (Owner) self = { 0 };
   struct stat st;
 
-  if (create && g_mkdir_with_parents (absolute, 0777) < 0) {
-    fd_set_errno_error (error, "making the directory %s", absolute);
+  if (create && !make_directory (absolute, error))
     return NULL;
-  }
   if (stat (absolute, &st) < 0) {
     fd_set_errno_error (error, "opening the directory %s", absolute);
     return NULL;

@@ -75,12 +75,28 @@ store_init_encrypted (Backend *backend, const KeyMaterial *material, const char 
   return FALSE;
 }
 
+/* A text object's bytes, no more than one can have. */
+static GBytes *
+get_text (Backend *backend, const char *name, GError **error)
+{
+  guint64 size = 0;
+
+  if (!backend->ops->stat (backend, name, &size, error))
+    return NULL;
+  if (size <= TEXT_OBJECT_MAX_BYTES)
+    return backend->ops->get (backend, name, 0, G_MAXSIZE, error);
+  g_set_error (error, STORE_ERROR, STORE_ERROR_DAMAGED,
+               "%s is damaged: %" G_GUINT64_FORMAT " bytes are too many for what it is", name,
+               size);
+  return NULL;
+}
+
 /* Reads the format object. */
 static GBytes *
 load_format (Backend *backend, StoreFormat *format, GError **error)
 {
   g_autoptr (GError) cause = NULL;
-  g_autoptr (GBytes) bytes = backend->ops->get (backend, FORMAT_OBJECT, 0, G_MAXSIZE, &cause);
+  g_autoptr (GBytes) bytes = get_text (backend, FORMAT_OBJECT, &cause);
 
   if (g_error_matches (cause, G_IO_ERROR, G_IO_ERROR_NOT_FOUND)) {
     g_set_error_literal (error, STORE_ERROR, STORE_ERROR_NOT_A_STORE,
@@ -225,7 +241,7 @@ gboolean
 store_format_unchanged (Store *store, GError **error)
 {
   g_auto (StoreFormat) format = { 0 };
-  g_autoptr (GBytes) bytes = store_get (store, FORMAT_OBJECT, 0, G_MAXSIZE, error);
+  g_autoptr (GBytes) bytes = store_get_text (store, FORMAT_OBJECT, error);
 
   if (bytes == NULL || !store_format_parse (bytes, &format, error))
     return FALSE;
@@ -283,18 +299,11 @@ GBytes *
 store_get_text (Store *store, const char *name, GError **error)
 {
   GError *cause = NULL;
-  guint64 size = 0;
+  GBytes *bytes = get_text (store->backend, name, &cause);
 
-  if (!store->backend->ops->stat (store->backend, name, &size, &cause)) {
+  if (bytes == NULL)
     explain_failure (store, cause, error);
-    return NULL;
-  }
-  if (size <= TEXT_OBJECT_MAX_BYTES)
-    return store_get (store, name, 0, G_MAXSIZE, error);
-  g_set_error (error, STORE_ERROR, STORE_ERROR_DAMAGED,
-               "%s is damaged: %" G_GUINT64_FORMAT " bytes are too many for what it is", name,
-               size);
-  return NULL;
+  return bytes;
 }
 
 gboolean

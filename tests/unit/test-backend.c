@@ -356,6 +356,38 @@ test_open_errors (void)
   g_assert_error (error, G_IO_ERROR, G_IO_ERROR_NOT_DIRECTORY);
 }
 
+/* What is made is its owner's alone; what is there is left alone. */
+static void
+test_mode (void)
+{
+  g_autoptr (FixtureDirectory) path = fixture_directory_new();
+  g_autofree char *inner = g_build_filename (path, "above", "store", NULL);
+  g_autoptr (Backend) backend = backend_directory_open (inner, TRUE, NULL);
+  struct stat st;
+
+  g_assert_nonnull (backend);
+  g_assert_cmpint (stat (inner, &st), ==, 0);
+  g_assert_cmpint (st.st_mode & 0777, ==, 0700);
+  g_assert_cmpint (chmod (inner, 0751), ==, 0);
+  g_autoptr (Backend) again = backend_directory_open (inner, TRUE, NULL);
+  g_assert_cmpint (stat (inner, &st), ==, 0);
+  g_assert_cmpint (st.st_mode & 0777, ==, 0751);
+}
+
+/* Somebody has put a pipe in an object's place: nobody waits for its other end. */
+static void
+test_pipe (void)
+{
+  g_autoptr (FixtureDirectory) path = fixture_directory_new();
+  g_autoptr (Backend) backend = fixture_directory_backend (path);
+  g_autofree char *pipe = g_build_filename (path, "format", NULL);
+  g_autoptr (GError) error = NULL;
+
+  g_assert_cmpint (mkfifo (pipe, 0600), ==, 0);
+  g_assert_null (backend->ops->get (backend, "format", 0, G_MAXSIZE, &error));
+  g_assert_error (error, G_IO_ERROR, G_IO_ERROR_NOT_REGULAR_FILE);
+}
+
 #define ADD(name, func)                                                                            \
   g_test_add ("/store/backend/directory/" name, Fixture, "directory", set_up, func, tear_down);    \
   g_test_add ("/store/backend/sealed/" name, Fixture, "sealed", set_up, func, tear_down);          \
@@ -375,6 +407,8 @@ main (int argc, char **argv)
   ADD ("race", test_race);
   ADD ("space", test_space);
   g_test_add_func ("/store/backend/vanished", test_vanished);
+  g_test_add_func ("/store/backend/mode", test_mode);
+  g_test_add_func ("/store/backend/pipe", test_pipe);
   g_test_add_func ("/store/backend/open-errors", test_open_errors);
   return g_test_run();
 }

@@ -11,6 +11,7 @@
 #include <vmckpt/store/repair.h>
 
 #include <glib/gstdio.h>
+#include <unistd.h>
 
 #define PAGES 2000
 
@@ -230,6 +231,21 @@ test_format (void)
     g_assert_true (error->domain == STORE_ERROR);
     g_assert_nonnull (strstr (error->message, "format"));
   }
+}
+
+/* A format of a tebibyte is not taken into memory. */
+static void
+test_format_huge (void)
+{
+  g_auto (Damaged) self = { 0 };
+  g_autoptr (GError) error = NULL;
+
+  damaged_init (&self);
+  g_autofree char *format = g_build_filename (self.path, "format", NULL);
+  g_assert_cmpint (truncate (format, (off_t)1 << 40), ==, 0);
+  g_assert_null (store_open (fixture_directory_backend (self.path), &error));
+  g_assert_error (error, STORE_ERROR, STORE_ERROR_DAMAGED);
+  g_assert_nonnull (strstr (error->message, "too many"));
 }
 
 /* The format object changed under an open store. */
@@ -486,6 +502,7 @@ main (int argc, char **argv)
   g_test_add_func ("/store/damage/manifests", test_manifests);
   g_test_add_func ("/store/damage/tags", test_tags);
   g_test_add_func ("/store/damage/format", test_format);
+  g_test_add_func ("/store/damage/format-huge", test_format_huge);
   g_test_add_func ("/store/damage/format-later", test_format_later);
   g_test_add_func ("/store/damage/mended", test_mended);
   g_test_add_func ("/store/damage/gc-mends-index", test_gc_mends_index);

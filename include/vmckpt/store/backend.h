@@ -65,7 +65,8 @@ struct _Backend {
   char *location; /* for messages: the directory, or a URL without secrets */
 };
 
-/* A directory on a local or network file system. @create: make it if it is not there. */
+/* A directory on a local or network file system. @create: make it if it is not there, with mode
+ * 0700. */
 Backend *backend_directory_open (const char *path, gboolean create, GError **error);
 
 /* Objects in memory, for tests. */
