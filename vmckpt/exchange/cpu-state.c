@@ -70,33 +70,32 @@ take_cpu (const VmSection *section, CpuState *cpu)
          take_number (section, "env.kernelgsbase", &cpu->kernel_gs_base);
 }
 
-/* The section of CPU @index, or NULL. */
-static const VmSection *
-find_cpu (const VmState *state, guint index)
+static gint
+compare_index (gconstpointer a, gconstpointer b)
 {
-  for (guint i = 0; i < vmstate_length (state); i++) {
-    const VmSection *section = vmstate_get (state, i);
-    if (g_str_equal (section->name, "cpu") && section->instance == index)
-      return section;
-  }
-  return NULL;
+  guint32 first = ((const CpuState *)a)->index, second = ((const CpuState *)b)->index;
+
+  return first < second ? -1 : first > second;
 }
 
 GArray *
 cpu_states_new (const VmState *state, GError **error)
 {
   g_autoptr (GArray) cpus = g_array_new (FALSE, TRUE, sizeof (CpuState));
-  const VmSection *section;
 
-  while ((section = find_cpu (state, cpus->len)) != NULL) {
-    CpuState cpu = { 0 };
+  for (guint i = 0; i < vmstate_length (state); i++) {
+    const VmSection *section = vmstate_get (state, i);
+    CpuState cpu = { .index = section->instance };
+    if (!g_str_equal (section->name, "cpu"))
+      continue;
     if (!take_cpu (section, &cpu)) {
       g_set_error (error, EXCHANGE_ERROR, EXCHANGE_ERROR_UNSUPPORTED,
-                   "CPU %u is not described as a 64-bit x86 one", cpus->len);
+                   "CPU %u is not described as a 64-bit x86 one", cpu.index);
       return NULL;
     }
     g_array_append_val (cpus, cpu);
   }
+  g_array_sort (cpus, compare_index);
   if (cpus->len > 0)
     return g_steal_pointer (&cpus);
   g_set_error (error, EXCHANGE_ERROR, EXCHANGE_ERROR_UNSUPPORTED,

@@ -26,6 +26,7 @@ typedef struct {
 } CpuSegment;
 
 typedef struct {
+  guint32 index; /* as QEMU numbers CPUs: there may be gaps */
   guint64 regs[16];
   guint64 rip, rflags;
   CpuSegment segments[CPU_SEGMENTS];
@@ -33,6 +34,6 @@ typedef struct {
   guint64 efer, kernel_gs_base;
 } CpuState;
 
-/* The CPUs in order, newly allocated array of CpuState. EXCHANGE_ERROR_UNSUPPORTED if there are
+/* The CPUs by index, newly allocated array of CpuState. EXCHANGE_ERROR_UNSUPPORTED if there are
  * none that are understood. */
 GArray *cpu_states_new (const VmState *state, GError **error);

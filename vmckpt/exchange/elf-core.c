@@ -37,7 +37,7 @@ add_note (GByteArray *notes, const char *name, guint32 type, const guint8 *data,
 
 /* struct elf_prstatus of x86-64 Linux: pid, and the registers in the order of user_regs_struct. */
 static void
-add_prstatus (GByteArray *notes, guint index, const CpuState *cpu)
+add_prstatus (GByteArray *notes, const CpuState *cpu)
 {
   const guint64 *r = cpu->regs;
   const CpuSegment *s = cpu->segments;
@@ -74,7 +74,7 @@ add_prstatus (GByteArray *notes, guint index, const CpuState *cpu)
 
   while (status->len < PRSTATUS_PID)
     bytes_add_u8 (status, 0);
-  bytes_add_le32 (status, index + 1);
+  bytes_add_le32 (status, cpu->index + 1);
   while (status->len < PRSTATUS_REGS)
     bytes_add_u8 (status, 0);
   for (guint i = 0; i < G_N_ELEMENTS (regs); i++)
@@ -121,7 +121,7 @@ make_notes (GArray *cpus, GBytes *note)
   GByteArray *notes = g_byte_array_new();
 
   for (guint i = 0; i < cpus->len; i++)
-    add_prstatus (notes, i, &g_array_index (cpus, CpuState, i));
+    add_prstatus (notes, &g_array_index (cpus, CpuState, i));
   for (guint i = 0; i < cpus->len; i++)
     add_qemu_state (notes, &g_array_index (cpus, CpuState, i));
   if (note != NULL) {
@@ -138,9 +138,10 @@ add_segment (GByteArray *head, guint32 type, guint64 offset, guint64 physical, g
 {
   Elf64_Phdr segment = { .p_type = GUINT32_TO_LE (type),
                          .p_offset = GUINT64_TO_LE (offset),
+                         .p_vaddr = GUINT64_TO_LE (physical),
                          .p_paddr = GUINT64_TO_LE (physical),
                          .p_filesz = GUINT64_TO_LE (length),
-                         .p_memsz = GUINT64_TO_LE (type == PT_LOAD ? length : 0) };
+                         .p_memsz = GUINT64_TO_LE (length) };
 
   g_byte_array_append (head, (const guint8 *)&segment, sizeof segment);
 }

@@ -15,6 +15,8 @@
 
 #define DESCRIPTION_MAX (64u << 20)
 #define DESCRIPTION_DEPTH 128
+#define DESCRIPTION_VALUES (1u << 19) /* parsed, each takes hundreds of bytes */
+#define END_OF_SECTIONS 0x00
 #define SECTION_FULL 0x04
 #define SUBSECTION 0x05
 #define DESCRIPTION 0x06
@@ -43,6 +45,27 @@ mismatch (GError **error, const char *name)
   return FALSE;
 }
 
+/* At least as many as @text has: what is in strings is counted, too. */
+static gsize
+count_values (const char *text, gsize len)
+{
+  gsize count = 0;
+
+  for (gsize i = 0; i < len; i++)
+    count += text[i] == ',' || text[i] == '{' || text[i] == '[';
+  return count;
+}
+
+static JsonObject *
+parse_description (const char *text, gsize len, GError **error)
+{
+  if (count_values (text, len) <= DESCRIPTION_VALUES)
+    return json_parse_bounded (text, len, DESCRIPTION_MAX, DESCRIPTION_DEPTH, error);
+  g_set_error (error, EXCHANGE_ERROR, EXCHANGE_ERROR_DAMAGED,
+               "the description of the device state is larger than any machine's");
+  return NULL;
+}
+
 /* The description at the end; NULL if there is none. */
 static JsonObject *
 find_description (const guint8 *data, gsize len, GError **error)
@@ -56,8 +79,7 @@ find_description (const guint8 *data, gsize len, GError **error)
     if (reader.failed || size != byte_reader_left (&reader) || size == 0 ||
         data[at + reader.pos] != '{')
       continue;
-    return json_parse_bounded ((const char *)data + at + reader.pos, size, DESCRIPTION_MAX,
-                               DESCRIPTION_DEPTH, error);
+    return parse_description ((const char *)data + at + reader.pos, size, error);
   }
   g_set_error (error, EXCHANGE_ERROR, EXCHANGE_ERROR_UNSUPPORTED,
                "the device state bears no description of its fields (suppress-vmdesc)");
@@ -82,8 +104,10 @@ array_or_null (JsonObject *object, const char *member)
 static gboolean
 field_bytes (JsonObject *field, guint64 *size, guint64 *count)
 {
-  *count = json_get_uint64_or (field, "array_len", 1);
+  *count = 1;
   return json_get_uint64 (field, "size", size, NULL) && *size <= G_MAXUINT32 &&
+         (!json_object_has_member (field, "array_len") ||
+          json_get_uint64 (field, "array_len", count, NULL)) &&
          *count <= G_MAXUINT32;
 }
 
@@ -159,6 +183,10 @@ vmstate_new (GBytes *device_state, GError **error)
     JsonObject *device = object_at (devices, i);
     if (device == NULL ? !mismatch (error, "?") : !take_section (state, &reader, device, error))
       return NULL;
+  }
+  if (byte_reader_u8 (&reader) != END_OF_SECTIONS || byte_reader_u8 (&reader) != DESCRIPTION) {
+    mismatch (error, "behind the last one");
+    return NULL;
   }
   return g_steal_pointer (&state);
 }
