@@ -8,6 +8,7 @@
 #include <string.h>
 
 #define PIECE (64 * 1024)
+#define DATA_MAX (1u << 20) /* in a frame */
 #define STATUS_INTERVAL_US 200000
 
 struct _ExportFrames {
@@ -67,12 +68,17 @@ put (ExportFrames *frames, char type, const guint8 *data, gsize len, GError **er
          fd_write_full (frames->fd, data, len, error);
 }
 
+/* A frame has a bound, what is written at once has none. */
 static gboolean
 flush_data (ExportFrames *frames, GError **error)
 {
-  if (frames->data->len == 0)
-    return TRUE;
-  gboolean done = put (frames, 'D', frames->data->data, frames->data->len, error);
+  gboolean done = TRUE;
+  gsize len = 0;
+
+  for (gsize at = 0; done && at < frames->data->len; at += len) {
+    len = MIN (DATA_MAX, frames->data->len - at);
+    done = put (frames, 'D', frames->data->data + at, len, error);
+  }
   g_byte_array_set_size (frames->data, 0);
   return done;
 }
