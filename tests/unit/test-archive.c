@@ -6,6 +6,7 @@
 #include <vmckpt/store/maintain.h>
 #include <vmckpt/store/writer.h>
 #include <vmckpt/util/fd.h>
+#include <vmckpt/util/json.h>
 
 #include <glib/gstdio.h>
 #include <sodium.h>
@@ -64,8 +65,9 @@ add_part (StoreWriter *writer, Manifest *manifest, const char *role, const char 
   manifest_add_part (manifest, role, name, &result);
 }
 
+/* @machine: taken. */
 static Manifest *
-new_checkpoint (Store *store, guint64 ram_pages)
+new_checkpoint_of (Store *store, guint64 ram_pages, JsonObject *machine)
 {
   g_autoptr (GError) error = NULL;
   g_autoptr (StoreWriter) writer = store_writer_begin (store, &error);
@@ -80,14 +82,22 @@ new_checkpoint (Store *store, guint64 ram_pages)
   manifest->tag = g_strdup ("first");
   manifest->note = g_strdup ("a note");
   manifest->created_us = 1234567890;
-  manifest->machine = json_object_new();
-  json_object_set_string_member (manifest->machine, "driver", "qemu");
+  manifest->machine = machine;
   add_part (writer, manifest, "ram", "pc.ram", ram_pages * PAGE_SIZE_BYTES);
   if (ram_pages > 2)
     add_part (writer, manifest, "disk", "disk0", 20 * PAGE_SIZE_BYTES + 100);
   g_assert_true (store_writer_commit (writer, manifest, NULL, &error));
   g_assert_true (store_tag_add (store, manifest->id, "second", &error));
   return g_steal_pointer (&manifest);
+}
+
+static Manifest *
+new_checkpoint (Store *store, guint64 ram_pages)
+{
+  JsonObject *machine = json_object_new();
+
+  json_object_set_string_member (machine, "driver", "qemu");
+  return new_checkpoint_of (store, ram_pages, machine);
 }
 
 static gboolean
@@ -237,12 +247,56 @@ test_every_flip (void)
   }
 }
 
+static void
+on_message (const char *text, gpointer user_data)
+{
+  g_string_append (user_data, text);
+}
+
+/* What a restore of an archive with this machine would run, if it is worth telling. */
+static char *
+import_and_listen (const char *machine)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (GString) said = g_string_new (NULL);
+  g_autoptr (Store) store = new_store();
+  JsonObject *object = json_parse_bounded (machine, strlen (machine), 4096, 8, &error);
+  g_assert_no_error (error);
+  g_autoptr (Manifest) manifest = new_checkpoint_of (store, 2, object);
+  ExportOptions plain = { 0 };
+  g_autoptr (GByteArray) archive = export_all (store, manifest, EXPORT_ARCHIVE, &plain);
+  g_auto (AutoFd) fd = file_of (archive->data, archive->len);
+  ImportOptions options = { .message = on_message, .user_data = said };
+  g_autoptr (Manifest) imported = import_checkpoint (store, fd, &options, &error);
+
+  g_assert_no_error (error);
+  return g_string_free (g_steal_pointer (&said), FALSE);
+}
+
+/* A restore runs what the record names: an archive that brings a program of its own, or arguments,
+ * is told of. */
+static void
+test_what_runs (void)
+{
+  g_autofree char *program = import_and_listen ("{\"spec\":{\"qemu\":\"/home/x/odd\"}}");
+  g_autofree char *like_qemu =
+      import_and_listen ("{\"spec\":{\"qemu\":\"/x/qemu-system-x86_64\",\"extra\":[]}}");
+  g_autofree char *arguments = import_and_listen ("{\"spec\":{\"extra\":[\"-odd\"]}}");
+  g_autofree char *usual = import_and_listen ("{\"spec\":{\"extra\":[]}}");
+
+  g_assert_nonnull (strstr (program, "'/home/x/odd'"));
+  g_assert_nonnull (strstr (like_qemu, "'/x/qemu-system-x86_64'"));
+  g_assert_nonnull (strstr (arguments, "with 1 arguments"));
+  g_assert_cmpstr (usual, ==, "");
+}
+
 int
 main (int argc, char **argv)
 {
   g_test_init (&argc, &argv, NULL);
   g_assert_cmpint (sodium_init(), >=, 0);
   g_test_add_func ("/archive/there-and-back", test_there_and_back);
+  g_test_add_func ("/archive/what-runs", test_what_runs);
   g_test_add_func ("/archive/another-name", test_another_name);
   g_test_add_func ("/archive/every-cut", test_every_cut);
   g_test_add_func ("/archive/every-flip", test_every_flip);

@@ -82,6 +82,28 @@ rename_guest (Manifest *manifest, const char *name)
     json_object_set_string_member (manifest->report, "guest", name);
 }
 
+/* Who made the archive says which program a restore runs, and with what. What another host's QEMU
+ * would not need is told. */
+static void
+tell_what_runs (const ImportOptions *options, JsonObject *machine)
+{
+  JsonObject *spec = json_get_object (machine, "spec", NULL);
+  const char *qemu = spec != NULL ? json_get_string_or (spec, "qemu", NULL) : NULL;
+  JsonArray *extra = spec != NULL ? json_get_array (spec, "extra", NULL) : NULL;
+  guint count = extra != NULL ? json_array_get_length (extra) : 0;
+  g_autofree char *base = g_path_get_basename (qemu != NULL ? qemu : "");
+  g_autofree char *usual = g_find_program_in_path (base);
+  gboolean odd = qemu != NULL && (!g_str_has_prefix (base, "qemu-system-") || usual == NULL ||
+                                  (!g_str_equal (qemu, base) && !g_str_equal (qemu, usual)));
+  g_autofree char *text =
+      g_strdup_printf ("a restore runs '%.200s' with %u arguments that the archive brings: see "
+                       "them with 'vmckpt --json show', unless you trust who made it",
+                       qemu != NULL ? qemu : "", count);
+
+  if ((odd || count > 0) && options->message != NULL)
+    options->message (text, options->user_data);
+}
+
 static gboolean
 on_document (JsonObject *document, gpointer user_data, GError **error)
 {
@@ -116,6 +138,7 @@ on_document (JsonObject *document, gpointer user_data, GError **error)
     return FALSE;
   if (import->options->name != NULL)
     rename_guest (manifest, import->options->name);
+  tell_what_runs (import->options, machine);
   return store_writer_enforce_quota (import->writer, manifest->guest, error);
 }
 
@@ -234,11 +257,11 @@ copy_part (ArchiveImport *import, Sources *sources, guint index, GError **error)
     const CopyRun *run = copy_list_get (import->copies, index);
     if (run->part != number)
       break;
+    /* A run of a few bytes in the archive may be one of tebibytes. */
     for (guint64 i = 0; i < run->count; i++)
-      if (!copy_page (import, sources, run, i, map, error))
+      if (g_cancellable_set_error_if_cancelled (import->options->cancellable, error) ||
+          !copy_page (import, sources, run, i, map, error))
         return -1;
-    if (g_cancellable_set_error_if_cancelled (import->options->cancellable, error))
-      return -1;
   }
   return page_map_writer_finish (map, &part->map, NULL, error) ? (gint64)index : -1;
 }

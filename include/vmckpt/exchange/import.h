@@ -25,7 +25,7 @@ typedef struct {
   const char *note;     /* (nullable) */
   const Manifest *like; /* (nullable): its machine is taken, and its pages are compared with */
   GuestSpec *spec;      /* (nullable): the machine, for files that do not say, if not @like's */
-  /* (nullable): told what could not be mapped */
+  /* (nullable): told what could not be mapped, and which odd program a restore would run */
   void (*message) (const char *text, gpointer user_data);
   gpointer user_data;
   const Progress *progress;
