@@ -584,7 +584,7 @@ index_table_verify (const IndexTable *table, const ChunkName *hash)
 
   if (!hash_bytes (table, table->source->size, FALSE, &actual, &error))
     return fail (table, judge_error (error));
-  return chunk_name_equal (&actual, hash);
+  return chunk_name_equal (&actual, hash) || fail (table, INDEX_BROKEN);
 }
 
 int

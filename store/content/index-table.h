@@ -132,7 +132,8 @@ void index_table_pack (const IndexTable *table, guint i, IndexPack *pack);
 
 gboolean index_table_has_pack (const IndexTable *table, const ChunkName *pack);
 
-/* Reads all of it, past the cache, and compares it with @hash; FALSE if it differs. */
+/* Reads all of it, past the cache, and compares it with @hash; FALSE if it differs: then it counts
+ * as broken. */
 gboolean index_table_verify (const IndexTable *table, const ChunkName *hash);
 
 /* ---- Reading in order ---- */

@@ -482,6 +482,19 @@ remove_tables (Index *index, GPtrArray *tables, const char *merged, GError **err
   return TRUE;
 }
 
+/* TRUE if each of them holds what its name says. */
+static gboolean
+verify_tables (GPtrArray *tables, GError **error)
+{
+  for (guint i = 0; i < tables->len; i++) {
+    ChunkName hash;
+    object_name_parse (index_table_object (tables->pdata[i]), "index", &hash);
+    if (!index_table_verify (tables->pdata[i], &hash))
+      return index_table_check (tables->pdata[i], error);
+  }
+  return TRUE;
+}
+
 gboolean
 index_merge (Index *index, IndexView *view, IndexMayRemove may_remove, gpointer user_data,
              guint64 *size, GCancellable *cancellable, GError **error)
@@ -498,7 +511,9 @@ index_merge (Index *index, IndexView *view, IndexMayRemove may_remove, gpointer 
     g_autofree char *merged = NULL;
     if (chosen == NULL || !may_remove (user_data))
       return TRUE;
-    if (!index_merge_tables (&medium, chosen, NULL, &merged, &written, cancellable, error) ||
+    /* Or what is wrong in one would be under a hash that is right from now on. */
+    if (!verify_tables (chosen, error) ||
+        !index_merge_tables (&medium, chosen, NULL, &merged, &written, cancellable, error) ||
         !index->backend->ops->sync (index->backend, error))
       return FALSE;
     if (size != NULL)

@@ -82,8 +82,9 @@ typedef gboolean (*IndexMayRemove) (gpointer user_data);
  * @size: (out) (optional): bytes written
  *
  * Merges tables as long as index_merge_choose() finds some that should be: the merged one is
- * written and synced, then they are removed. The caller must know that no gc is taking packs out of
- * the index (docs/store-format.md, "Writing").
+ * written and synced, then they are removed. Each is compared with its name first: one that differs
+ * is STORE_ERROR_DAMAGED, and the next view counts it among the damaged ones. The caller must know
+ * that no gc is taking packs out of the index (docs/store-format.md, "Writing").
  */
 gboolean index_merge (Index *index, IndexView *view, IndexMayRemove may_remove, gpointer user_data,
                       guint64 *size, GCancellable *cancellable, GError **error);

@@ -172,6 +172,25 @@ fixture_count_objects (Backend *backend, const char *prefix)
   return count;
 }
 
+/* Puts something else in the place of an object: @len bytes of it, padded with zeros, of which the
+ * one at @flip is another (beyond the end: none is). */
+static inline void
+fixture_spoil (Backend *backend, const char *name, gsize len, gsize flip)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (GBytes) bytes = backend->ops->get (backend, name, 0, G_MAXSIZE, &error);
+  g_autofree guint8 *data = g_malloc0 (len + 1);
+  gboolean existed;
+
+  g_assert_no_error (error);
+  memcpy (data, g_bytes_get_data (bytes, NULL), MIN (len, g_bytes_get_size (bytes)));
+  if (flip < len)
+    data[flip] ^= 1;
+  g_assert_true (backend->ops->remove (backend, name, &error));
+  g_autoptr (GBytes) spoilt = g_bytes_new (data, len);
+  g_assert_true (backend->ops->put_if_absent (backend, name, spoilt, &existed, &error));
+}
+
 /* A directory that a test may fill; fixture_directory_remove() removes it with all in it. In memory
  * where there is such a place: thousands of syncs would wait for the disk of a busy machine. */
 static inline char *

@@ -100,6 +100,34 @@ test_unreadable (void)
   g_assert_true (finds (mended, 39999));
 }
 
+/* A table that was right when it was opened, and is not when it would be merged: nothing that is
+ * wrong in it gets a new, right hash; it stays, as a damaged one. */
+static void
+test_merge_damaged (void)
+{
+  g_autoptr (Backend) backend = backend_memory_new();
+  g_autoptr (Index) index = index_new (backend, &key);
+  g_autoptr (GPtrArray) objects = g_ptr_array_new_with_free_func (g_free);
+  g_autoptr (GError) error = NULL;
+  guint64 size = 0;
+
+  for (guint i = 0; i < 4; i++)
+    g_ptr_array_add (objects, publish (index, i * 16000, 16000));
+  g_autoptr (IndexView) view = index_reload (index, &error);
+  g_assert_no_error (error);
+  g_assert_true (backend->ops->stat (backend, objects->pdata[2], &size, &error));
+  /* The last byte of a name: they are still in order. */
+  fixture_spoil (backend, objects->pdata[2], size, size - 44 * 8000 + 31);
+  g_assert_false (index_merge (index, view, yes, NULL, NULL, NULL, &error));
+  g_assert_error (error, STORE_ERROR, STORE_ERROR_DAMAGED);
+  g_clear_error (&error);
+  g_assert_cmpuint (fixture_count_objects (backend, "index/"), ==, 4);
+  g_autoptr (IndexView) after = index_reload (index, &error);
+  g_assert_no_error (error);
+  g_assert_cmpuint (after->damaged->len, ==, 1);
+  g_assert_cmpstr (after->damaged->pdata[0], ==, objects->pdata[2]);
+}
+
 #define PAGES 6000
 
 /* Reading a checkpoint goes on by way of the packs when a table cannot be read any more; so does
@@ -181,6 +209,7 @@ main (int argc, char **argv)
   g_test_init (&argc, &argv, NULL);
   g_test_add_func ("/store/index/replaced", test_replaced);
   g_test_add_func ("/store/index/unreadable", test_unreadable);
+  g_test_add_func ("/store/index/merge-damaged", test_merge_damaged);
   g_test_add_func ("/store/index/through-damage", test_through_damage);
   g_test_add_func ("/store/index/older-view", test_older_view);
   g_test_add_func ("/store/index/bounded", test_bounded);
