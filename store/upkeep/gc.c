@@ -425,8 +425,9 @@ run (Gc *gc, GError **error)
     return tags_remove_stray (gc->store, error);
   }
   gc->report->waiting_packs = g_hash_table_size (gc->waiting);
-  /* What is lost must not be taken for there by the next writer. */
-  pack_set_add_all (gc->ripe, mark_missing_packs (gc->mark));
+  /* What is lost must not be taken for there by the next writer. Of a pack that was cut, or has
+   * grown, much may still be read: that is left to repair. */
+  pack_set_add_all (gc->ripe, mark_gone_packs (gc->mark));
   if (!gc_delete (gc->store, gc->ripe, gc->needed, gc->listed, gc->report, error) ||
       !remove_done_lists (gc, error) || !tags_remove_stray (gc->store, error))
     return FALSE;

@@ -22,6 +22,7 @@ struct _Mark {
   GArray *tables;          /* of MarkedTable */
   GHashTable *checkpoints; /* set of char* */
   GHashTable *missing;     /* set of ChunkName: packs in the index that are not there as it says */
+  GHashTable *gone;        /* set of ChunkName: of these, packs of which nothing is there */
   gboolean all_known;      /* of every pack on the medium it is known what is in it */
   GHashTable *unpublished; /* set of ChunkName: packs that only their own footer names */
   GArray *copies, *bases;  /* of Copy: scratch */
@@ -65,6 +66,7 @@ mark_new (Store *store)
   mark->tables = g_array_new (FALSE, FALSE, sizeof (MarkedTable));
   mark->checkpoints = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
   mark->missing = pack_set_new();
+  mark->gone = pack_set_new();
   mark->unpublished = pack_set_new();
   mark->copies = g_array_new (FALSE, FALSE, sizeof (Copy));
   mark->bases = g_array_new (FALSE, FALSE, sizeof (Copy));
@@ -91,6 +93,8 @@ find_missing (Mark *mark, const IndexTable *table, GError **error)
     }
     if (size != pack.size)
       pack_set_add (mark->missing, &pack.name);
+    if (cause != NULL)
+      pack_set_add (mark->gone, &pack.name);
   }
   return index_table_check (table, error);
 }
@@ -148,6 +152,7 @@ mark_free (Mark *mark)
   g_array_unref (mark->tables);
   g_hash_table_unref (mark->checkpoints);
   g_hash_table_unref (mark->missing);
+  g_hash_table_unref (mark->gone);
   g_hash_table_unref (mark->unpublished);
   g_array_unref (mark->copies);
   g_array_unref (mark->bases);
@@ -163,9 +168,9 @@ mark_checkpoints (const Mark *mark)
 }
 
 GHashTable *
-mark_missing_packs (const Mark *mark)
+mark_gone_packs (const Mark *mark)
 {
-  return mark->missing;
+  return mark->gone;
 }
 
 static gboolean

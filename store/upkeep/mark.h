@@ -42,9 +42,10 @@ gboolean mark_all (Mark *mark, const Progress *progress, GCancellable *cancellab
 /* Ids of the checkpoints walked, as a set of char*; borrowed. */
 GHashTable *mark_checkpoints (const Mark *mark);
 
-/* Packs that the index names and that are not on the medium, or have another size; borrowed set of
- * ChunkName, filled by mark_all(). They are the last to keep a chunk. */
-GHashTable *mark_missing_packs (const Mark *mark);
+/* Packs that the index names and that are not on the medium; borrowed set of ChunkName, filled by
+ * mark_all(). They are the last to keep a chunk, with those that have another size than the index
+ * says. */
+GHashTable *mark_gone_packs (const Mark *mark);
 
 /**
  * mark_pack_use:

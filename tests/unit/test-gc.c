@@ -413,6 +413,30 @@ test_beside (void)
   g_assert_cmpuint (fixture_count_objects (store->backend, "condemned/"), ==, 0);
 }
 
+/* A pack that was cut, or has grown, is not lost: gc leaves all that can be read of it. */
+static void
+test_other_size (gconstpointer data)
+{
+  g_autoptr (Store) store = fixture_store_new (backend_memory_new());
+  g_autofree guint64 *seeds = seeds_new (1);
+  g_autoptr (Manifest) one = fixture_checkpoint (store, 1, seeds, PAGES, NULL, NULL);
+  g_autoptr (GPtrArray) packs = store_list_names (store, "packs/", NULL);
+  guint64 size = 0;
+
+  for (guint i = 0; i < packs->len; i++) {
+    g_assert_true (store->backend->ops->stat (store->backend, packs->pdata[i], &size, NULL));
+    fixture_spoil (store->backend, packs->pdata[i], size + GPOINTER_TO_INT (data), G_MAXSIZE);
+  }
+  for (guint i = 0; i < 3; i++)
+    g_assert_cmpuint (run_gc (store).deleted_packs, ==, 0);
+  frame_cache_clear (store->frames);
+  fixture_assert_checkpoint (store, one->id, seeds, PAGES);
+  /* When nothing needs it, it goes as any other. */
+  remove_checkpoint (store, one);
+  run_gc (store);
+  g_assert_cmpuint (fixture_count_objects (store->backend, ""), ==, 1);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -426,6 +450,8 @@ main (int argc, char **argv)
   g_test_add_func ("/store/gc/dead-writers", test_dead_writers);
   g_test_add_func ("/store/gc/one-at-a-time", test_one_at_a_time);
   g_test_add_func ("/store/gc/reader-beside", test_reader_beside);
+  g_test_add_data_func ("/store/gc/other-size/cut", GINT_TO_POINTER (-1), test_other_size);
+  g_test_add_data_func ("/store/gc/other-size/grown", GINT_TO_POINTER (1), test_other_size);
   g_test_add_func ("/store/gc/merge", test_merge);
   g_test_add_func ("/store/gc/beside", test_beside);
   return g_test_run();
