@@ -306,13 +306,37 @@ store_writer_bound (StoreWriter *writer, GError **error)
   return TRUE;
 }
 
+/* Puts a manifest. The one that is there already may be damaged: then it goes first, since success
+ * says that the checkpoint can be read. */
+static gboolean
+put_whole (Store *store, GBytes *bytes, const ChunkName *hash, const char *object,
+           gboolean *existed, GError **error)
+{
+  g_autofree char *id = chunk_name_to_hex (hash);
+  g_autoptr (GError) cause = NULL;
+
+  if (!store_put (store, object, bytes, existed, error))
+    return FALSE;
+  if (!*existed)
+    return TRUE;
+  g_autoptr (Manifest) there = store_manifest_load (store, id, &cause);
+  if (there != NULL)
+    return TRUE;
+  if (g_error_matches (cause, STORE_ERROR, STORE_ERROR_DAMAGED) ||
+      g_error_matches (cause, STORE_ERROR, STORE_ERROR_NOT_FOUND))
+    return store_remove (store, object, error) && store_put (store, object, bytes, existed, error);
+  g_propagate_error (error, g_steal_pointer (&cause));
+  return FALSE;
+}
+
 /* Puts the manifest; after FALSE it is not there. */
 static gboolean
-put_manifest (StoreWriter *writer, GBytes *bytes, const char *object, GError **error)
+put_manifest (StoreWriter *writer, GBytes *bytes, const ChunkName *hash, const char *object,
+              GError **error)
 {
   gboolean existed = FALSE;
 
-  if (!store_put (writer->store, object, bytes, &existed, error))
+  if (!put_whole (writer->store, bytes, hash, object, &existed, error))
     return FALSE;
   if (store_sync (writer->store, error))
     return TRUE;
@@ -338,7 +362,7 @@ store_writer_commit (StoreWriter *writer, Manifest *manifest, GCancellable *canc
   chunk_name_of (&writer->store->key, g_bytes_get_data (bytes, NULL), g_bytes_get_size (bytes),
                  &hash);
   g_autofree char *object = object_name ("manifests", &hash);
-  if (!put_manifest (writer, bytes, object, error))
+  if (!put_manifest (writer, bytes, &hash, object, error))
     return FALSE;
   g_free (manifest->id);
   manifest->id = chunk_name_to_hex (&hash);

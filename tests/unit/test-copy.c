@@ -207,6 +207,24 @@ test_damaged_source (Fixture *fixture, gconstpointer data)
   fixture_assert_checkpoint (fixture->to, ((StoreCopied *)copied->pdata[2])->id, other, PAGES);
 }
 
+/* The manifest of a copy is damaged: copying again makes it whole, or success would be a lie. */
+static void
+test_damaged_copy (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (GPtrArray) before = copy_all (fixture->from, fixture->to);
+  const StoreCopied *copy = before->pdata[0];
+  g_autofree char *object = g_strconcat ("manifests/", copy->id, NULL);
+  guint64 size = 0;
+
+  g_assert_true (fixture->to->backend->ops->stat (fixture->to->backend, object, &size, NULL));
+  fixture_spoil (fixture->to->backend, object, size, size / 2);
+  g_autoptr (GPtrArray) after = copy_all (fixture->from, fixture->to);
+  g_assert_false (((StoreCopied *)after->pdata[0])->there);
+  fixture_assert_checkpoint (fixture->to, ((StoreCopied *)after->pdata[0])->id, fixture->first,
+                             PAGES);
+  assert_sound (fixture->to);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -219,6 +237,7 @@ main (int argc, char **argv)
   ADD ("/copy/one-of-them", test_one_of_them);
   ADD ("/copy/interrupted", test_interrupted);
   ADD ("/copy/damaged-source", test_damaged_source);
+  ADD ("/copy/damaged-copy", test_damaged_copy);
 #undef ADD
   return g_test_run();
 }
