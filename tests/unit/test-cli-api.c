@@ -145,6 +145,71 @@ test_stream (Fixture *f, gconstpointer data)
   g_assert_cmpstr (seen->str, ==, "status|message|");
 }
 
+static void
+ignore_sent (guint64 sent, gpointer user_data)
+{
+}
+
+static JsonObject *
+upload (Fixture *f, GString *seen, GError **error)
+{
+  g_autoptr (GString) path = api_path ("imports", NULL);
+  g_autoptr (GString) probe = api_path ("x", NULL);
+  g_autoptr (GInputStream) body = g_memory_input_stream_new_from_data ("file", 4, NULL);
+
+  fake_daemon_answer (f->fake, "GET /v1/x", 200, NULL, "{}", FAKE_END);
+  return api_upload (f->api, probe, path, body, 4, ignore_sent, note_line, seen, error);
+}
+
+/* When all is sent the work goes on, which the daemon tells. */
+static void
+test_upload (Fixture *f, gconstpointer data)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (GString) seen = g_string_new (NULL);
+  g_autofree char *requests = NULL;
+
+  fake_daemon_answer (f->fake, "POST /v1/imports", 200, NDJSON,
+                      "{\"type\":\"status\",\"phase\":\"commit\"}\n"
+                      "{\"type\":\"result\",\"id\":\"ab\"}\n",
+                      FAKE_END);
+  g_autoptr (JsonObject) result = upload (f, seen, &error);
+  g_assert_no_error (error);
+  g_assert_cmpstr (json_object_get_string_member (result, "id"), ==, "ab");
+  g_assert_cmpstr (seen->str, ==, "status|");
+  requests = fake_daemon_take_requests (f->fake);
+  g_assert_nonnull (strstr (requests, "POST /v1/imports file\n"));
+}
+
+/* An error has its kind, in lines as well as in a status; silence after the first line is one. */
+static void
+test_upload_fails (Fixture *f, gconstpointer data)
+{
+  static const struct {
+    guint status;
+    const char *type, *body;
+    FakeEnding ending;
+    CliError code;
+  } cases[] = {
+    { 200, NDJSON, "{\"type\":\"error\",\"kind\":\"damaged\",\"message\":\"cut\"}\n", FAKE_END,
+      CLI_ERROR_DAMAGED },
+    { 422, NULL, "{\"error\":{\"kind\":\"damaged\",\"message\":\"cut\"}}", FAKE_END,
+      CLI_ERROR_DAMAGED },
+    { 200, NDJSON, "{\"type\":\"status\",\"phase\":\"commit\"}\n", FAKE_HANG, CLI_ERROR_FAILED },
+    { 200, NDJSON, "{\"type\":\"status\",\"phase\":\"commit\"}\n", FAKE_CUT, CLI_ERROR_FAILED },
+  };
+
+  for (gsize i = 0; i < G_N_ELEMENTS (cases); i++) {
+    g_autoptr (GString) seen = g_string_new (NULL);
+    g_autoptr (GError) error = NULL;
+    api_set_deadline (f->api, cases[i].ending == FAKE_HANG ? 500 : 10000);
+    fake_daemon_answer (f->fake, "POST /v1/imports", cases[i].status, cases[i].type, cases[i].body,
+                        cases[i].ending);
+    g_assert_null (upload (f, seen, &error));
+    g_assert_error (error, CLI_ERROR, (int)cases[i].code);
+  }
+}
+
 /* A long call may also be answered at once. */
 static void
 test_stream_not_needed (Fixture *f, gconstpointer data)
@@ -273,6 +338,8 @@ main (int argc, char **argv)
   ADD ("refusals", test_refusals);
   ADD ("hung-daemon", test_hung_daemon);
   ADD ("stream", test_stream);
+  ADD ("upload", test_upload);
+  ADD ("upload-fails", test_upload_fails);
   ADD ("stream-not-needed", test_stream_not_needed);
   ADD ("stream-faults", test_stream_faults);
   ADD ("cancelled-stream", test_cancelled_stream);

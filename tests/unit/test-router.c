@@ -217,6 +217,26 @@ test_a_stream_ends_with_its_result (Fixture *f, gconstpointer data)
   g_assert_cmpstr (json_get_string_or (object, "kind", ""), ==, "failed");
 }
 
+/* So is an import that had its error long before its body was read; without the header it is the
+ * answer's status. */
+static void
+test_an_import_streams_too (Fixture *f, gconstpointer data)
+{
+  static const char path[] = "/v1/imports?store=/no/such/store";
+  g_autofree char *body = g_strnfill (3 << 20, 'x');
+  guint status;
+  g_autoptr (GBytes) answer = ask (f, "POST", path, body, "application/x-ndjson", &status);
+  g_autofree char *text = g_strndup (g_bytes_get_data (answer, NULL), g_bytes_get_size (answer));
+  g_auto (GStrv) lines = g_strsplit (g_strchomp (text), "\n", -1);
+  const char *last = lines[g_strv_length (lines) - 1];
+  g_autoptr (JsonObject) object = parse (last, strlen (last));
+
+  g_assert_cmpuint (status, ==, 200);
+  g_assert_cmpstr (json_get_string_or (object, "type", ""), ==, "error");
+  g_assert_cmpstr (json_get_string_or (object, "kind", ""), ==, "failed");
+  assert_refused (f, "POST", path, body, 500, "failed");
+}
+
 #define ADD(path, func) g_test_add ("/router/" path, Fixture, NULL, set_up, func, tear_down)
 
 int
@@ -229,5 +249,6 @@ main (int argc, char **argv)
   ADD ("bad-rules-and-limits", test_bad_rules_and_limits);
   ADD ("large-body", test_a_body_beyond_the_bound_is_not_taken);
   ADD ("stream", test_a_stream_ends_with_its_result);
+  ADD ("import", test_an_import_streams_too);
   return g_test_run();
 }

@@ -401,6 +401,18 @@ read_lines (Api *api, Operation *op, GInputStream *stream, ApiLineFunc func, gpo
   return result;
 }
 
+/* The result of a call that may be long: in lines, or at once. */
+static JsonObject *
+read_result (Api *api, Operation *op, SoupMessage *message, GInputStream *stream, ApiLineFunc func,
+             gpointer user_data, GError **error)
+{
+  const char *type =
+      soup_message_headers_get_content_type (soup_message_get_response_headers (message), NULL);
+
+  return g_strcmp0 (type, NDJSON) == 0 ? read_lines (api, op, stream, func, user_data, error)
+                                       : read_answer (api, op, stream, error);
+}
+
 static JsonObject *
 call_long_once (Api *api, const GString *path, JsonObject *body, ApiLineFunc func,
                 gpointer user_data, GError **error)
@@ -414,12 +426,8 @@ call_long_once (Api *api, const GString *path, JsonObject *body, ApiLineFunc fun
   soup_message_headers_replace (soup_message_get_request_headers (message), "Accept", NDJSON);
   operation_begin (&op, api->cancellable);
   stream = send_message (api, &op, message, &cause);
-  if (stream != NULL) {
-    const char *type =
-        soup_message_headers_get_content_type (soup_message_get_response_headers (message), NULL);
-    result = g_strcmp0 (type, NDJSON) == 0 ? read_lines (api, &op, stream, func, user_data, &cause)
-                                           : read_answer (api, &op, stream, &cause);
-  }
+  if (stream != NULL)
+    result = read_result (api, &op, message, stream, func, user_data, &cause);
   end_call (&op, &stream);
   explain (api, &op, &cause);
   if (cause != NULL)
@@ -548,7 +556,7 @@ prepare_upload (Api *api, const GString *probe, GError **error)
 
 JsonObject *
 api_upload (Api *api, const GString *probe, const GString *path, GInputStream *body, gint64 length,
-            ApiSentFunc func, gpointer user_data, GError **error)
+            ApiSentFunc func, ApiLineFunc line_func, gpointer user_data, GError **error)
 {
   g_autoptr (SoupMessage) message = NULL;
   g_autoptr (GInputStream) stream = NULL;
@@ -560,6 +568,7 @@ api_upload (Api *api, const GString *probe, const GString *path, GInputStream *b
   if (!prepare_upload (api, probe, error))
     return NULL;
   message = new_message (api, "POST", path, NULL);
+  soup_message_headers_replace (soup_message_get_request_headers (message), "Accept", NDJSON);
   operation_begin (&op, api->cancellable);
   soup_message_set_request_body (message, "application/octet-stream", body, length);
   g_signal_connect (message, "wrote-body-data", G_CALLBACK (on_wrote_data), &upload);
@@ -571,7 +580,7 @@ api_upload (Api *api, const GString *probe, const GString *path, GInputStream *b
   if (stream != NULL && !SOUP_STATUS_IS_SUCCESSFUL (soup_message_get_status (message)))
     read_refusal (api, &op, message, stream, &cause);
   else if (stream != NULL)
-    answer = read_answer (api, &op, stream, &cause);
+    answer = read_result (api, &op, message, stream, line_func, user_data, &cause);
   g_signal_handlers_disconnect_by_data (message, &upload);
   end_call (&op, &stream);
   explain (api, &op, &cause);

@@ -121,10 +121,12 @@ typedef void (*ApiSentFunc) (guint64 sent, gpointer user_data);
  * @body: read to its end and sent while it is read
  * @length: bytes it has, or -1
  *
- * A POST whose body may be of any length. A daemon that takes nothing for API_UPLOAD_PATIENCE_MS is
- * an error.
+ * A POST whose body may be of any length, and whose work goes on when all is sent: @line_func is
+ * then told as by api_call_long(). A daemon that takes nothing for API_UPLOAD_PATIENCE_MS is an
+ * error, and one that says nothing afterwards.
  *
  * Returns: (transfer full): the answer, or NULL with @error.
  */
 JsonObject *api_upload (Api *api, const GString *probe, const GString *path, GInputStream *body,
-                        gint64 length, ApiSentFunc func, gpointer user_data, GError **error);
+                        gint64 length, ApiSentFunc func, ApiLineFunc line_func, gpointer user_data,
+                        GError **error);

@@ -140,6 +140,23 @@ typedef struct {
 #define DRAW_INTERVAL_US 100000
 
 static void
+show_status (ImportProgress *progress, JsonObject *status)
+{
+  if (progress->bar != NULL)
+    progress_bar_update (progress->bar, status, g_get_monotonic_time());
+  else if (progress->cli->json && !progress->cli->quiet)
+    cli_print_json (progress->cli, status);
+}
+
+/* ApiLineFunc: all is sent, the daemon tells how far it is. */
+static void
+on_line (JsonObject *line, const char *type, gpointer user_data)
+{
+  if (g_str_equal (type, "status"))
+    show_status (user_data, line);
+}
+
+static void
 on_sent (guint64 sent, gpointer user_data)
 {
   ImportProgress *progress = user_data;
@@ -152,16 +169,13 @@ on_sent (guint64 sent, gpointer user_data)
   progress->last_us = now;
   status = json_object_new();
   json_object_set_string_member (status, "type", "status");
-  json_object_set_string_member (status, "phase", whole ? "commit" : "store");
+  json_object_set_string_member (status, "phase", "store");
   json_object_set_int_member (status, "bytes_done", sent);
   if (progress->length > 0) {
     json_object_set_int_member (status, "total_bytes", progress->length);
     json_object_set_double_member (status, "percent_done", (double)sent / progress->length);
   }
-  if (progress->bar != NULL)
-    progress_bar_update (progress->bar, status, now);
-  else if (progress->cli->json && !progress->cli->quiet)
-    cli_print_json (progress->cli, status);
+  show_status (progress, status);
 }
 
 static void
@@ -202,7 +216,8 @@ run_import (Cli *cli, const VerbCall *call, GError **error)
     g_autofree char *title = format_clean (call->args[0]);
     progress.bar = progress_bar_new (cli->err, title, terminal_width (cli->err->fd));
   }
-  result = api_upload (cli->api, probe, path, input, progress.length, on_sent, &progress, error);
+  result = api_upload (cli->api, probe, path, input, progress.length, on_sent, on_line, &progress,
+                       error);
   g_clear_pointer (&progress.bar, progress_bar_free);
   if (result == NULL)
     return FALSE;

@@ -30,12 +30,20 @@ typedef struct {
   GSource *room;   /* (nullable): waits until something fits; the message is paused */
   GSource *hangup; /* (nullable): the client's end, once the body is read */
   gboolean read;   /* the body has come to its end */
+  gboolean called; /* a call waits for the result and answers */
   gboolean done;   /* the worker has */
   gboolean gone;   /* the exchange is over */
   gulong chunk, finished, stopping;
+  Progress progress;
   GPtrArray *messages; /* worker, then main thread: of char * */
   JsonObject *result;
   GError *error;
+  GMutex lock;
+  GCond changed;
+  /* Guarded: for a call that waits. */
+  gboolean ended, moved; /* ended: result or error are set */
+  Phase phase;
+  guint64 phase_done, phase_total;
 } Import;
 
 static Import *
@@ -61,6 +69,8 @@ import_unref (gpointer data)
   g_ptr_array_unref (import->messages);
   g_clear_pointer (&import->result, json_object_unref);
   g_clear_error (&import->error);
+  g_mutex_clear (&import->lock);
+  g_cond_clear (&import->changed);
   request_free (import->request);
   g_free (import);
 }
@@ -72,6 +82,20 @@ on_message (const char *text, gpointer user_data)
 {
   Import *import = user_data;
   g_ptr_array_add (import->messages, g_strdup (text));
+}
+
+/* ProgressFunc; nobody but a call listens, once the body is read. */
+static void
+on_progress (Phase phase, guint64 done, guint64 total, gpointer user_data)
+{
+  Import *import = user_data;
+  g_autoptr (GMutexLocker) locker = g_mutex_locker_new (&import->lock);
+
+  import->phase = phase;
+  import->phase_done = done;
+  import->phase_total = total;
+  import->moved = TRUE;
+  g_cond_signal (&import->changed);
 }
 
 /* What ?like= names: a checkpoint of the store, else a guest of this host. */
@@ -152,6 +176,7 @@ take_in (Import *import, GError **error)
   ImportOptions options = { .host = g_get_host_name(),
                             .message = on_message,
                             .user_data = import,
+                            .progress = &import->progress,
                             .cancellable = request->cancellable };
 
   if (store != NULL && parse_options (request, store, &options, &like, error))
@@ -169,6 +194,10 @@ work (gpointer data)
 
   import->result = take_in (import, &import->error);
   fd_close (&import->out); /* what still comes is dropped */
+  g_mutex_lock (&import->lock);
+  import->ended = TRUE;
+  g_cond_signal (&import->changed);
+  g_mutex_unlock (&import->lock);
   g_idle_add_full (G_PRIORITY_DEFAULT, on_done, import, import_unref);
   return NULL;
 }
@@ -206,7 +235,7 @@ on_done (gpointer data)
 
   import->done = TRUE;
   drop_pending (import);
-  if (import->read && !import->gone)
+  if (import->read && !import->gone && !import->called)
     answer (import);
   return G_SOURCE_REMOVE;
 }
@@ -305,6 +334,9 @@ import_new (Daemon *daemon, SoupServerMessage *message, GHashTable *query, const
   import->message = message; /* it holds this */
   import->in = ends[0];
   import->out = ends[1];
+  import->progress = (Progress){ on_progress, import };
+  g_mutex_init (&import->lock);
+  g_cond_init (&import->changed);
   import->messages = g_ptr_array_new_with_free_func (g_free);
   g_queue_init (&import->pending);
   import->request = g_new0 (Request, 1);
@@ -378,6 +410,47 @@ on_client_gone (gpointer user_data)
   return G_SOURCE_REMOVE;
 }
 
+/* RequestHandler of a client that wants lines: the call sends them while this waits for the
+ * import's own thread, which began long before. */
+static JsonObject *
+wait_for_worker (Request *request, GError **error)
+{
+  Import *import = request->work;
+  gulong gone = g_cancellable_connect (request->cancellable, G_CALLBACK (on_stopping),
+                                       import->request->cancellable, NULL);
+
+  g_mutex_lock (&import->lock);
+  while (!import->ended) {
+    if (!import->moved) {
+      g_cond_wait (&import->changed, &import->lock);
+      continue;
+    }
+    Phase phase = import->phase;
+    guint64 done = import->phase_done, total = import->phase_total;
+    import->moved = FALSE;
+    g_mutex_unlock (&import->lock);
+    progress_report (&request->progress, phase, done, total);
+    g_mutex_lock (&import->lock);
+  }
+  g_mutex_unlock (&import->lock);
+  g_cancellable_disconnect (request->cancellable, gone);
+  if (import->result != NULL)
+    return json_object_ref (import->result);
+  g_propagate_error (error, g_error_copy (import->error));
+  return NULL;
+}
+
+static void
+start_call (Import *import, SoupServerMessage *message, Request *request)
+{
+  Request *taken = request_steal (request);
+
+  taken->work = import_ref (import);
+  taken->free_work = import_unref;
+  import->called = TRUE;
+  call_start (message, taken, wait_for_worker, TRUE);
+}
+
 void
 import_serve (Daemon *daemon, SoupServerMessage *message, Request *request)
 {
@@ -390,12 +463,17 @@ import_serve (Daemon *daemon, SoupServerMessage *message, Request *request)
     return;
   }
   import->read = TRUE;
-  soup_server_message_pause (message);
-  if (import->done) {
-    answer (import);
-    return;
+  if (router_wants_stream (message)) {
+    start_call (import, message, request);
+  } else {
+    soup_server_message_pause (message);
+    if (import->done)
+      answer (import);
+    else
+      import->hangup = client_watch (message, on_client_gone, import_ref (import), import_unref);
   }
-  import->hangup = client_watch (message, on_client_gone, import_ref (import), import_unref);
+  if (import->done)
+    return;
   if (!feed (import))
     wait_for_room (import);
 }

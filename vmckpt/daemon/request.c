@@ -18,6 +18,8 @@ request_free (Request *request)
   g_clear_pointer (&request->key, key_material_free);
   g_clear_pointer (&request->new_key, key_material_free);
   g_clear_pointer (&request->other_key, key_material_free);
+  if (request->work != NULL)
+    request->free_work (request->work);
   g_free (request);
 }
 

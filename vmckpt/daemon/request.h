@@ -28,6 +28,8 @@ typedef struct {
   GCancellable *cancellable;              /* the client has gone */
   Progress progress;
   UnitWatcher watcher; /* the two above, for the flows */
+  gpointer work;       /* (nullable): what the route keeps for itself, freed with the request */
+  GDestroyNotify free_work;
 } Request;
 
 typedef JsonObject *(*RequestHandler) (Request *request, GError **error);

@@ -64,8 +64,8 @@ find_route (const char *method, const char *path, char **params, gboolean *path_
   return NULL;
 }
 
-static gboolean
-wants_stream (SoupServerMessage *message)
+gboolean
+router_wants_stream (SoupServerMessage *message)
 {
   const char *accept =
       soup_message_headers_get_list (soup_server_message_get_request_headers (message), "Accept");
@@ -127,7 +127,7 @@ on_request (SoupServer *server, SoupServerMessage *message, const char *path, GH
     route->raw (user_data, message, request);
   else
     call_start (message, g_steal_pointer (&request), route->handler,
-                route->is_long && wants_stream (message));
+                route->is_long && router_wants_stream (message));
 }
 
 /* A body beyond the bound is not collected: the request is refused when its headers are read. */

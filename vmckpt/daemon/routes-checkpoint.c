@@ -185,7 +185,7 @@ const Route checkpoint_routes[] = {
   { "POST", "/v1/checkpoints/:ref/tags", tag_checkpoint, NULL, FALSE },
   { "POST", "/v1/checkpoints/:ref/restore", restore, NULL, TRUE },
   { "GET", "/v1/checkpoints/:ref/export", NULL, export_serve, FALSE },
-  { "POST", "/v1/imports", NULL, import_serve, FALSE },
+  { "POST", "/v1/imports", NULL, import_serve, TRUE },
   { "GET", "/v1/suspended", list_suspended, NULL, FALSE },
   { NULL },
 };

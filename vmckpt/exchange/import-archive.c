@@ -20,6 +20,7 @@
 #include <string.h>
 
 #define TAGS_MAX 256
+#define COPY_PIECE 256 /* pages between looks at whether somebody still waits */
 
 typedef struct {
   Store *store;
@@ -242,6 +243,15 @@ copy_page (ArchiveImport *import, Sources *sources, const CopyRun *run, guint64 
          page_map_writer_put (map, run->page + into, data, error);
 }
 
+/* A run of a few bytes in the archive may be one of tebibytes. */
+static gboolean
+go_on (const ArchiveImport *import, guint32 part, guint64 page, GError **error)
+{
+  progress_report (import->options->progress, PHASE_STORE, page * PAGE_SIZE_BYTES,
+                   part_at (import, part)->map.length);
+  return !g_cancellable_set_error_if_cancelled (import->options->cancellable, error);
+}
+
 /* Puts the runs from @index on that belong to one part; returns the next index, or -1. */
 static gint64
 copy_part (ArchiveImport *import, Sources *sources, guint index, GError **error)
@@ -257,9 +267,8 @@ copy_part (ArchiveImport *import, Sources *sources, guint index, GError **error)
     const CopyRun *run = copy_list_get (import->copies, index);
     if (run->part != number)
       break;
-    /* A run of a few bytes in the archive may be one of tebibytes. */
     for (guint64 i = 0; i < run->count; i++)
-      if (g_cancellable_set_error_if_cancelled (import->options->cancellable, error) ||
+      if ((i % COPY_PIECE == 0 && !go_on (import, number, run->page + i, error)) ||
           !copy_page (import, sources, run, i, map, error))
         return -1;
   }

@@ -90,11 +90,13 @@ replace_text (char **text, const char *with)
   *text = g_strdup (with);
 }
 
-/* Tags that do not fit into the manifest. The checkpoint exists by now, so this cannot undo it. */
+/* Tags that do not fit into the manifest. The checkpoint exists by now, so this cannot undo it; the
+ * same file imported again makes the same checkpoint, and adds those that are missing. */
 static gboolean
 add_tags (Store *store, const Manifest *manifest, char **tags, GError **error)
 {
-  ERROR_PREFIX (error, "checkpoint %s exists, but not all of its tags", manifest->id);
+  ERROR_PREFIX (error, "checkpoint %s exists, but not all of its tags; import it once more",
+                manifest->id);
 
   for (; tags != NULL && *tags != NULL; tags++)
     if (g_strcmp0 (*tags, manifest->tag) != 0 && !store_tag_add (store, manifest->id, *tags, error))
