@@ -242,6 +242,14 @@ forget (SealedBackend *self, const char *name)
   g_hash_table_remove (self->known, name);
 }
 
+static void
+sealed_forget (Backend *backend)
+{
+  SealedBackend *self = (SealedBackend *)backend;
+  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&self->lock);
+  g_hash_table_remove_all (self->known);
+}
+
 /* Block @number of an object opens; @out gets its content. */
 static gboolean
 open_block (const ObjectKey *key, const char *name, const KnownObject *object, guint64 number,
@@ -485,6 +493,7 @@ static const BackendOps sealed_ops = {
   .stream_write = sealed_stream_write,
   .stream_commit = sealed_stream_commit,
   .stream_free = sealed_stream_free,
+  .forget = sealed_forget,
   .free = sealed_free,
 };
 

@@ -124,9 +124,21 @@ start_again (Check *check)
   g_clear_pointer (&check->view, index_view_unref);
 }
 
+/* What was read before is no proof that it can still be read. */
+static void
+forget_read (Check *check)
+{
+  Backend *backend = check->store->backend;
+
+  frame_cache_clear (check->store->frames);
+  if (backend->ops->forget != NULL)
+    backend->ops->forget (backend);
+}
+
 static gboolean
 run_once (Check *check, GError **error)
 {
+  forget_read (check);
   if (!check_format (check, error) || !announce (check, error) ||
       !check_small_objects (check, error))
     return FALSE;

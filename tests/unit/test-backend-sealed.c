@@ -6,6 +6,7 @@
 #include "store-fixture.h"
 
 #include "backend-sealed.h"
+#include "seal.h"
 
 static const SealKey key = { "a key that everybody here knows" };
 
@@ -295,6 +296,24 @@ test_other_key (Fixture *fixture, gconstpointer unused)
 #define ADD(name, func)                                                                            \
   g_test_add ("/store/backend-sealed/" name, Fixture, NULL, set_up, func, tear_down)
 
+/* The header is remembered. Who wants to know what is on the medium says so first. */
+static void
+test_forget (Fixture *fixture, gconstpointer unused)
+{
+  g_autoptr (GBytes) content = content_new (10000);
+  g_autoptr (GError) error = NULL;
+
+  put (fixture->sealed, "packs/one", content);
+  g_autoptr (GBytes) before =
+      fixture->sealed->ops->get (fixture->sealed, "packs/one", 5, 10, &error);
+  g_assert_no_error (error);
+  fixture_spoil (fixture->inner, "packs/one", SEAL_HEADER_BYTES + 10000 + 3 * 16, 30);
+  fixture->sealed->ops->forget (fixture->sealed);
+  g_autoptr (GBytes) after =
+      fixture->sealed->ops->get (fixture->sealed, "packs/one", 5, 10, &error);
+  g_assert_error (error, STORE_ERROR, STORE_ERROR_DAMAGED);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -307,5 +326,6 @@ main (int argc, char **argv)
   ADD ("put-anew", test_put_anew);
   ADD ("plain", test_plain);
   ADD ("other-key", test_other_key);
+  ADD ("forget", test_forget);
   return g_test_run();
 }

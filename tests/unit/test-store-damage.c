@@ -493,6 +493,32 @@ test_case (gconstpointer data)
   }
 }
 
+/* What a program has read before the damage is no proof that it can still be read: the nodes of the
+ * maps are damaged behind the back of one that has them in its cache. */
+static void
+test_read_before (void)
+{
+  g_autoptr (Store) store = fixture_store_new (backend_memory_new());
+  g_autofree guint64 *seeds = g_new (guint64, PAGES);
+  g_autoptr (GPtrArray) findings = NULL;
+  g_autoptr (GError) error = NULL;
+  ChunkLocation location;
+  guint64 size = 0;
+
+  for (guint i = 0; i < PAGES; i++)
+    seeds[i] = 1 + i;
+  g_autoptr (Manifest) one = fixture_checkpoint (store, 1, seeds, PAGES, NULL, NULL);
+  fixture_assert_checkpoint (store, one->id, seeds, PAGES);
+  const PageMap *map = &manifest_find_part (one, "ram", NULL)->map;
+  g_assert_true (store_chunk_locate (store, &map->root, &location, &error));
+  g_autofree char *pack = object_name ("packs", &location.pack);
+  g_assert_true (store->backend->ops->stat (store->backend, pack, &size, &error));
+  fixture_spoil (store->backend, pack, size, location.frame.offset + 20);
+  g_assert_true (store_check (store, FALSE, &findings, NULL, NULL, &error));
+  g_assert_no_error (error);
+  g_assert_nonnull (find (findings, pack));
+}
+
 int
 main (int argc, char **argv)
 {
@@ -508,6 +534,7 @@ main (int argc, char **argv)
   g_test_add_func ("/store/damage/gc-mends-index", test_gc_mends_index);
   g_test_add_func ("/store/damage/gc-refuses", test_gc_refuses);
   g_test_add_func ("/store/damage/verify", test_verify);
+  g_test_add_func ("/store/damage/read-before", test_read_before);
   for (guint i = 0; i < G_N_ELEMENTS (cases); i++) {
     g_autofree char *name = g_strconcat ("/store/damage/kinds/", cases[i].kind, NULL);
     g_test_add_data_func (name, &cases[i], test_case);

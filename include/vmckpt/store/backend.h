@@ -57,6 +57,9 @@ typedef struct {
                              GError **error);
   /* Frees @stream; what was not committed leaves nothing behind. */
   void (*stream_free) (BackendStream *stream);
+  /* (nullable) Forgets what it remembers of objects: what is read next shows the medium as it is.
+   */
+  void (*forget) (Backend *backend);
   void (*free) (Backend *backend);
 } BackendOps;
 
