@@ -222,6 +222,16 @@ walk_checkpoint (Walk *walk, const Manifest *manifest, GError **error)
   return TRUE;
 }
 
+guint64
+check_described_bytes (const Check *check)
+{
+  guint64 total = 0;
+
+  for (guint i = 0; i < check->manifests->len; i++)
+    total += manifest_described_bytes (check->manifests->pdata[i]);
+  return total;
+}
+
 gboolean
 check_checkpoints (Check *check, GError **error)
 {
@@ -236,8 +246,13 @@ check_checkpoints (Check *check, GError **error)
     check_note (check, object, "does not hold what its name says, or cannot be understood");
     check_note_hurt (check, object, id);
   }
-  for (guint i = 0; i < check->manifests->len; i++)
+  guint64 done = 0, total = check_described_bytes (check);
+  progress_report (check->progress, PHASE_READ, 0, total);
+  for (guint i = 0; i < check->manifests->len; i++) {
     if (!walk_checkpoint (&walk, check->manifests->pdata[i], error))
       return FALSE;
+    done += manifest_described_bytes (check->manifests->pdata[i]);
+    progress_report (check->progress, PHASE_READ, done, total);
+  }
   return TRUE;
 }

@@ -74,3 +74,6 @@ gboolean check_data (Check *check, GError **error);
 
 /* check-maps.c: walks all checkpoints. */
 gboolean check_checkpoints (Check *check, GError **error);
+
+/* Bytes that all checkpoints describe: the measure of how far a walk of them is. */
+guint64 check_described_bytes (const Check *check);

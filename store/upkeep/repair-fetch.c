@@ -286,11 +286,15 @@ repair_hurt (Repair *repair, StoreWriter *writer, GError **error)
     hurt->problem = g_strdup ("its manifest is damaged");
     g_ptr_array_add (repair->report->hurt, hurt);
   }
+  guint64 done = 0, total = check_described_bytes (&repair->check);
+  progress_report (repair->progress, PHASE_READ, 0, total);
   for (guint i = 0; i < repair->check.manifests->len; i++) {
     const Manifest *manifest = repair->check.manifests->pdata[i];
     if (g_hash_table_contains (suspects, manifest->id) &&
         !examine_checkpoint (repair, writer, others, manifest, error))
       return FALSE;
+    done += manifest_described_bytes (manifest);
+    progress_report (repair->progress, PHASE_READ, done, total);
   }
   return TRUE;
 }

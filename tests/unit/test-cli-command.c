@@ -57,11 +57,18 @@ test_verbs_of_two_words (void)
 {
   g_auto (Command) command = COMMAND_NONE;
   g_auto (Command) family = COMMAND_NONE;
+  g_auto (Command) keys = COMMAND_NONE;
+  g_auto (Command) key = COMMAND_NONE;
 
   g_assert_true (parse ("vmckpt|store|check|--read-data", &command, NULL));
   g_assert_cmpstr (command.verb->name, ==, "store check");
   g_assert_true (parse ("vmckpt|store|--help", &family, NULL));
   g_assert_true (family.family);
+  g_assert_true (parse ("vmckpt|store|key|--help", &keys, NULL));
+  g_assert_true (keys.family);
+  g_assert_true (parse ("vmckpt|store|key|list|--help", &key, NULL));
+  g_assert_false (key.family);
+  g_assert_cmpstr (key.verb->name, ==, "store key list");
 }
 
 /* Each is a usage error, with a text that helps. */

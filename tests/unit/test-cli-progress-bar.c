@@ -78,6 +78,24 @@ test_status_lines (void)
   g_assert_true (g_str_has_suffix (text, "\r\033[K"));
 }
 
+/* Work that begins anew at 0 in the same phase has a rate of its own. */
+static void
+test_new_stretch (void)
+{
+  g_auto (AutoFd) fd = memfd_create ("bar", MFD_CLOEXEC);
+  g_auto (Output) output = { .fd = fd };
+  ProgressBar *bar = progress_bar_new (&output, "g1", 120);
+  char text[2048] = "";
+
+  update (bar, "{\"phase\":\"read\",\"bytes_done\":0,\"total_bytes\":4194304}", 0);
+  update (bar, "{\"phase\":\"read\",\"bytes_done\":4194304,\"total_bytes\":4194304}", 1000000);
+  update (bar, "{\"phase\":\"read\",\"total_bytes\":8388608}", 9000000);
+  update (bar, "{\"phase\":\"read\",\"bytes_done\":2097152,\"total_bytes\":8388608}", 10000000);
+  progress_bar_free (bar);
+  g_assert_cmpint (pread (fd, text, sizeof text - 1, 0), >, 0);
+  g_assert_nonnull (strstr (text, "2.0 MiB of 8.0 MiB  2.0 MiB/s  0:03 left"));
+}
+
 int
 main (int argc, char **argv)
 {
@@ -86,5 +104,6 @@ main (int argc, char **argv)
   g_test_add_func ("/cli-progress-bar/any-width", test_any_width);
   g_test_add_func ("/cli-progress-bar/unknown-figures", test_unknown_figures);
   g_test_add_func ("/cli-progress-bar/status-lines", test_status_lines);
+  g_test_add_func ("/cli-progress-bar/new-stretch", test_new_stretch);
   return g_test_run();
 }

@@ -339,13 +339,25 @@ test_store (Fixture *f, gconstpointer data)
           "{\"findings\":[{\"object\":\"pack x\",\"problem\":\"cut\",\"checkpoints\":[\"ab\"]}]}");
   expect_status (f, "store|check", 4);
   g_assert_cmpstr (f->out, ==, "pack x: cut\n  hurts ab\n");
+  g_assert_nonnull (strstr (f->err, "which pages are hurt"));
+  answer (f, "POST /v1/store/check",
+          "{\"findings\":[{\"object\":\"pack x\",\"problem\":\"cut\",\"checkpoints\":[]}]}");
+  expect_status (f, "store|check", 4);
+  g_assert_nonnull (strstr (f->err, "no checkpoint is hurt"));
+  g_assert_nonnull (strstr (f->err, "then 'vmckpt store gc'"));
+  answer (f, "POST /v1/store/check", "{\"findings\":[],\"read_data\":true}");
+  expect_status (f, "store|check|--subset|2/3", 0);
+  g_assert_nonnull (strstr (f->err, "part 2 of 3 of the data was read"));
+  answer (f, "POST /v1/store/check", "{\"findings\":[],\"read_data\":true}");
+  expect_status (f, "store|check|--subset|10%", 0);
+  g_assert_nonnull (strstr (f->err, "10% of the data was read"));
   answer (f, "POST /v1/store/gc", "{\"deleted_packs\":1,\"freed_bytes\":1024}");
   expect_status (f, "store|gc|--dry-run", 0);
   g_assert_cmpstr (f->requests, ==, "POST /v1/store/gc?store=/s {\"dry_run\":true}\n");
   answer (f, "GET /v1/store/stats", "{\"checkpoints\":3,\"unused_bytes\":1024}");
   expect_status (f, "store|stats|--unused", 0);
   g_assert_cmpstr (f->requests, ==, "GET /v1/store/stats?store=/s&unused=true \n");
-  g_assert_nonnull (strstr (f->out, "not needed        1.0 KiB\n"));
+  g_assert_nonnull (strstr (f->out, "gc frees          1.0 KiB\n"));
 }
 
 static guint times_asked;

@@ -263,6 +263,49 @@ test_format_later (void)
   g_assert_nonnull (find (findings, "format"));
 }
 
+typedef struct {
+  guint64 done, total;
+  guint stretches;
+} Seen;
+
+static void
+see_progress (Phase phase, guint64 done, guint64 total, gpointer user_data)
+{
+  Seen *seen = user_data;
+
+  g_assert_cmpint (phase, ==, PHASE_READ);
+  g_assert_cmpuint (done, <=, total);
+  g_assert_true (done == 0 || done >= seen->done);
+  seen->stretches += done == 0;
+  seen->done = done;
+  seen->total = total;
+}
+
+/* The walk of the checkpoints is told of too, also by a repair, which walks the hurt ones again. */
+static void
+test_progress (void)
+{
+  g_auto (Damaged) self = { 0 };
+  g_autoptr (GError) error = NULL;
+  g_autoptr (GPtrArray) findings = NULL;
+  Seen seen = { 0 }, repair = { 0 };
+  const Progress progress = { see_progress, &seen }, of_repair = { see_progress, &repair };
+
+  damaged_init (&self);
+  g_autoptr (Store) store = store_open (fixture_directory_backend (self.path), &error);
+  g_autoptr (Manifest) one = store_manifest_load (store, self.one, NULL);
+  g_autoptr (Manifest) two = store_manifest_load (store, self.two, NULL);
+  guint64 described = manifest_described_bytes (one) + manifest_described_bytes (two);
+  g_assert_true (store_check (store, FALSE, &findings, &progress, NULL, &error));
+  g_assert_cmpuint (seen.stretches, ==, 1);
+  g_assert_cmpuint (seen.done, ==, described);
+  g_assert_cmpuint (seen.total, ==, described);
+  g_autoptr (StoreRepair) report = store_repair (store, NULL, TRUE, &of_repair, NULL, &error);
+  g_assert_nonnull (report);
+  g_assert_cmpuint (repair.stretches, ==, 3);
+  g_assert_cmpuint (repair.done, ==, described);
+}
+
 /* A store that is open all the time sees the damage, and sees it mended. (The nodes of page maps,
  * which are kept in memory, are near the end of a pack.) */
 static void
@@ -530,6 +573,7 @@ main (int argc, char **argv)
   g_test_add_func ("/store/damage/format", test_format);
   g_test_add_func ("/store/damage/format-huge", test_format_huge);
   g_test_add_func ("/store/damage/format-later", test_format_later);
+  g_test_add_func ("/store/damage/progress", test_progress);
   g_test_add_func ("/store/damage/mended", test_mended);
   g_test_add_func ("/store/damage/gc-mends-index", test_gc_mends_index);
   g_test_add_func ("/store/damage/gc-refuses", test_gc_refuses);

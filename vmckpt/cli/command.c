@@ -197,8 +197,9 @@ command_parse (char **argv, Command *command, GError **error)
                          "what is to be done? See 'vmckpt help'");
     return FALSE;
   }
-  command->family = g_str_equal (words[1], VERB_FAMILY) &&
-                    (words[2] != NULL ? is_help (words[2]) : command->global.help);
+  guint family = verb_family_words (words + 1);
+  command->family = family > 0 && (words[1 + family] != NULL ? is_help (words[1 + family])
+                                                             : command->global.help);
   if (command->family)
     return command->global.help = TRUE;
   command->verb = verb_find (words + 1, &used, error);

@@ -92,7 +92,7 @@ phase_rate (ProgressBar *bar, const char *phase, double done, gint64 now)
 {
   double seconds = (double)(now - bar->phase_began) / G_USEC_PER_SEC;
 
-  if (g_strcmp0 (phase, bar->phase) != 0) {
+  if (g_strcmp0 (phase, bar->phase) != 0 || done <= 0) {
     g_free (bar->phase);
     bar->phase = g_strdup (phase);
     bar->phase_began = now;

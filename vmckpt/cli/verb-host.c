@@ -90,7 +90,7 @@ run_help (Cli *cli, const VerbCall *call, GError **error)
 {
   g_autofree char *text = NULL;
 
-  if (call->n_args == 1 && g_str_equal (call->args[0], VERB_FAMILY)) {
+  if (call->n_args > 0 && verb_family_words (call->args) == call->n_args) {
     text = help_family();
   } else if (call->n_args > 0) {
     guint used;

@@ -192,7 +192,7 @@ print_imported (Cli *cli, JsonObject *result)
     g_autofree char *clean = format_clean (text != NULL ? text : "?");
     cli_say (cli, "note: %s", clean);
   }
-  g_autofree char *id = format_text_member (result, "id");
+  g_autofree char *id = format_id_member (result, "id");
   g_autofree char *guest = format_text_member (result, "guest");
   g_autofree char *ram = format_size_member (result, "ram_bytes");
   output_line (cli->out, id);

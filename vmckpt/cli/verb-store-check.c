@@ -4,6 +4,8 @@
 #include "cli-format.h"
 #include "verb.h"
 
+#include <string.h>
+
 typedef struct {
   gboolean read_data;
   char *subset;
@@ -31,6 +33,32 @@ print_findings (Cli *cli, JsonArray *findings)
 }
 
 static gboolean
+hurts_any (JsonArray *findings)
+{
+  for (guint i = 0; i < json_array_get_length (findings); i++) {
+    g_autoptr (JsonObject) finding = cli_element (findings, i);
+    g_autoptr (JsonArray) checkpoints = cli_array (finding, "checkpoints");
+    if (json_array_get_length (checkpoints) > 0)
+      return TRUE;
+  }
+  return FALSE;
+}
+
+/* How much of the data was read: of --subset=2/3, "2/3" would be read as two thirds. */
+static char *
+describe_read (const CheckValues *values)
+{
+  if (values->subset == NULL)
+    return g_strdup (values->read_data ? "all data was read"
+                                       : "--read-data would read all data too");
+  const char *slash = strchr (values->subset, '/');
+  if (slash == NULL)
+    return g_strdup_printf ("%s of the data was read", values->subset);
+  return g_strdup_printf ("part %.*s of %s of the data was read", (int)(slash - values->subset),
+                          values->subset, slash + 1);
+}
+
+static gboolean
 run_check (Cli *cli, const VerbCall *call, GError **error)
 {
   const CheckValues *values = call->values;
@@ -53,19 +81,18 @@ run_check (Cli *cli, const VerbCall *call, GError **error)
   else
     print_findings (cli, findings);
   if (count > 0) {
-    g_set_error (
-        error, CLI_ERROR, CLI_ERROR_DAMAGED,
-        "check of the store %s: %u problem%s found; 'vmckpt store repair' mends what it can, and "
-        "with --dry-run only says which pages are hurt",
-        cli->store, count, count == 1 ? "" : "s");
+    g_set_error (error, CLI_ERROR, CLI_ERROR_DAMAGED,
+                 "check of the store %s: %u problem%s found; %s", cli->store, count,
+                 count == 1 ? "" : "s",
+                 hurts_any (findings)
+                     ? "'vmckpt store repair' mends what it can, and with --dry-run only says "
+                       "which pages are hurt"
+                     : "no checkpoint is hurt: 'vmckpt store repair', if it was not done yet, and "
+                       "then 'vmckpt store gc' clean up");
     return FALSE;
   }
-  if (values->subset != NULL)
-    cli_say (cli, "nothing is wrong with the store %s; %s of the data was read", cli->store,
-             values->subset);
-  else
-    cli_say (cli, "nothing is wrong with the store %s%s", cli->store,
-             values->read_data ? "; all data was read" : "; --read-data would read all data too");
+  g_autofree char *part = describe_read (values);
+  cli_say (cli, "nothing is wrong with the store %s; %s", cli->store, part);
   return TRUE;
 }
 

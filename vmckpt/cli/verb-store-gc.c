@@ -35,7 +35,8 @@ run_gc (Cli *cli, const VerbCall *call, GError **error)
   g_autofree char *freed = format_size_member (result, "freed_bytes");
   g_autofree char *chunks = format_count_member (result, "rewritten_chunks");
   g_autofree char *waiting = format_count_member (result, "waiting_packs");
-  cli_say (cli, "%s %s: %s packs deleted, %s chunks rewritten; %s packs wait for a later gc",
+  cli_say (cli,
+           "%s %s; packs deleted: %s; chunks rewritten: %s; packs that wait for a later gc: %s",
            values->dry_run ? "would free" : "freed", freed, packs, chunks, waiting);
   return TRUE;
 }

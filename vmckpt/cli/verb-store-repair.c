@@ -42,7 +42,7 @@ print_part (Cli *cli, JsonObject *part)
   guint64 more = json_array_get_length (ranges) - shown + count_of (part, "more_ranges");
 
   output_print (cli->out,
-                "  %s %s: %" G_GUINT64_FORMAT " pages were lost, %" G_GUINT64_FORMAT " are; at",
+                "  %s %s: %" G_GUINT64_FORMAT " pages hurt, %" G_GUINT64_FORMAT " of them lost; at",
                 role, name, count_of (part, "hurt_pages"), count_of (part, "left_pages"));
   for (guint i = 0; i < shown; i++) {
     g_autoptr (JsonObject) range = cli_element (ranges, i);

@@ -11,7 +11,7 @@ typedef struct {
 
 static const VerbOption stats_options[] = {
   { "unused", 0, G_OPTION_ARG_NONE, G_STRUCT_OFFSET (StatsValues, unused), NULL,
-    "also find out how much is not needed" },
+    "also find out how much gc would free" },
   { "usage", 0, G_OPTION_ARG_NONE, G_STRUCT_OFFSET (StatsValues, usage), NULL,
     "what each guest and checkpoint needs alone" },
   { NULL },
@@ -112,7 +112,7 @@ run_stats (Cli *cli, const VerbCall *call, GError **error)
   print_stat (cli, "other files", format_size_member (stats, "other_bytes"));
   print_stat (cli, "limit", format_size_member (stats, "store_limit"));
   if (values->unused)
-    print_stat (cli, "not needed", format_size_member (stats, "unused_bytes"));
+    print_stat (cli, "gc frees", format_size_member (stats, "unused_bytes"));
   return TRUE;
 }
 

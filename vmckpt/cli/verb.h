@@ -75,6 +75,9 @@ const Verb *verb_find (char **words, guint *used, GError **error);
 /* And the second of those that have three. */
 #define VERB_FAMILY_OF_KEYS "key"
 
+/* How many of @words, ended by NULL, name a family ("store", "store key"); 0: none. */
+guint verb_family_words (char **words);
+
 /* Help of at most 80 columns (newly allocated): all verbs, the family's, or one. */
 char *help_all (void);
 char *help_family (void);

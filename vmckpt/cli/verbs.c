@@ -130,6 +130,14 @@ wanted_name (char **words)
   return g_string_free (g_steal_pointer (&name), FALSE);
 }
 
+guint
+verb_family_words (char **words)
+{
+  if (words[0] == NULL || !g_str_equal (words[0], VERB_FAMILY))
+    return 0;
+  return words[1] != NULL && g_str_equal (words[1], VERB_FAMILY_OF_KEYS) ? 2 : 1;
+}
+
 const Verb *
 verb_find (char **words, guint *used, GError **error)
 {

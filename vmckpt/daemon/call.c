@@ -127,7 +127,9 @@ on_progress (Phase phase, guint64 done, guint64 total, gpointer user_data)
   Call *call = user_data;
   gint64 now = g_get_monotonic_time();
   g_autoptr (GMutexLocker) locker = g_mutex_locker_new (&call->lock);
-  gboolean entered = phase != call->phase || call->phase_began_us == 0;
+  /* Work of the same phase that begins anew, at 0, has a time of its own to tell. */
+  gboolean entered =
+      phase != call->phase || call->phase_began_us == 0 || (done == 0 && call->phase_done > 0);
 
   if (entered) {
     call->phase = phase;

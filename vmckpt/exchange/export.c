@@ -151,7 +151,10 @@ choose_part (const Manifest *manifest, const char *role, const char *name, GErro
     return only;
   if (name == NULL && count > 1 && g_str_equal (role, "ram"))
     return memory_main_part (manifest, error);
-  if (count == 0)
+  if (count == 0 && g_str_equal (role, "disk"))
+    g_set_error_literal (error, EXCHANGE_ERROR, EXCHANGE_ERROR_NOT_FOUND,
+                         "the checkpoint holds no disk: 'checkpoint' captures RAM and devices");
+  else if (count == 0)
     g_set_error (error, EXCHANGE_ERROR, EXCHANGE_ERROR_NOT_FOUND,
                  "the checkpoint holds no part of role '%s'", role);
   else if (name != NULL)
