@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sodium.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -78,6 +79,23 @@ process_boot_id (void)
   if (!g_file_get_contents ("/proc/sys/kernel/random/boot_id", &text, NULL, NULL))
     return g_strdup ("unknown");
   return g_strstrip (text);
+}
+
+char *
+process_machine_id (void)
+{
+  static const char use[crypto_generichash_KEYBYTES] = "vmckpt: who owns what";
+  g_autofree char *text = NULL;
+  guint8 hash[crypto_generichash_BYTES_MIN];
+  char hex[2 * sizeof hash + 1];
+
+  /* "uninitialized" while the system is being installed. */
+  if (!g_file_get_contents ("/etc/machine-id", &text, NULL, NULL) ||
+      strlen (g_strstrip (text)) != 32)
+    return g_strdup ("");
+  crypto_generichash (hash, sizeof hash, (const guint8 *)text, strlen (text), (const guint8 *)use,
+                      sizeof use);
+  return g_strdup (sodium_bin2hex (hex, sizeof hex, hash, sizeof hash));
 }
 
 /* A pidfd of that very process, or -1. Opened first and compared after, so the pid cannot change.

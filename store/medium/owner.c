@@ -3,8 +3,12 @@
 
 #include <vmckpt/util/json.h>
 
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+/* Begins the machine in a file name; earlier versions take it for a part of the host's name. */
+#define MACHINE_MARK ".machine-"
 
 /* A pid means something only in its own pid namespace (pid_namespaces(7)). */
 static guint64
@@ -19,6 +23,7 @@ owner_init_self (Owner *owner)
 {
   owner->host = g_strdup (g_get_host_name());
   owner->boot_id = process_boot_id();
+  owner->machine = process_machine_id();
   owner->process = process_id_of (getpid());
   owner->since_us = g_get_real_time();
   owner->pid_namespace = own_pid_namespace();
@@ -29,6 +34,18 @@ owner_clear (Owner *owner)
 {
   g_clear_pointer (&owner->host, g_free);
   g_clear_pointer (&owner->boot_id, g_free);
+  g_clear_pointer (&owner->machine, g_free);
+}
+
+/* TRUE if @owner is surely of this machine: names may be given twice, and ids copied with a disk.
+ */
+static gboolean
+is_of_this_machine (const Owner *owner)
+{
+  g_autofree char *machine = process_machine_id();
+
+  return g_strcmp0 (owner->host, g_get_host_name()) == 0 &&
+         (owner->machine == NULL || (machine[0] != 0 && g_str_equal (owner->machine, machine)));
 }
 
 gboolean
@@ -37,7 +54,7 @@ owner_is_dead (const Owner *owner)
   g_autofree char *boot_id = process_boot_id();
 
   if (g_strcmp0 (owner->boot_id, boot_id) != 0)
-    return g_strcmp0 (owner->host, g_get_host_name()) == 0 && !g_str_equal (boot_id, "unknown");
+    return is_of_this_machine (owner) && !g_str_equal (boot_id, "unknown");
   if (owner->pid_namespace != 0 && owner->pid_namespace != own_pid_namespace())
     return FALSE;
   if (owner->process.start_ticks != 0)
@@ -47,7 +64,7 @@ owner_is_dead (const Owner *owner)
 }
 
 gboolean
-owner_is_stale (const Owner *owner)
+owner_is_stale (const Owner *owner, gint64 age_us)
 {
   g_autofree char *boot_id = process_boot_id();
 
@@ -55,7 +72,7 @@ owner_is_stale (const Owner *owner)
     return TRUE;
   return (g_strcmp0 (owner->boot_id, boot_id) != 0 ||
           (owner->pid_namespace != 0 && owner->pid_namespace != own_pid_namespace())) &&
-         g_get_real_time() - owner->since_us > OWNER_TRUST_US;
+         age_us > OWNER_TRUST_US;
 }
 
 void
@@ -63,6 +80,8 @@ owner_to_json (const Owner *owner, JsonObject *object)
 {
   json_object_set_string_member (object, "host", owner->host);
   json_object_set_string_member (object, "boot_id", owner->boot_id);
+  if (owner->machine != NULL)
+    json_object_set_string_member (object, "machine", owner->machine);
   json_object_set_int_member (object, "pid", owner->process.pid);
   json_object_set_int_member (object, "start_ticks", owner->process.start_ticks);
   json_object_set_int_member (object, "since_us", owner->since_us);
@@ -82,6 +101,7 @@ owner_from_json (Owner *owner, JsonObject *object, GError **error)
     return FALSE;
   owner->host = g_strdup (host);
   owner->boot_id = g_strdup (boot_id);
+  owner->machine = g_strdup (json_get_string_or (object, "machine", NULL));
   owner->process.pid = MIN (pid, G_MAXINT);
   owner->since_us = since;
   owner->pid_namespace = json_get_uint64_or (object, "pid_namespace", 0);
@@ -94,8 +114,10 @@ owner_to_file_name (const Owner *owner)
   g_autofree char *host = g_strdup (owner->host);
 
   g_strcanon (host, G_CSET_A_2_Z G_CSET_a_2_z G_CSET_DIGITS "-_.", '_');
-  return g_strdup_printf ("%s.%d.%" G_GUINT64_FORMAT ".%.64s", owner->boot_id, owner->process.pid,
-                          owner->process.start_ticks, host);
+  return g_strdup_printf ("%s.%d.%" G_GUINT64_FORMAT ".%.64s%s%s", owner->boot_id,
+                          owner->process.pid, owner->process.start_ticks, host,
+                          owner->machine != NULL ? MACHINE_MARK : "",
+                          owner->machine != NULL ? owner->machine : "");
 }
 
 gboolean
@@ -108,8 +130,14 @@ owner_from_file_name (Owner *owner, const char *name, gint64 since_us)
       !g_ascii_string_to_unsigned (part[1], 10, 1, G_MAXINT, &pid, NULL) ||
       !g_ascii_string_to_unsigned (part[2], 10, 0, G_MAXUINT64, &owner->process.start_ticks, NULL))
     return FALSE;
+  char *machine = g_strrstr (part[3], MACHINE_MARK);
+  if (machine != NULL) {
+    *machine = 0;
+    machine += strlen (MACHINE_MARK);
+  }
   owner->boot_id = g_strdup (part[0]);
   owner->host = g_strdup (part[3]);
+  owner->machine = g_strdup (machine);
   owner->process.pid = pid;
   owner->since_us = since_us;
   return TRUE;

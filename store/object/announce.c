@@ -22,7 +22,13 @@ announcement_free (Announcement *announcement)
   g_free (announcement);
 }
 
-/* Puts a text object, and syncs. */
+gboolean
+announcement_is_stale (const Announcement *announcement)
+{
+  return owner_is_stale (&announcement->owner, announcement->age_us);
+}
+
+/* Puts a text object, and syncs. After FALSE it is not there, unless the store does not answer. */
 static gboolean
 put_text (Store *store, const char *name, const char *magic, JsonObject *object, GError **error)
 {
@@ -53,6 +59,38 @@ get_text (Store *store, const char *name, const char *magic, GError **error)
   return bytes != NULL ? text_object_read (bytes, magic, &store->key, error) : NULL;
 }
 
+void
+announcement_take_back (Store *store, char *object)
+{
+  const BackendOps *ops = store->backend->ops;
+
+  if (object == NULL)
+    return;
+  if (ops->remove (store->backend, object, NULL) && ops->sync (store->backend, NULL)) {
+    g_free (object);
+    return;
+  }
+  g_mutex_lock (&store->lock);
+  g_ptr_array_add (store->left, object);
+  g_mutex_unlock (&store->lock);
+}
+
+/* Takes back what could not be taken back. */
+static void
+retry_left (Store *store)
+{
+  g_autoptr (GPtrArray) left = NULL;
+
+  g_mutex_lock (&store->lock);
+  if (store->left->len > 0) {
+    left = store->left;
+    store->left = g_ptr_array_new_with_free_func (g_free);
+  }
+  g_mutex_unlock (&store->lock);
+  while (left != NULL && left->len > 0)
+    announcement_take_back (store, g_ptr_array_steal_index (left, left->len - 1));
+}
+
 char *
 announcement_put (Store *store, AnnounceKind kind, GError **error)
 {
@@ -65,7 +103,12 @@ announcement_put (Store *store, AnnounceKind kind, GError **error)
     json_object_set_boolean_member (object, WALKS_MEMBER, TRUE);
   owner_to_json (&self, object);
   g_autofree char *name = random_name ("writers");
-  return put_text (store, name, WRITER_MAGIC, object, error) ? g_steal_pointer (&name) : NULL;
+  retry_left (store);
+  if (put_text (store, name, WRITER_MAGIC, object, error))
+    return g_steal_pointer (&name);
+  /* An error does not say that it is not there (a network file system that timed out). */
+  announcement_take_back (store, g_steal_pointer (&name));
+  return NULL;
 }
 
 typedef struct {
@@ -111,25 +154,41 @@ read_announcement (Store *store, const Listed *listed, GError **error)
     return NULL;
   }
   owner_clear (&announcement->owner);
-  announcement->owner = (Owner){ .since_us = listed->mtime_us };
+  announcement->owner = (Owner){ 0 };
   announcement->damaged = TRUE;
   return g_steal_pointer (&announcement);
 }
 
+/* When @own was put, by the store's clock; 0: nobody knows. */
+static gint64
+time_of (GArray *listing, const char *own)
+{
+  for (guint i = 0; i < listing->len; i++) {
+    const Listed *listed = &g_array_index (listing, Listed, i);
+    if (g_strcmp0 (listed->name, own) == 0)
+      return listed->mtime_us;
+  }
+  return 0;
+}
+
 GPtrArray *
-announcements_list (Store *store, GError **error)
+announcements_list (Store *store, const char *own, GError **error)
 {
   g_autoptr (GArray) listing = g_array_new (FALSE, FALSE, sizeof (Listed));
   g_autoptr (GPtrArray) found = g_ptr_array_new_with_free_func ((GDestroyNotify)announcement_free);
 
   g_array_set_clear_func (listing, clear_listed);
+  retry_left (store);
   if (!store_list (store, "writers/", collect, listing, error))
     return NULL;
+  gint64 now_us = time_of (listing, own);
   for (guint i = 0; i < listing->len; i++) {
     g_autoptr (GError) cause = NULL;
-    Announcement *announcement =
-        read_announcement (store, &g_array_index (listing, Listed, i), &cause);
+    const Listed *listed = &g_array_index (listing, Listed, i);
+    Announcement *announcement = read_announcement (store, listed, &cause);
     if (announcement != NULL) {
+      announcement->put_us = listed->mtime_us;
+      announcement->age_us = now_us - listed->mtime_us;
       g_ptr_array_add (found, announcement);
     } else if (cause != NULL) {
       g_propagate_error (error, g_steal_pointer (&cause));
@@ -142,13 +201,13 @@ announcements_list (Store *store, GError **error)
 gboolean
 announcements_any_walker (Store *store, const char *own, gboolean *any, GError **error)
 {
-  g_autoptr (GPtrArray) all = announcements_list (store, error);
+  g_autoptr (GPtrArray) all = announcements_list (store, own, error);
 
   *any = FALSE;
   for (guint i = 0; all != NULL && i < all->len; i++) {
     const Announcement *announcement = all->pdata[i];
     if (announcement->kind != ANNOUNCE_WRITER && g_strcmp0 (announcement->object, own) != 0 &&
-        !owner_is_stale (&announcement->owner))
+        !announcement_is_stale (announcement))
       *any = TRUE;
   }
   return all != NULL;
@@ -157,7 +216,7 @@ announcements_any_walker (Store *store, const char *own, gboolean *any, GError *
 gboolean
 announcements_check (Store *store, GPtrArray *damaged, GError **error)
 {
-  g_autoptr (GPtrArray) all = announcements_list (store, error);
+  g_autoptr (GPtrArray) all = announcements_list (store, NULL, error);
 
   for (guint i = 0; all != NULL && i < all->len; i++) {
     const Announcement *announcement = all->pdata[i];

@@ -16,17 +16,41 @@ typedef struct {
   char *object; /* writers/UUID */
   AnnounceKind kind;
   Owner owner;
+  gint64 put_us;    /* when, by the store's clock */
+  gint64 age_us;    /* by that clock, at least; see announcements_list() */
   gboolean damaged; /* it cannot be read: a writer on an unknown host, which its age ends */
 } Announcement;
 
 void announcement_free (Announcement *announcement);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (Announcement, announcement_free)
 
+/* TRUE if whoever put it is gone, or cannot be asked and has had its time. */
+gboolean announcement_is_stale (const Announcement *announcement);
+
 /* Puts and syncs an announcement of this process; returns its object's name. */
 char *announcement_put (Store *store, AnnounceKind kind, GError **error);
 
-/* All there are, also of dead processes. (transfer full) (element-type Announcement) */
-GPtrArray *announcements_list (Store *store, GError **error);
+/**
+ * announcement_take_back:
+ * @object: (nullable): what announcement_put() returned; (transfer full)
+ *
+ * Removes an announcement. One that cannot be removed now would keep gc from its work for as long
+ * as this process lives: that is tried again whenever the store's announcements are put or listed,
+ * and when the store is closed.
+ */
+void announcement_take_back (Store *store, char *object);
+
+/**
+ * announcements_list:
+ * @own: (nullable): an announcement of the caller
+ *
+ * Lists all there are, also of dead processes. Their age is that which they had when @own was put,
+ * by the times that the store gives to objects: whose clock is wrong does no harm. Without @own
+ * nobody knows how late it is, and no announcement is old.
+ *
+ * Returns: (transfer full) (element-type Announcement)
+ */
+GPtrArray *announcements_list (Store *store, const char *own, GError **error);
 
 /* *any: a live walker or gc other than @own (nullable) is announced: index tables must stay. */
 gboolean announcements_any_walker (Store *store, const char *own, gboolean *any, GError **error);

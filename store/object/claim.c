@@ -45,6 +45,7 @@ claim_free (Claim *claim)
   g_free (claim->guest);
   g_free (claim->host);
   g_free (claim->boot_id);
+  g_free (claim->machine);
   g_free (claim->runtime);
   g_free (claim);
 }
@@ -57,7 +58,11 @@ claim_to_bytes (Store *store, const Claim *claim)
   if (claim == NULL) {
     json_object_set_boolean_member (object, "released", TRUE);
   } else {
-    const Owner owner = { claim->host, claim->boot_id, claim->process, claim->since_us };
+    const Owner owner = { .host = claim->host,
+                          .boot_id = claim->boot_id,
+                          .machine = claim->machine,
+                          .process = claim->process,
+                          .since_us = claim->since_us };
     json_object_set_string_member (object, "guest_uuid", claim->guest_uuid);
     json_object_set_string_member (object, "guest", claim->guest);
     json_object_set_string_member (object, "runtime", claim->runtime);
@@ -89,6 +94,7 @@ claim_from_bytes (Store *store, GBytes *bytes, Claim **claim, GError **error)
   parsed->runtime = g_strdup (runtime);
   parsed->host = g_steal_pointer (&owner.host);
   parsed->boot_id = g_steal_pointer (&owner.boot_id);
+  parsed->machine = g_steal_pointer (&owner.machine);
   parsed->process = owner.process;
   parsed->since_us = owner.since_us;
   *claim = g_steal_pointer (&parsed);
@@ -140,7 +146,11 @@ check_may_take (const Claim *current, const Claim *claim, gboolean take_over, GE
 {
   if (current == NULL || take_over || same_holder (current, claim->boot_id, claim->runtime))
     return TRUE;
-  const Owner owner = { current->host, current->boot_id, current->process, current->since_us };
+  const Owner owner = { .host = current->host,
+                        .boot_id = current->boot_id,
+                        .machine = current->machine,
+                        .process = current->process,
+                        .since_us = current->since_us };
   if (owner_is_dead (&owner))
     return TRUE;
   g_autoptr (GDateTime) since = g_date_time_new_from_unix_utc (current->since_us / G_USEC_PER_SEC);
@@ -148,6 +158,28 @@ check_may_take (const Claim *current, const Claim *claim, gboolean take_over, GE
   g_set_error (error, STORE_ERROR, STORE_ERROR_CLAIMED,
                "the guest runs already, as %s on host %s (runtime directory %s) since %s",
                current->guest, current->host, current->runtime, when);
+  return FALSE;
+}
+
+/* The claim that counts, to be replaced by another: with @take_over one that is damaged is
+ * nobody's.
+ */
+static gboolean
+read_replaceable (Store *store, const char *guest_uuid, gboolean take_over, CurrentClaim *current,
+                  GError **error)
+{
+  g_autoptr (GError) cause = NULL;
+
+  if (read_current (store, guest_uuid, current, &cause))
+    return TRUE;
+  gboolean damaged =
+      current->number > 0 && g_error_matches (cause, STORE_ERROR, STORE_ERROR_DAMAGED);
+  if (damaged && take_over)
+    return TRUE;
+  if (damaged)
+    g_prefix_error (&cause, "who runs it cannot be read; if it runs nowhere, take it over "
+                            "(--take-over): ");
+  g_propagate_error (error, g_steal_pointer (&cause));
   return FALSE;
 }
 
@@ -160,7 +192,7 @@ store_claim_take (Store *store, const Claim *claim, gboolean take_over, GError *
     g_auto (CurrentClaim) current = { 0 };
     g_autoptr (GError) cause = NULL;
     gboolean done = FALSE;
-    if (!read_current (store, claim->guest_uuid, &current, error) ||
+    if (!read_replaceable (store, claim->guest_uuid, take_over, &current, error) ||
         !check_may_take (current.claim, claim, take_over, error))
       return FALSE;
     if (!put_next (store, claim->guest_uuid, current.number, claim, &done, &cause)) {

@@ -20,7 +20,10 @@ struct _Store {
   Index *index;
   FrameCache *frames;
   GMutex lock;
-  guint64 used_bytes;   /* (lock) what the last listing of all objects found (quota-limit.c) */
+  GHashTable
+      *roots; /* (lock) ChunkName → GArray of ChunkName: maps of a manifest (manifest-store.c) */
+  GPtrArray *left;    /* (lock) of char*: announcements that could not be taken back (announce.h) */
+  guint64 used_bytes; /* (lock) what the last listing of all objects found (quota-limit.c) */
   gint64 used_until_us; /* (lock) until when that will do */
 };
 

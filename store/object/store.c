@@ -128,6 +128,9 @@ store_new (Backend *backend, const char *id, const HashKey *key, GBytes *format)
   store->index = index_new (store->backend, &store->key);
   store->frames = frame_cache_new (FRAME_CACHE_BYTES);
   g_mutex_init (&store->lock);
+  store->roots = g_hash_table_new_full (chunk_name_hash, chunk_name_equal, g_free,
+                                        (GDestroyNotify)g_array_unref);
+  store->left = g_ptr_array_new_with_free_func (g_free);
   return store;
 }
 
@@ -201,6 +204,11 @@ store_unref (Store *store)
 {
   if (!g_atomic_int_dec_and_test (&store->refs))
     return;
+  /* Announcements that could not be taken back: the last chance. */
+  for (guint i = 0; i < store->left->len; i++)
+    store->backend->ops->remove (store->backend, store->left->pdata[i], NULL);
+  g_ptr_array_unref (store->left);
+  g_hash_table_unref (store->roots);
   index_free (store->index);
   frame_cache_free (store->frames);
   g_mutex_clear (&store->lock);

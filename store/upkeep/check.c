@@ -41,12 +41,8 @@ check_small_objects (Check *check, GError **error)
 void
 check_clear (Check *check)
 {
-  const BackendOps *ops = check->store->backend->ops;
-
-  if (check->announcement != NULL)
-    ops->remove (check->store->backend, check->announcement, NULL);
+  announcement_take_back (check->store, check->announcement);
   store_unref (check->store);
-  g_free (check->announcement);
   g_mutex_clear (&check->lock);
   g_clear_pointer (&check->condemned, g_hash_table_unref);
   g_clear_pointer (&check->manifests, g_ptr_array_unref);

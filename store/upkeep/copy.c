@@ -21,7 +21,8 @@ store_copied_free (StoreCopied *copied)
 }
 
 /* While we read, gc of the source is to delete nothing; a source that cannot be written does
- * without. */
+ * without. Not a walker: readers look into new tables when old ones are gone, and hours of copying
+ * must not keep the tables as they are. */
 typedef struct {
   Store *store;
   char *object; /* (nullable) */
@@ -30,9 +31,7 @@ typedef struct {
 static void
 reading_clear (Reading *reading)
 {
-  if (reading->object != NULL)
-    store_remove (reading->store, reading->object, NULL);
-  g_free (reading->object);
+  announcement_take_back (reading->store, reading->object);
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Reading, reading_clear)
 

@@ -9,7 +9,7 @@
 GHashTable *
 gc_live_writers (Store *store, const char *own, guint *other_gc, GError **error)
 {
-  g_autoptr (GPtrArray) all = announcements_list (store, error);
+  g_autoptr (GPtrArray) all = announcements_list (store, own, error);
   g_autoptr (GHashTable) live = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
 
   *other_gc = 0;
@@ -17,7 +17,7 @@ gc_live_writers (Store *store, const char *own, guint *other_gc, GError **error)
     return NULL;
   for (guint i = 0; i < all->len; i++) {
     const Announcement *announcement = all->pdata[i];
-    if (g_strcmp0 (announcement->object, own) == 0 || owner_is_stale (&announcement->owner))
+    if (g_strcmp0 (announcement->object, own) == 0 || announcement_is_stale (announcement))
       continue;
     if (announcement->kind == ANNOUNCE_GC)
       (*other_gc)++;
@@ -27,22 +27,33 @@ gc_live_writers (Store *store, const char *own, guint *other_gc, GError **error)
   return g_steal_pointer (&live);
 }
 
+/* *now_us: when @own was put, by the store's clock. */
 static gboolean
-clean_announcements (Store *store, GError **error)
+clean_announcements (Store *store, const char *own, gint64 *now_us, GError **error)
 {
-  g_autoptr (GPtrArray) all = announcements_list (store, error);
+  g_autoptr (GPtrArray) all = announcements_list (store, own, error);
 
+  *now_us = 0;
   for (guint i = 0; all != NULL && i < all->len; i++) {
     const Announcement *announcement = all->pdata[i];
-    if (owner_is_stale (&announcement->owner) && !store_remove (store, announcement->object, error))
+    if (g_strcmp0 (announcement->object, own) == 0)
+      *now_us = announcement->put_us;
+    else if (announcement_is_stale (announcement) &&
+             !store_remove (store, announcement->object, error))
       return FALSE;
   }
   return all != NULL;
 }
 
+typedef struct {
+  gint64 now_us;
+  GPtrArray *names; /* of char* */
+} Stale;
+
 static gboolean
 collect_stale (const char *name, guint64 size, gint64 mtime_us, gpointer user_data)
 {
+  Stale *stale = user_data;
   g_autofree char *file = g_path_get_basename (name);
   g_auto (Owner) owner = { 0 };
 
@@ -53,27 +64,31 @@ collect_stale (const char *name, guint64 size, gint64 mtime_us, gpointer user_da
       return TRUE;
     *dot = 0;
   }
-  if (owner_from_file_name (&owner, file, mtime_us) && owner_is_stale (&owner))
-    g_ptr_array_add (user_data, g_strdup (name));
+  if (owner_from_file_name (&owner, file, mtime_us) &&
+      owner_is_stale (&owner, stale->now_us - mtime_us))
+    g_ptr_array_add (stale->names, g_strdup (name));
   return TRUE;
 }
 
 static gboolean
-clean_temporary_files (Store *store, GError **error)
+clean_temporary_files (Store *store, gint64 now_us, GError **error)
 {
-  g_autoptr (GPtrArray) stale = g_ptr_array_new_with_free_func (g_free);
+  g_autoptr (GPtrArray) names = g_ptr_array_new_with_free_func (g_free);
+  Stale stale = { now_us, names };
 
-  if (!store_list (store, "tmp/", collect_stale, stale, error))
+  if (!store_list (store, "tmp/", collect_stale, &stale, error))
     return FALSE;
-  for (guint i = 0; i < stale->len; i++)
-    if (!store_remove (store, stale->pdata[i], error))
+  for (guint i = 0; i < names->len; i++)
+    if (!store_remove (store, names->pdata[i], error))
       return FALSE;
   return TRUE;
 }
 
 gboolean
-gc_clean (Store *store, GError **error)
+gc_clean (Store *store, const char *own, GError **error)
 {
-  return clean_announcements (store, error) && clean_temporary_files (store, error) &&
-         condemned_remove_stray (store, error);
+  gint64 now_us;
+
+  return clean_announcements (store, own, &now_us, error) &&
+         clean_temporary_files (store, now_us, error) && condemned_remove_stray (store, error);
 }

@@ -13,8 +13,9 @@
 /* Names and sizes of the packs on the medium: ChunkName → guint64*. (transfer full) */
 GHashTable *gc_list_packs (Store *store, GError **error);
 
-/* gc-clean.c: removes announcements and temporary files of processes that are gone. */
-gboolean gc_clean (Store *store, GError **error);
+/* gc-clean.c: removes announcements and temporary files of processes that are gone. @own: this gc's
+ * announcement. */
+gboolean gc_clean (Store *store, const char *own, GError **error);
 
 /* Announcements of writers that may still be at work, as a set of char*; @other_gc: (out): how many
  * gcs but the one announced as @own. (transfer full) */

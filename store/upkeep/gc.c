@@ -35,13 +35,7 @@ typedef struct {
 static void
 gc_clear (Gc *gc)
 {
-  const BackendOps *ops = gc->store->backend->ops;
-
-  if (gc->announcement != NULL) {
-    ops->remove (gc->store->backend, gc->announcement, NULL);
-    ops->sync (gc->store->backend, NULL);
-  }
-  g_free (gc->announcement);
+  announcement_take_back (gc->store, gc->announcement);
   g_clear_pointer (&gc->condemned, g_ptr_array_unref);
   g_clear_pointer (&gc->done_lists, g_ptr_array_unref);
   g_clear_pointer (&gc->listed, g_hash_table_unref);
@@ -411,8 +405,9 @@ run (Gc *gc, GError **error)
   guint64 unused = 0, written = 0;
   gboolean walkers;
 
-  if (!announce (gc, error) || !gc_clean (gc->store, error) || !sort_condemned (gc, FALSE, error) ||
-      !examine (gc, dead, victims, &unused, error) || !repack (gc, victims, dead, &written, error))
+  if (!announce (gc, error) || !gc_clean (gc->store, gc->announcement, error) ||
+      !sort_condemned (gc, FALSE, error) || !examine (gc, dead, victims, &unused, error) ||
+      !repack (gc, victims, dead, &written, error))
     return FALSE;
   sort_dead (gc, dead);
   if (!condemn_fresh (gc, error) || g_cancellable_set_error_if_cancelled (gc->cancellable, error))

@@ -44,9 +44,7 @@ clear_table (gpointer data)
 static void
 usage_clear (Usage *usage)
 {
-  if (usage->announcement != NULL)
-    store_remove (usage->store, usage->announcement, NULL);
-  g_free (usage->announcement);
+  announcement_take_back (usage->store, usage->announcement);
   g_clear_pointer (&usage->tables, g_array_unref);
   g_free (usage->guest_of);
   index_view_unref (usage->view);
@@ -319,7 +317,7 @@ store_usage (Store *store, const Progress *progress, GCancellable *cancellable, 
                 store_location (store));
   g_autoptr (StoreUsage) result = g_new0 (StoreUsage, 1);
   g_auto (Usage)
-      usage = { .store = store, .announcement = announcement_put (store, ANNOUNCE_WRITER, NULL) };
+      usage = { .store = store, .announcement = announcement_put (store, ANNOUNCE_WALKER, NULL) };
 
   result->checkpoints = g_ptr_array_new_with_free_func (checkpoint_use_free);
   result->guests = g_ptr_array_new_with_free_func (guest_use_free);

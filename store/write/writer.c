@@ -27,7 +27,8 @@ struct _StoreWriter {
   gboolean failed; /* a flush failed after its packs were sealed */
   GMutex lock;
   GHashTable *safe_bases; /* (lock) (nullable) set of ChunkName: maps of checkpoints that exist */
-  guint64 other_bytes;    /* index tables and manifest */
+  guint64 index_bytes;    /* (lock) of index tables, with merged ones */
+  guint64 manifest_bytes; /* (lock) */
 };
 
 static void
@@ -130,19 +131,6 @@ remove_own_packs (StoreWriter *writer)
     ops->remove (writer->store->backend, packs->pdata[i], NULL);
 }
 
-/* Errors are of no consequence: gc removes what is left of a writer that is gone. */
-static void
-take_back_announcement (StoreWriter *writer)
-{
-  const BackendOps *ops = writer->store->backend->ops;
-
-  if (writer->announcement == NULL)
-    return;
-  ops->remove (writer->store->backend, writer->announcement, NULL);
-  ops->sync (writer->store->backend, NULL);
-  g_clear_pointer (&writer->announcement, g_free);
-}
-
 void
 store_writer_free (StoreWriter *writer)
 {
@@ -154,7 +142,7 @@ store_writer_free (StoreWriter *writer)
       remove_own_packs (writer);
     pipeline_free (writer->pipeline);
   }
-  take_back_announcement (writer);
+  announcement_take_back (writer->store, writer->announcement);
   g_clear_pointer (&writer->skip, g_hash_table_unref);
   g_clear_pointer (&writer->safe_bases, g_hash_table_unref);
   g_mutex_clear (&writer->lock);
@@ -171,7 +159,9 @@ store_writer_stats (StoreWriter *writer, StoreWriterStats *stats)
   pipeline_stats (writer->pipeline, &counts);
   g_mutex_lock (&writer->lock);
   *stats = (StoreWriterStats){ .new_bytes = counts.new_bytes,
-                               .stored_bytes = counts.stored_bytes + writer->other_bytes,
+                               .stored_bytes = counts.stored_bytes + writer->index_bytes +
+                                               writer->manifest_bytes,
+                               .index_bytes = writer->index_bytes,
                                .metadata_bytes = counts.metadata_bytes,
                                .delta_pages = counts.delta_pages };
   g_mutex_unlock (&writer->lock);
@@ -219,7 +209,7 @@ publish (StoreWriter *writer, IndexContents *contents, GError **error)
   }
   writer->published = TRUE;
   g_mutex_lock (&writer->lock);
-  writer->other_bytes += size;
+  writer->index_bytes += size;
   g_mutex_unlock (&writer->lock);
   if (!store_sync (store, error) || !fault_visit (FAULT_INDEX_WRITTEN, error))
     return FALSE;
@@ -255,7 +245,7 @@ merge_tables (StoreWriter *writer, GCancellable *cancellable)
   if (view != NULL)
     index_merge (writer->store->index, view, nobody_walks, writer, &size, cancellable, NULL);
   g_mutex_lock (&writer->lock);
-  writer->other_bytes += size;
+  writer->index_bytes += size;
   g_mutex_unlock (&writer->lock);
 }
 
@@ -367,34 +357,14 @@ store_writer_commit (StoreWriter *writer, Manifest *manifest, GCancellable *canc
   g_free (manifest->id);
   manifest->id = chunk_name_to_hex (&hash);
   g_mutex_lock (&writer->lock);
-  writer->other_bytes += g_bytes_get_size (bytes);
+  writer->manifest_bytes += g_bytes_get_size (bytes);
   g_mutex_unlock (&writer->lock);
   /* The checkpoint exists, whatever happens to what is left to do. */
   merge_tables (writer, cancellable);
   if (fault_visit (FAULT_MANIFEST_WRITTEN, NULL))
-    take_back_announcement (writer);
+    announcement_take_back (writer->store, g_steal_pointer (&writer->announcement));
   else
     g_clear_pointer (&writer->announcement, g_free);
-  return TRUE;
-}
-
-/* Collects the maps of all checkpoints that exist now, that is, after the announcement. */
-static gboolean
-collect_bases (StoreWriter *writer, GError **error)
-{
-  g_autoptr (GPtrArray) damaged = NULL;
-  g_autoptr (GPtrArray) manifests = store_manifest_list (writer->store, NULL, &damaged, error);
-
-  if (manifests == NULL)
-    return FALSE;
-  writer->safe_bases = g_hash_table_new_full (chunk_name_hash, chunk_name_equal, g_free, NULL);
-  for (guint i = 0; i < manifests->len; i++) {
-    Manifest *manifest = manifests->pdata[i];
-    for (guint j = 0; j < manifest->parts->len; j++) {
-      ManifestPart *part = manifest->parts->pdata[j];
-      g_hash_table_add (writer->safe_bases, g_memdup2 (&part->map.root, CHUNK_NAME_BYTES));
-    }
-  }
   return TRUE;
 }
 
@@ -465,7 +435,10 @@ store_writer_check_base (StoreWriter *writer, const PageMap *base, GError **erro
 
   if (chunk_name_is_zero (&base->root))
     return TRUE;
-  if (writer->safe_bases == NULL && !collect_bases (writer, error))
+  /* Of the checkpoints that exist now, that is, after the announcement. */
+  if (writer->safe_bases == NULL)
+    writer->safe_bases = store_manifest_roots (writer->store, error);
+  if (writer->safe_bases == NULL)
     return FALSE;
   if (!writer->some_condemned && g_hash_table_contains (writer->safe_bases, &base->root))
     return TRUE;

@@ -39,7 +39,7 @@ static void
 read_all (Store *store)
 {
   g_autoptr (Manifest) manifest = manifest_new();
-  g_autoptr (GPtrArray) writers = announcements_list (store, NULL);
+  g_autoptr (GPtrArray) writers = announcements_list (store, NULL, NULL);
   g_autoptr (GPtrArray) bad = NULL;
   g_autoptr (GPtrArray) lists = condemned_list (store, &bad, NULL);
   g_autoptr (Claim) claim = store_claim_get (store, UUID, NULL);

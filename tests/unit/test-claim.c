@@ -113,6 +113,47 @@ test_take_over (void)
   assert_holder (store, "/run/a");
 }
 
+/* Two machines may have one name. */
+static void
+test_same_name (void)
+{
+  g_autoptr (Store) store = fixture_store_new (backend_memory_new());
+  g_autoptr (Claim) other = claim_for (g_get_host_name(), "boot", "/run/x", (ProcessId){ 1, 1 });
+  g_autoptr (Claim) mine = claim_here ("/run/a");
+  g_autoptr (GError) error = NULL;
+
+  other->machine = g_strdup ("0123456789abcdef0123456789abcdef");
+  g_assert_true (store_claim_take (store, other, FALSE, &error));
+  g_autoptr (Claim) read = store_claim_get (store, FIXTURE_UUID, &error);
+  g_assert_cmpstr (read->machine, ==, other->machine);
+  g_assert_false (store_claim_take (store, mine, FALSE, &error));
+  g_assert_error (error, STORE_ERROR, STORE_ERROR_CLAIMED);
+}
+
+/* A claim that nobody can read is not anybody's for ever. */
+static void
+test_damaged (void)
+{
+  g_autoptr (Store) store = fixture_store_new (backend_memory_new());
+  g_autoptr (GBytes) junk = g_bytes_new_static ("junk", 4);
+  g_autoptr (Claim) mine = claim_here ("/run/a");
+  g_autoptr (GError) error = NULL;
+  gboolean existed;
+
+  store->backend->ops->put_if_absent (store->backend, "claims/" FIXTURE_UUID "/3", junk, &existed,
+                                      &error);
+  g_assert_false (store_claim_take (store, mine, FALSE, &error));
+  g_assert_error (error, STORE_ERROR, STORE_ERROR_DAMAGED);
+  g_assert_nonnull (strstr (error->message, "--take-over"));
+  g_assert_nonnull (strstr (error->message, "claims/" FIXTURE_UUID "/3"));
+  g_clear_error (&error);
+  g_assert_true (store_claim_take (store, mine, TRUE, &error));
+  g_assert_no_error (error);
+  assert_holder (store, "/run/a");
+  g_assert_true (store_claim_release (store, mine, &error));
+  assert_holder (store, NULL);
+}
+
 typedef struct {
   Store *store;
   const char *runtime;
@@ -171,6 +212,8 @@ main (int argc, char **argv)
   g_test_add_func ("/store/claim/take-and-release", test_take_and_release);
   g_test_add_func ("/store/claim/dead-holders", test_dead_holders);
   g_test_add_func ("/store/claim/take-over", test_take_over);
+  g_test_add_func ("/store/claim/same-name", test_same_name);
+  g_test_add_func ("/store/claim/damaged", test_damaged);
   g_test_add_func ("/store/claim/race", test_race);
   return g_test_run();
 }

@@ -224,12 +224,21 @@ test_dead_writers (void)
   self.process.start_ticks--;
   g_free (self.boot_id);
   self.boot_id = g_strdup ("another boot");
-  g_assert_true (owner_is_dead (&self));
+  g_clear_pointer (&self.machine, g_free);
+  g_assert_true (owner_is_dead (&self)); /* of a version that knew names of hosts only */
+  self.machine = g_strdup ("");
+  g_assert_false (
+      owner_is_dead (&self)); /* of a host without an id nothing is known but its boot */
+  g_free (self.machine);
+  self.machine = process_machine_id();
+  g_assert_true (self.machine[0] == 0 || owner_is_dead (&self));
+  g_free (self.machine);
+  self.machine = g_strdup ("0123456789abcdef0123456789abcdef");
+  g_assert_false (owner_is_dead (&self)); /* another machine of the same name */
   g_free (self.host);
   self.host = g_strdup ("another host");
-  g_assert_false (owner_is_stale (&self));
-  self.since_us -= 25 * G_TIME_SPAN_HOUR;
-  g_assert_true (owner_is_stale (&self));
+  g_assert_false (owner_is_stale (&self, OWNER_TRUST_US));
+  g_assert_true (owner_is_stale (&self, OWNER_TRUST_US + 1));
 
   remove_checkpoint (store, one);
   store->backend->ops->put_if_absent (store->backend, "writers/unknown", junk, &existed, NULL);

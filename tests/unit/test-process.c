@@ -111,6 +111,25 @@ test_boot_id (void)
   g_assert_true (g_uuid_string_is_valid (first));
 }
 
+/* The same each time, and not what /etc/machine-id says: that is nobody else's business. */
+static void
+test_machine_id (void)
+{
+  g_autofree char *one = process_machine_id();
+  g_autofree char *other = process_machine_id();
+  g_autofree char *raw = NULL;
+
+  g_assert_cmpstr (one, ==, other);
+  if (one[0] == 0) {
+    g_test_skip ("there is no machine id here");
+    return;
+  }
+  g_assert_cmpuint (strspn (one, "0123456789abcdef"), ==, 32);
+  g_assert_cmpuint (strlen (one), ==, 32);
+  g_assert_true (g_file_get_contents ("/etc/machine-id", &raw, NULL, NULL));
+  g_assert_null (strstr (raw, one));
+}
+
 int
 main (int argc, char **argv)
 {
@@ -122,5 +141,6 @@ main (int argc, char **argv)
   g_test_add_func ("/process/guard-kills-and-reaps", test_guard_kills_and_reaps);
   g_test_add_func ("/process/release", test_release);
   g_test_add_func ("/process/boot-id", test_boot_id);
+  g_test_add_func ("/process/machine-id", test_machine_id);
   return g_test_run();
 }

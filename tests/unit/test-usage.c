@@ -2,7 +2,7 @@
 /* Who needs what: figures that are known from what was written, and from what gc then frees. */
 #include "store-fixture.h"
 
-#include "store-private.h"
+#include "announce.h"
 
 #include <vmckpt/store/usage.h>
 
@@ -108,11 +108,47 @@ test_freed (void)
   g_assert_cmpuint (after->unneeded_bytes, ==, before->unneeded_bytes + use->use.freed_bytes);
 }
 
+typedef struct {
+  Store *store;
+  guint reports, walkers;
+} Watch;
+
+static void
+watch_walkers (Phase phase, guint64 done, guint64 total, gpointer user_data)
+{
+  Watch *watch = user_data;
+  gboolean any = FALSE;
+
+  g_assert_true (announcements_any_walker (watch->store, NULL, &any, NULL));
+  watch->reports++;
+  watch->walkers += any;
+}
+
+/* It numbers what is in the tables, so these must stay as long as it looks. */
+static void
+test_walker (void)
+{
+  g_autoptr (Store) store = fixture_store_new (backend_memory_new());
+  guint64 seeds[PAGES];
+  Watch watch = { .store = store };
+  const Progress progress = { watch_walkers, &watch };
+  g_autoptr (GError) error = NULL;
+
+  for (guint i = 0; i < PAGES; i++)
+    seeds[i] = 1 + i;
+  g_autoptr (Manifest) one = fixture_checkpoint (store, 1, seeds, PAGES, NULL, NULL);
+  g_autoptr (StoreUsage) usage = store_usage (store, &progress, NULL, &error);
+  g_assert_no_error (error);
+  g_assert_cmpuint (watch.reports, >, 0);
+  g_assert_cmpuint (watch.walkers, ==, watch.reports);
+}
+
 int
 main (int argc, char **argv)
 {
   g_test_init (&argc, &argv, NULL);
   g_test_add_func ("/usage/owners", test_owners);
   g_test_add_func ("/usage/freed", test_freed);
+  g_test_add_func ("/usage/walker", test_walker);
   return g_test_run();
 }

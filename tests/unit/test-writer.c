@@ -3,6 +3,7 @@
 #include "store-fixture.h"
 
 #include "store-private.h"
+#include "watched-backend.h"
 #include "writer-private.h"
 
 #define PAGES 3000
@@ -218,6 +219,33 @@ test_bounded_abort (void)
   g_assert_cmpuint (fixture_count_objects (store->backend, "index/"), ==, 0);
 }
 
+/* What a checkpoint is made of is read once, however many are built on others. */
+static void
+test_bases_known (void)
+{
+  WatchedBackend *watched = watched_backend_new (backend_memory_new(), "manifests/");
+  g_autoptr (Store) store = fixture_store_new (&watched->backend);
+  g_autofree guint64 *seeds = seeds_new (1000);
+  g_autoptr (GError) error = NULL;
+  g_autoptr (Manifest) last = fixture_checkpoint (store, 1, seeds, PAGES, NULL, NULL);
+
+  for (guint i = 2; i < 10; i++) {
+    g_autofree guint64 *former = g_memdup2 (seeds, PAGES * sizeof *seeds);
+    seeds[i] = 100000 + i;
+    watched->gets = 0;
+    Manifest *next = fixture_checkpoint (store, i, seeds, PAGES, last, former);
+    g_assert_cmpuint (watched->gets, ==, 1); /* of what is new */
+    manifest_free (g_steal_pointer (&last));
+    last = next;
+  }
+  /* One that is gone is not built on, though it is known. */
+  g_assert_true (store_manifest_remove (store, last->id, &error));
+  g_autoptr (GHashTable) roots = store_manifest_roots (store, &error);
+  g_assert_no_error (error);
+  g_assert_cmpuint (g_hash_table_size (roots), ==, 8);
+  g_assert_false (g_hash_table_contains (roots, &manifest_find_part (last, "ram", NULL)->map.root));
+}
+
 int
 main (int argc, char **argv)
 {
@@ -227,6 +255,7 @@ main (int argc, char **argv)
   g_test_add_func ("/store/writer/abort", test_abort);
   g_test_add_func ("/store/writer/put-data", test_put_data);
   g_test_add_func ("/store/writer/put-again", test_put_again);
+  g_test_add_func ("/store/writer/bases-known", test_bases_known);
   g_test_add_func ("/store/writer/bounded", test_bounded);
   g_test_add_func ("/store/writer/bounded-abort", test_bounded_abort);
   return g_test_run();

@@ -17,6 +17,7 @@ claim_of (Guest *guest, const Runtime *runtime)
   claim->guest = g_strdup (guest_name (guest));
   claim->host = g_strdup (runtime->host);
   claim->boot_id = g_strdup (runtime->boot_id);
+  claim->machine = process_machine_id();
   claim->runtime = g_strdup (runtime->path);
   claim->process = process.start_ticks != 0 ? process : process_id_of (getpid());
   claim->since_us = guest_started_us (guest);

@@ -15,6 +15,7 @@ typedef struct {
   char *guest;       /* its name there */
   char *host;        /* host name */
   char *boot_id;     /* process_boot_id() */
+  char *machine;     /* (nullable): process_machine_id() */
   char *runtime;     /* the daemon's runtime directory */
   ProcessId process; /* QEMU; start_ticks 0 = not known yet: the claimant's daemon is `process` */
   gint64 since_us;
@@ -27,12 +28,13 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (Claim, claim_free)
 
 /**
  * store_claim_take:
- * @take_over: replace a claim of another host, which the caller knows to be dead
+ * @take_over: replace a claim of another host, which the caller knows to be dead, or a damaged one
  *
- * A claim that is provably dead (same boot, process gone; or same host name, other boot) is
- * replaced, as is one's own (same boot and runtime).
+ * A claim that is provably dead (same boot, process gone; or same machine and host name, other
+ * boot) is replaced, as is one's own (same boot and runtime).
  *
- * Returns: FALSE with STORE_ERROR_CLAIMED that names guest, host, runtime and since when.
+ * Returns: FALSE with STORE_ERROR_CLAIMED that names guest, host, runtime and since when, or
+ * STORE_ERROR_DAMAGED if nobody can say who has it.
  */
 gboolean store_claim_take (Store *store, const Claim *claim, gboolean take_over, GError **error);
 

@@ -76,6 +76,16 @@ Manifest *store_manifest_load (Store *store, const char *id, GError **error);
 Manifest *store_manifest_find (Store *store, const char *reference, GError **error);
 
 /**
+ * store_manifest_roots:
+ *
+ * The names of the maps of all checkpoints that exist now; damaged manifests name none. Manifests
+ * that were read before are listed, but not read again: they never change.
+ *
+ * Returns: (transfer full): set of ChunkName.
+ */
+GHashTable *store_manifest_roots (Store *store, GError **error);
+
+/**
  * store_manifest_list:
  * @guest: (nullable): only of this guest
  * @damaged: (out) (optional): ids whose manifest cannot be read

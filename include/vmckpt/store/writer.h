@@ -54,6 +54,7 @@ typedef struct {
   guint64 new_bytes;      /* uncompressed bytes of pages that were new to the store */
   guint64 stored_bytes;   /* bytes of all objects written, manifest included */
   guint64 metadata_bytes; /* of these: page-map nodes, before compression */
+  guint64 index_bytes;    /* of these: index tables, with those that were merged */
   guint64 delta_pages;    /* pages that were stored as deltas */
 } StoreWriterStats;
 

@@ -23,6 +23,16 @@ gboolean process_id_alive (ProcessId id);
 char *process_boot_id (void);
 
 /**
+ * process_machine_id:
+ *
+ * This installation of the system, as 32 hexadecimal digits: a hash of /etc/machine-id, which
+ * itself must not be given to others (machine-id(5)). Host names may be the same on several.
+ *
+ * Returns: newly allocated: empty if there is no machine id.
+ */
+char *process_machine_id (void);
+
+/**
  * process_id_signal:
  * @id: whom
  * @signal: what, as for kill(2)
