@@ -5,8 +5,9 @@
  *   store-scale fill DIR GIB     a new store whose index lists GIB of made-up pages (tables only)
  *   store-scale write DIR GIB    writes an image of GIB of distinct pages into it
  *
- * Prints one JSON object of figures, never judges. The pages are a number each, so that they cost
- * the disk little; for names, index and memory they are like any others.
+ * Prints one JSON object of figures (and to stderr how far it is), never judges. The pages are a
+ * number each, so that they cost the disk little; for names, index and memory they are like any
+ * others.
  */
 #include "index.h"
 #include "store-private.h"
@@ -140,6 +141,7 @@ put_pages (StoreWriter *writer, guint64 pages, PageMap *map)
   g_autoptr (PageMapWriter) map_writer =
       page_map_writer_new (writer, pages * PAGE_SIZE_BYTES, NULL, &error);
   guint64 page[PAGE_SIZE_BYTES / 8] = { 0 };
+  gint64 start = g_get_monotonic_time();
 
   if (map_writer == NULL)
     fail (error);
@@ -147,6 +149,10 @@ put_pages (StoreWriter *writer, guint64 pages, PageMap *map)
     page[0] = page[1] = i + 1;
     if (!page_map_writer_put (map_writer, i, (guint8 *)page, &error))
       fail (error);
+    if ((i + 1) % (4 * PAGES_PER_GIB) == 0)
+      g_printerr ("store-scale: %" G_GUINT64_FORMAT " GiB after %.0f s, at most %" G_GUINT64_FORMAT
+                  " KiB\n",
+                  (i + 1) / PAGES_PER_GIB, (g_get_monotonic_time() - start) / 1e6, peak_kib());
   }
   if (!page_map_writer_finish (map_writer, map, NULL, &error))
     fail (error);
@@ -186,10 +192,11 @@ write_image (const char *path, guint64 gib)
       "{\"pages\": %" G_GUINT64_FORMAT ", \"open_ms\": %.1f, \"write_s\": %.1f, "
       "\"peak_kib\": %" G_GUINT64_FORMAT ", \"tables\": %u, \"blocks_per_page\": %.2f, "
       "\"reads_per_page\": %.2f, \"read_bytes_per_page\": %.0f, \"cache_bytes\": %" G_GUINT64_FORMAT
-      ", \"map_bytes_per_page\": %.1f}\n",
+      ", \"map_bytes_per_page\": %.1f, \"index_bytes_per_page\": %.1f}\n",
       pages, (opened - start) / 1000.0, (g_get_monotonic_time() - opened) / 1e6, peak_kib(),
       view->tables->len, (double)cache.lookups / pages, (double)cache.reads / pages,
-      (double)cache.read_bytes / pages, cache.kept_bytes, (double)stats.metadata_bytes / pages);
+      (double)cache.read_bytes / pages, cache.kept_bytes, (double)stats.metadata_bytes / pages,
+      (double)stats.index_bytes / pages);
 }
 
 int
