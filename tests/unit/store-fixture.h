@@ -2,7 +2,11 @@
 /* What tests of the store need: a store, pages with known content, checkpoints. */
 #pragma once
 
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <vmckpt/store/maintain.h>
 #include <vmckpt/store/writer.h>
@@ -191,21 +195,6 @@ fixture_spoil (Backend *backend, const char *name, gsize len, gsize flip)
   g_assert_true (backend->ops->put_if_absent (backend, name, spoilt, &existed, &error));
 }
 
-/* A directory that a test may fill; fixture_directory_remove() removes it with all in it. In memory
- * where there is such a place: thousands of syncs would wait for the disk of a busy machine. */
-static inline char *
-fixture_directory_new (void)
-{
-  char *path = g_strdup ("/dev/shm/store-test-XXXXXX");
-
-  if (g_mkdtemp (path) == NULL) {
-    g_free (path);
-    path = g_dir_make_tmp ("store-test-XXXXXX", NULL);
-  }
-  g_assert_nonnull (path);
-  return path;
-}
-
 static inline void
 fixture_directory_remove (char *path)
 {
@@ -213,6 +202,49 @@ fixture_directory_remove (char *path)
 
   g_spawn_sync (NULL, (char **)argv, NULL, G_SPAWN_SEARCH_PATH, NULL, NULL, NULL, NULL, NULL, NULL);
   g_free (path);
+}
+
+#define FIXTURE_DIRECTORY_PREFIX "store-test-"
+
+/* TRUE for "store-test-PID-…" of a process that is gone. */
+static inline gboolean
+fixture_directory_is_left (const char *name)
+{
+  char *end;
+
+  if (!g_str_has_prefix (name, FIXTURE_DIRECTORY_PREFIX))
+    return FALSE;
+  long pid = strtol (name + strlen (FIXTURE_DIRECTORY_PREFIX), &end, 10);
+  return *end == '-' && pid > 0 && kill (pid, 0) != 0 && errno == ESRCH;
+}
+
+/* Removes what tests that were killed have left in @place. */
+static inline void
+fixture_directory_clean (const char *place)
+{
+  g_autoptr (GDir) dir = g_dir_open (place, 0, NULL);
+  const char *name;
+
+  while (dir != NULL && (name = g_dir_read_name (dir)) != NULL)
+    if (fixture_directory_is_left (name))
+      fixture_directory_remove (g_build_filename (place, name, NULL));
+}
+
+/* A directory that a test may fill; fixture_directory_remove() removes it with all in it. In memory
+ * where there is such a place: thousands of syncs would wait for the disk of a busy machine. */
+static inline char *
+fixture_directory_new (void)
+{
+  const char *place = access ("/dev/shm", W_OK) == 0 ? "/dev/shm" : g_get_tmp_dir();
+  static gsize cleaned;
+
+  if (g_once_init_enter (&cleaned)) {
+    fixture_directory_clean (place);
+    g_once_init_leave (&cleaned, 1);
+  }
+  char *path = g_strdup_printf ("%s/" FIXTURE_DIRECTORY_PREFIX "%d-XXXXXX", place, (int)getpid());
+  g_assert_nonnull (g_mkdtemp (path));
+  return path;
 }
 
 typedef char FixtureDirectory;
