@@ -256,7 +256,7 @@ open_table (const char *object, TableSource *source, const HashKey *key, GError 
   g_autoptr (GBytes) holder = NULL;
   const char *problem = "is damaged: it is cut short";
   guint16 compatible = 0;
-  ChunkName hash;
+  ChunkName hash, named;
 
   table->refs = 1;
   table->object = g_strdup (object);
@@ -275,8 +275,16 @@ open_table (const char *object, TableSource *source, const HashKey *key, GError 
   }
   if (problem == NULL)
     return g_steal_pointer (&table);
-  g_set_error (error, STORE_ERROR,
-               compatible > INDEX_VERSION ? STORE_ERROR_VERSION : STORE_ERROR_DAMAGED, "%s %s",
+  /* A newer program's table holds what its name says; one that does not is of no program. */
+  gboolean newer = compatible > INDEX_VERSION;
+  if (newer && object_name_parse (object, "index", &named)) {
+    if (!hash_bytes (table, source->size, FALSE, &hash, error))
+      return NULL;
+    newer = chunk_name_equal (&hash, &named);
+    if (!newer)
+      problem = "does not hold what its name says";
+  }
+  g_set_error (error, STORE_ERROR, newer ? STORE_ERROR_VERSION : STORE_ERROR_DAMAGED, "%s %s",
                object, problem);
   return NULL;
 }
