@@ -3,6 +3,7 @@
 
 #include "index-merge.h"
 #include "name-set.h"
+#include "pack-set.h"
 
 #include <vmckpt/store/store.h>
 
@@ -74,6 +75,17 @@ find_in_view (const IndexView *view, const ChunkName *name, GHashTable *skip, gb
       return TRUE;
   return recovered && view->recovered != NULL &&
          find_in_table (view->recovered, name, skip, full, location);
+}
+
+void
+index_view_list_packs (const IndexView *view, GHashTable *packs)
+{
+  for (guint i = 0; i < view->tables->len; i++) {
+    g_autoptr (IndexScan) scan = index_scan_packs (view->tables->pdata[i]);
+    IndexPack pack;
+    while (index_scan_pack (scan, &pack))
+      pack_set_add (packs, &pack.name);
+  }
 }
 
 gboolean

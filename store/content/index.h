@@ -36,6 +36,9 @@ gboolean index_view_find (const IndexView *view, const ChunkName *name, GHashTab
 gboolean index_view_find_full (const IndexView *view, const ChunkName *name, GHashTable *skip,
                                gboolean recovered, ChunkLocation *location);
 
+/* Adds the packs that the tables name to @packs (pack-set.h). */
+void index_view_list_packs (const IndexView *view, GHashTable *packs);
+
 /* TRUE if a table of it could not be read: what was not found in it may be there all the same.
  * index_reload() helps. */
 gboolean index_view_failed (const IndexView *view);

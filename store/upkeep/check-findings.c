@@ -86,8 +86,19 @@ compare_strings (gconstpointer a, gconstpointer b)
   return strcmp (*(const char **)a, *(const char **)b);
 }
 
+/* TRUE if that is gc's to remove and nobody misses it: repair has seen to it. */
+static gboolean
+is_left_to_gc (const Check *check, const StoreProblem *problem)
+{
+  ChunkName pack;
+
+  return g_hash_table_size (problem->checkpoints) == 0 &&
+         object_name_parse (problem->object, "packs", &pack) &&
+         g_hash_table_contains (check->condemned, &pack);
+}
+
 static StoreFinding *
-to_finding (StoreProblem *problem)
+to_finding (const Check *check, StoreProblem *problem)
 {
   StoreFinding *finding = g_new0 (StoreFinding, 1);
   g_autoptr (GPtrArray) ids = g_ptr_array_new();
@@ -95,7 +106,9 @@ to_finding (StoreProblem *problem)
   gpointer id;
 
   finding->object = g_strdup (problem->object);
-  finding->problem = g_strdup (problem->problem);
+  finding->left_to_gc = is_left_to_gc (check, problem);
+  finding->problem =
+      g_strconcat (problem->problem, finding->left_to_gc ? " (left to gc)" : "", NULL);
   g_hash_table_iter_init (&iter, problem->checkpoints);
   while (g_hash_table_iter_next (&iter, &id, NULL))
     g_ptr_array_add (ids, id);
@@ -113,25 +126,13 @@ object_exists (Check *check, const char *object)
   return check->store->backend->ops->stat (check->store->backend, object, &size, NULL);
 }
 
-static gboolean
-is_indexed (const IndexView *view, const char *object)
-{
-  ChunkName name;
-
-  if (!object_name_parse (object, "packs", &name))
-    return FALSE;
-  for (guint i = 0; i < view->tables->len; i++)
-    if (index_table_has_pack (view->tables->pdata[i], &name))
-      return TRUE;
-  return FALSE;
-}
-
 /* FALSE for what only looked wrong because others went on meanwhile: a checkpoint was removed, or
  * gc deleted a pack. */
 static gboolean
-still_matters (Check *check, const IndexView *now, StoreProblem *problem)
+still_matters (Check *check, GHashTable *indexed, StoreProblem *problem)
 {
   GHashTableIter iter;
+  ChunkName pack;
   gpointer id;
 
   g_hash_table_iter_init (&iter, problem->checkpoints);
@@ -141,21 +142,24 @@ still_matters (Check *check, const IndexView *now, StoreProblem *problem)
       g_hash_table_iter_remove (&iter);
   }
   return g_hash_table_size (problem->checkpoints) > 0 || object_exists (check, problem->object) ||
-         is_indexed (now, problem->object);
+         (object_name_parse (problem->object, "packs", &pack) &&
+          g_hash_table_contains (indexed, &pack));
 }
 
 gboolean
 check_drop_passed (Check *check, GError **error)
 {
   g_autoptr (IndexView) now = index_reload (check->store->index, error);
+  g_autoptr (GHashTable) indexed = pack_set_new();
   GHashTableIter iter;
   gpointer problem;
 
   if (now == NULL)
     return FALSE;
+  index_view_list_packs (now, indexed);
   g_hash_table_iter_init (&iter, check->problems);
   while (g_hash_table_iter_next (&iter, NULL, &problem))
-    if (!still_matters (check, now, problem))
+    if (!still_matters (check, indexed, problem))
       g_hash_table_iter_remove (&iter);
   return TRUE;
 }
@@ -175,7 +179,7 @@ check_findings (Check *check)
 
   g_hash_table_iter_init (&iter, check->problems);
   while (g_hash_table_iter_next (&iter, NULL, &problem))
-    g_ptr_array_add (findings, to_finding (problem));
+    g_ptr_array_add (findings, to_finding (check, problem));
   g_ptr_array_sort (findings, compare_findings);
   return findings;
 }

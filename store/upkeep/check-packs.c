@@ -50,12 +50,11 @@ gboolean
 check_gone_rightly (Check *check, const ChunkName *pack)
 {
   g_autofree char *object = object_name ("packs", pack);
-  gboolean mine = !g_hash_table_contains (check->condemned, pack);
   guint64 size;
 
-  for (guint i = 0; mine && i < check->view->tables->len; i++)
-    if (index_table_has_pack (check->view->tables->pdata[i], pack))
-      return FALSE;
+  if (!g_hash_table_contains (check->condemned, pack) &&
+      g_hash_table_contains (check->indexed, pack))
+    return FALSE;
   return !check->store->backend->ops->stat (check->store->backend, object, &size, NULL);
 }
 
@@ -163,6 +162,7 @@ check_packs (Check *check, GError **error)
   check->listed = check->view != NULL ? gc_list_packs (check->store, error) : NULL;
   if (check->listed == NULL)
     return FALSE;
+  index_view_list_packs (check->view, check->indexed);
   for (guint i = 0; i < check->view->damaged->len; i++)
     check_note (check, check->view->damaged->pdata[i],
                 "is damaged (reading goes by way of the packs; gc replaces it)");

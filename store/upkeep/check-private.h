@@ -22,6 +22,7 @@ typedef struct {
   GHashTable *problems;   /* (lock) object → StoreProblem */
   GHashTable *listed;     /* packs on the medium → size */
   IndexView *view;        /* the published tables, and what packs say beyond them */
+  GHashTable *indexed;    /* set of ChunkName: packs that a table names */
   GHashTable *bad_packs;  /* (lock) set of ChunkName: packs that cannot be relied on at all */
   GHashTable *hurt_packs; /* (lock) set of ChunkName: packs with a chunk that cannot be read */
   GHashTable *unindexed;  /* set of ChunkName: packs that a checkpoint needs and no table names */

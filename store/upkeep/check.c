@@ -49,6 +49,7 @@ check_clear (Check *check)
   g_clear_pointer (&check->damaged, g_ptr_array_unref);
   g_clear_pointer (&check->problems, g_hash_table_unref);
   g_clear_pointer (&check->listed, g_hash_table_unref);
+  g_clear_pointer (&check->indexed, g_hash_table_unref);
   g_clear_pointer (&check->bad_packs, g_hash_table_unref);
   g_clear_pointer (&check->hurt_packs, g_hash_table_unref);
   g_clear_pointer (&check->unindexed, g_hash_table_unref);
@@ -95,6 +96,7 @@ check_init (Check *check, Store *store, const Progress *progress, GCancellable *
   *check = (Check){ .store = store_ref (store), .progress = progress, .cancellable = cancellable };
   g_mutex_init (&check->lock);
   check->problems = check_problems_new();
+  check->indexed = pack_set_new();
   check->bad_packs = pack_set_new();
   check->hurt_packs = pack_set_new();
   check->unindexed = pack_set_new();
@@ -109,6 +111,7 @@ static void
 start_again (Check *check)
 {
   g_hash_table_remove_all (check->problems);
+  g_hash_table_remove_all (check->indexed);
   g_hash_table_remove_all (check->bad_packs);
   g_hash_table_remove_all (check->hurt_packs);
   g_hash_table_remove_all (check->unindexed);

@@ -19,6 +19,19 @@ static const VerbOption check_options[] = {
   { NULL },
 };
 
+/* How many are not just left to gc. */
+static guint
+count_problems (JsonArray *findings)
+{
+  guint count = 0;
+
+  for (guint i = 0; i < json_array_get_length (findings); i++) {
+    g_autoptr (JsonObject) finding = cli_element (findings, i);
+    count += !json_get_bool_or (finding, "left_to_gc", FALSE);
+  }
+  return count;
+}
+
 static void
 print_findings (Cli *cli, JsonArray *findings)
 {
@@ -75,7 +88,7 @@ run_check (Cli *cli, const VerbCall *call, GError **error)
   if (result == NULL)
     return FALSE;
   findings = cli_array (result, "findings");
-  guint count = json_array_get_length (findings);
+  guint count = count_problems (findings);
   if (cli->json)
     cli_print_json (cli, result);
   else

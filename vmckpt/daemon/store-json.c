@@ -24,6 +24,7 @@ store_finding_to_json (const StoreFinding *finding)
   json_object_set_string_member (object, "object", finding->object);
   json_object_set_string_member (object, "problem", finding->problem);
   json_object_set_array_member (object, "checkpoints", checkpoints);
+  json_object_set_boolean_member (object, "left_to_gc", finding->left_to_gc);
   return object;
 }
 

@@ -7,9 +7,10 @@
 
 /* One finding of check: which object is wrong, how, and whom it hurts. */
 typedef struct {
-  char *object;      /* its name in the store */
-  char *problem;     /* "is missing", "does not hold what its name says", … */
-  GStrv checkpoints; /* full ids that cannot be restored because of it; may be empty */
+  char *object;        /* its name in the store */
+  char *problem;       /* "is missing", "does not hold what its name says", … */
+  GStrv checkpoints;   /* full ids that cannot be restored because of it; may be empty */
+  gboolean left_to_gc; /* repair has seen to it: nobody needs the object, gc removes it */
 } StoreFinding;
 
 /* Frees @finding. */
