@@ -56,6 +56,8 @@ pass_node (Hurt *hurt, GError *cause, guint64 first, guint64 end, GError **error
 {
   if (g_error_matches (cause, STORE_ERROR, STORE_ERROR_DAMAGED)) {
     g_error_free (cause);
+    if (hurt->visitor->broken != NULL)
+      hurt->visitor->broken (hurt->visitor->user_data);
     return lose_range (hurt, first, end, error);
   }
   g_propagate_error (error, cause);

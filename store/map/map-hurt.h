@@ -11,6 +11,9 @@ typedef struct {
   gboolean (*lost) (guint64 page, const ChunkName *name, gpointer user_data, GError **error);
   /* Pages of which nobody knows what they are: a node of the map is lost. */
   gboolean (*unknown) (guint64 first, guint64 count, gpointer user_data, GError **error);
+  /* (nullable): A node of the map is lost: a reader cannot do without, even if newer runs replace
+   * all that it may have had. */
+  void (*broken) (gpointer user_data);
   gpointer user_data;
 } MapHurtVisitor;
 

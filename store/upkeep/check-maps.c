@@ -88,6 +88,15 @@ check_chunk_usable (const Check *check, const ChunkName *name, ChunkLocation *lo
          delta_usable (check, location, object);
 }
 
+/* Notes what is to blame for a chunk that the checkpoint needs and that cannot be read. */
+static void
+note_unusable (Walk *walk, const char *culprit)
+{
+  if (g_str_has_prefix (culprit, "chunk "))
+    check_note (walk->check, culprit, "is in no pack");
+  note_hurt (walk, culprit);
+}
+
 /* The same, noting what is wrong. A node is needed by whoever reads the map, a page only if no
  * newer run has it: that is found out afterwards. */
 static gboolean
@@ -98,12 +107,10 @@ chunk_usable (Walk *walk, const ChunkName *name, gboolean is_page, ChunkLocation
   ChunkLocation recovered;
 
   if (!check_chunk_usable (check, name, location, &culprit)) {
-    if (g_str_has_prefix (culprit, "chunk "))
-      check_note (check, culprit, "is in no pack");
     if (is_page)
       walk->hurt = walk->lost_pages = TRUE;
     else
-      note_hurt (walk, culprit);
+      note_unusable (walk, culprit);
     return FALSE;
   }
   if (index_view_find (check->view, name, check->bad_packs, FALSE, &recovered))
@@ -168,7 +175,7 @@ note_lost_page (guint64 page, const ChunkName *name, gpointer user_data, GError 
   ChunkLocation location;
 
   if (!check_chunk_usable (walk->check, name, &location, &culprit))
-    note_hurt (walk, culprit);
+    note_unusable (walk, culprit);
   return TRUE;
 }
 
@@ -183,7 +190,7 @@ pass_unknown (guint64 first, guint64 count, gpointer user_data, GError **error)
 static gboolean
 note_lost_pages (Walk *walk, const Manifest *manifest, GError **error)
 {
-  const MapHurtVisitor visitor = { is_usable, note_lost_page, pass_unknown, walk };
+  const MapHurtVisitor visitor = { is_usable, note_lost_page, pass_unknown, NULL, walk };
 
   for (guint i = 0; i < manifest->parts->len; i++) {
     const ManifestPart *part = manifest->parts->pdata[i];

@@ -176,7 +176,7 @@ static Mark *
 mark_steadily (Gc *gc, GHashTable *late, GHashTable **uses, GError **error)
 {
   for (int attempt = 1;; attempt++) {
-    Mark *mark = mark_new (gc->store);
+    Mark *mark = mark_new (gc->store, gc->all_condemned);
     g_autoptr (GError) cause = NULL;
     *uses = NULL;
     if (mark_all (mark, gc->progress, gc->cancellable, &cause))

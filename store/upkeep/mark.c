@@ -25,6 +25,7 @@ struct _Mark {
   GHashTable *gone;        /* set of ChunkName: of these, packs of which nothing is there */
   gboolean all_known;      /* of every pack on the medium it is known what is in it */
   GHashTable *unpublished; /* set of ChunkName: packs that only their own footer names */
+  GHashTable *condemned;   /* set of ChunkName: packs that are about to go */
   GArray *copies, *bases;  /* of Copy: scratch */
 };
 
@@ -33,7 +34,7 @@ typedef struct {
   guint table; /* place in mark->tables */
   guint at;    /* in the table */
   ChunkLocation location;
-  enum { COPY_USELESS, COPY_DOUBTFUL, COPY_GOOD } use;
+  enum { COPY_USELESS, COPY_LOST, COPY_UNPUBLISHED, COPY_CONDEMNED, COPY_GOOD } use;
   ChunkName base; /* of a delta that is of use */
 } Copy;
 
@@ -58,7 +59,7 @@ add_table (Mark *mark, IndexTable *table)
 }
 
 Mark *
-mark_new (Store *store)
+mark_new (Store *store, GHashTable *condemned)
 {
   Mark *mark = g_new0 (Mark, 1);
 
@@ -68,6 +69,9 @@ mark_new (Store *store)
   mark->missing = pack_set_new();
   mark->gone = pack_set_new();
   mark->unpublished = pack_set_new();
+  mark->condemned = pack_set_new();
+  if (condemned != NULL)
+    pack_set_add_all (mark->condemned, condemned);
   mark->copies = g_array_new (FALSE, FALSE, sizeof (Copy));
   mark->bases = g_array_new (FALSE, FALSE, sizeof (Copy));
   g_array_set_clear_func (mark->tables, clear_marked);
@@ -109,7 +113,7 @@ note_unpublished (Mark *mark, const IndexTable *recovered)
     pack_set_add (mark->unpublished, &pack.name);
 }
 
-/* TRUE if each pack of @listed is in a table or was readable itself. */
+/* TRUE if each pack of @listed is in a table, was readable itself, or is given up. */
 static gboolean
 knows_all (const Mark *mark, GHashTable *listed)
 {
@@ -121,7 +125,13 @@ knows_all (const Mark *mark, GHashTable *listed)
       g_hash_table_remove (listed, &pack.name);
     }
   }
-  return g_hash_table_size (listed) == 0;
+  GHashTableIter iter;
+  gpointer pack;
+  g_hash_table_iter_init (&iter, listed);
+  while (g_hash_table_iter_next (&iter, &pack, NULL))
+    if (!g_hash_table_contains (mark->condemned, pack))
+      return FALSE;
+  return TRUE;
 }
 
 /* Takes the index as it is now, recovered if a table is damaged. */
@@ -154,6 +164,7 @@ mark_free (Mark *mark)
   g_hash_table_unref (mark->missing);
   g_hash_table_unref (mark->gone);
   g_hash_table_unref (mark->unpublished);
+  g_hash_table_unref (mark->condemned);
   g_array_unref (mark->copies);
   g_array_unref (mark->bases);
   index_view_unref (mark->view);
@@ -185,6 +196,17 @@ set_bit (guint8 *bitmap, guint i)
   bitmap[i / 8] |= 1 << i % 8;
 }
 
+/* What a copy in this pack is worth. */
+static guint
+use_of (const Mark *mark, const ChunkName *pack)
+{
+  if (g_hash_table_contains (mark->missing, pack))
+    return COPY_LOST;
+  if (g_hash_table_contains (mark->unpublished, pack))
+    return COPY_UNPUBLISHED;
+  return g_hash_table_contains (mark->condemned, pack) ? COPY_CONDEMNED : COPY_GOOD;
+}
+
 /* Collects the entries for @name; with @full, only those that are no deltas. */
 static void
 find_copies (Mark *mark, const ChunkName *name, gboolean full, GArray *copies)
@@ -194,39 +216,35 @@ find_copies (Mark *mark, const ChunkName *name, gboolean full, GArray *copies)
     const IndexTable *table = g_array_index (mark->tables, MarkedTable, i).table;
     gint64 at = index_table_find (table, name);
     for (; at >= 0 && at < index_table_entries (table); at++) {
-      Copy copy = { .table = i, .at = at, .use = COPY_GOOD };
+      Copy copy = { .table = i, .at = at };
       ChunkName other;
       gboolean sane = index_table_entry (table, at, &other, &copy.location, NULL);
       if (!chunk_name_equal (&other, name))
         break;
-      if (sane && !(full && copy.location.frame.codec == FRAME_DELTA))
-        g_array_append_val (copies, copy);
+      if (!sane || (full && copy.location.frame.codec == FRAME_DELTA))
+        continue;
+      copy.use = use_of (mark, &copy.location.pack);
+      g_array_append_val (copies, copy);
     }
   }
 }
 
-/* Finds out what use a copy is that is a delta: that depends on its base. A base that only a lost
- * pack has makes it doubtful. FALSE with @error if that could not be found out. */
+/* Finds out what use a copy is that is a delta: no more than its base. FALSE with @error if that
+ * could not be found out. */
 static gboolean
 judge_delta (Mark *mark, Copy *copy, GError **error)
 {
-  g_autoptr (GError) cause = NULL;
+  const guint own = copy->use;
   Delta delta;
 
   copy->use = COPY_USELESS;
-  if (!store_delta_load (mark->store, &copy->location, &delta, &cause)) {
-    if (g_error_matches (cause, STORE_ERROR, STORE_ERROR_DAMAGED))
-      return TRUE;
-    g_propagate_error (error, g_steal_pointer (&cause));
+  if (!store_delta_load (mark->store, &copy->location, &delta, error))
     return FALSE;
-  }
   copy->base = delta.base;
   find_copies (mark, &delta.base, TRUE, mark->bases);
-  for (guint i = 0; i < mark->bases->len; i++) {
-    const Copy *base = &g_array_index (mark->bases, Copy, i);
-    gboolean there = !g_hash_table_contains (mark->missing, &base->location.pack);
-    copy->use = MAX (copy->use, there ? COPY_GOOD : COPY_DOUBTFUL);
-  }
+  for (guint i = 0; i < mark->bases->len; i++)
+    copy->use = MAX (copy->use, g_array_index (mark->bases, Copy, i).use);
+  copy->use = MIN (copy->use, own);
   return TRUE;
 }
 
@@ -253,26 +271,48 @@ set_missing (const ChunkName *name, guint copies, GError **error)
   return FALSE;
 }
 
-/* Sets the bits of the copies of a chunk that are of use. *fresh: it was not marked before. */
+/* Judges all copies. A delta that is damaged, or whose pack is gone, is of no use; but its pack may
+ * be put back, and what it is a change to must be there then. So gc must not go on (*@unreadable is
+ * set) unless there is a copy that is sure, or the pack is condemned: then it is given up. FALSE
+ * with @error if a copy could not be read that may be all right. */
 static gboolean
-mark_chunk (Mark *mark, const ChunkName *name, gboolean *fresh, GError **error)
+judge_copies (Mark *mark, GError **unreadable, GError **error)
 {
   guint best = COPY_USELESS;
 
-  *fresh = FALSE;
-  find_copies (mark, name, FALSE, mark->copies);
   for (guint i = 0; i < mark->copies->len; i++) {
     Copy *copy = &g_array_index (mark->copies, Copy, i);
-    if (get_bit (g_array_index (mark->tables, MarkedTable, copy->table).needed, copy->at))
-      return TRUE;
-    if (copy->location.frame.codec == FRAME_DELTA && !judge_delta (mark, copy, error))
-      return FALSE;
+    g_autoptr (GError) cause = NULL;
+    if (copy->location.frame.codec == FRAME_DELTA && !judge_delta (mark, copy, &cause)) {
+      if (!g_error_matches (cause, STORE_ERROR, STORE_ERROR_DAMAGED)) {
+        g_propagate_error (error, g_steal_pointer (&cause));
+        return FALSE;
+      }
+      if (*unreadable == NULL && !g_hash_table_contains (mark->condemned, &copy->location.pack))
+        *unreadable = g_steal_pointer (&cause);
+    }
     best = MAX (best, copy->use);
   }
-  if (best == COPY_USELESS)
-    return set_missing (name, mark->copies->len, error);
-  *fresh = TRUE;
-  for (guint i = 0; i < mark->copies->len; i++) {
+  if (best == COPY_GOOD)
+    g_clear_error (unreadable);
+  return TRUE;
+}
+
+static gboolean
+is_marked (const Mark *mark, const Copy *copy)
+{
+  return get_bit (g_array_index (mark->tables, MarkedTable, copy->table).needed, copy->at);
+}
+
+/* Sets the bits of those of mark->copies that are of the best use there is. FALSE: none is. */
+static gboolean
+mark_best (Mark *mark)
+{
+  guint best = COPY_USELESS;
+
+  for (guint i = 0; i < mark->copies->len; i++)
+    best = MAX (best, g_array_index (mark->copies, Copy, i).use);
+  for (guint i = 0; i < mark->copies->len && best != COPY_USELESS; i++) {
     const Copy *copy = &g_array_index (mark->copies, Copy, i);
     if (copy->use != best)
       continue;
@@ -280,13 +320,39 @@ mark_chunk (Mark *mark, const ChunkName *name, gboolean *fresh, GError **error)
     if (copy->location.frame.codec == FRAME_DELTA)
       mark_base (mark, &copy->base);
   }
-  return TRUE;
+  return best != COPY_USELESS;
+}
+
+/* Marks the copies of a chunk that are to count. *fresh: it was not marked before; *lost: it is
+ * known that there is none. */
+static gboolean
+mark_chunk (Mark *mark, const ChunkName *name, gboolean *fresh, gboolean *lost, GError **error)
+{
+  g_autoptr (GError) unreadable = NULL;
+
+  *fresh = *lost = FALSE;
+  find_copies (mark, name, FALSE, mark->copies);
+  for (guint i = 0; i < mark->copies->len; i++)
+    if (is_marked (mark, &g_array_index (mark->copies, Copy, i)))
+      return TRUE;
+  if (!judge_copies (mark, &unreadable, error))
+    return FALSE;
+  if (unreadable != NULL) {
+    g_propagate_prefixed_error (error, g_steal_pointer (&unreadable),
+                                "a delta, and what it is a change to is not known; "
+                                "`vmckpt store repair` gives it up: ");
+    return FALSE;
+  }
+  *fresh = mark_best (mark);
+  *lost = !*fresh;
+  return *fresh || set_missing (name, mark->copies->len, error);
 }
 
 static gboolean
 visit_node (const ChunkName *name, gboolean *descend, gpointer user_data, GError **error)
 {
-  return mark_chunk (user_data, name, descend, error);
+  gboolean lost;
+  return mark_chunk (user_data, name, descend, &lost, error);
 }
 
 static gboolean
@@ -294,13 +360,13 @@ visit_page (guint64 page, const ChunkName *name, gpointer user_data, GError **er
 {
   const Mark *mark = user_data;
   g_autoptr (GError) cause = NULL;
-  gboolean fresh;
+  gboolean fresh, lost;
 
-  if (mark_chunk (user_data, name, &fresh, &cause))
+  if (mark_chunk (user_data, name, &fresh, &lost, &cause))
     return TRUE;
   /* A page that is lost for good hurts the checkpoint, but what else that needs is known, as long
    * as there is no pack that might have the page. */
-  if (mark->all_known && g_error_matches (cause, STORE_ERROR, STORE_ERROR_DAMAGED))
+  if (mark->all_known && lost)
     return TRUE;
   g_propagate_error (error, g_steal_pointer (&cause));
   return FALSE;

@@ -5,6 +5,9 @@
  *
  * A delta that is needed makes its base needed, and that in full: a second bit, only for copies
  * that are no deltas themselves. A copy that is a delta whose base is gone counts as no copy.
+ *
+ * Of several copies of a chunk, those count that are the surest, with the base for a delta: packs
+ * that are there, then condemned ones, then those that only their own footer names, then lost ones.
  */
 #pragma once
 
@@ -26,7 +29,9 @@ typedef struct {
 
 typedef struct _Mark Mark;
 
-Mark *mark_new (Store *store);
+/* @condemned: (nullable): packs that are about to go: a copy that depends on one of them counts for
+ * less than one that does not. */
+Mark *mark_new (Store *store, GHashTable *condemned);
 void mark_free (Mark *mark);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (Mark, mark_free)
 

@@ -20,7 +20,8 @@ typedef struct {
   StoreWriter *writer; /* (nullable) */
   GPtrArray *readers;  /* of PageMapReader: the same part of likely checkpoints */
   StoreHurtPart *part;
-  guint8 *hurt; /* bitmap of pages */
+  guint8 *hurt;    /* bitmap of pages */
+  gboolean broken; /* a node of the map is lost */
 } Examined;
 
 static void
@@ -116,6 +117,12 @@ note_unknown (guint64 first, guint64 count, gpointer user_data, GError **error)
   return TRUE;
 }
 
+static void
+note_broken (gpointer user_data)
+{
+  ((Examined *)user_data)->broken = TRUE;
+}
+
 /* The bitmap as ranges. */
 static void
 list_ranges (const Examined *examined, guint64 pages)
@@ -150,16 +157,17 @@ open_readers (Repair *repair, GPtrArray *donors, const ManifestPart *part)
   return readers;
 }
 
+/* What a part has that is hurt goes to @hurt. *broken is set if a node of its map is lost. */
 static gboolean
 examine_part (Repair *repair, StoreWriter *writer, GPtrArray *donors, const ManifestPart *part,
-              StoreHurt *hurt, GError **error)
+              StoreHurt *hurt, gboolean *broken, GError **error)
 {
   guint64 pages = map_pages (part->map.length);
   g_autofree guint8 *bitmap = g_malloc0 (pages / 8 + 1);
   g_autoptr (GPtrArray) readers = open_readers (repair, donors, part);
   StoreHurtPart *found = g_new0 (StoreHurtPart, 1);
-  Examined examined = { repair, writer, readers, found, bitmap };
-  const MapHurtVisitor visitor = { is_usable, note_lost, note_unknown, &examined };
+  Examined examined = { repair, writer, readers, found, bitmap, FALSE };
+  const MapHurtVisitor visitor = { is_usable, note_lost, note_unknown, note_broken, &examined };
 
   found->role = g_strdup (part->role);
   found->name = g_strdup (part->name);
@@ -167,6 +175,7 @@ examine_part (Repair *repair, StoreWriter *writer, GPtrArray *donors, const Mani
   found->ranges = g_array_new (FALSE, FALSE, sizeof (StorePageRange));
   gboolean good = map_hurt (repair->store, &part->map, &visitor, repair->cancellable, error);
   list_ranges (&examined, pages);
+  *broken = *broken || examined.broken;
   if (found->hurt_pages > 0)
     g_ptr_array_add (hurt->parts, found);
   else
@@ -238,17 +247,20 @@ examine_checkpoint (Repair *repair, StoreWriter *writer, GPtrArray *others,
 {
   StoreHurt *hurt = hurt_new (manifest->id, manifest);
   g_autoptr (GPtrArray) donors = find_donors (repair, others, manifest);
+  gboolean broken = FALSE;
   guint64 left = 0;
 
   g_ptr_array_add (repair->report->hurt, hurt);
   for (guint i = 0; i < manifest->parts->len; i++)
-    if (!examine_part (repair, writer, donors, manifest->parts->pdata[i], hurt, error))
+    if (!examine_part (repair, writer, donors, manifest->parts->pdata[i], hurt, &broken, error))
       return FALSE;
   for (guint i = 0; i < hurt->parts->len; i++)
     left += ((StoreHurtPart *)hurt->parts->pdata[i])->left_pages;
-  hurt->healed = left == 0;
+  if (broken)
+    hurt->problem = g_strdup ("a node of its page map is lost");
+  hurt->healed = left == 0 && !broken;
   /* Only content that a newer run replaces is lost: that hurts nobody. */
-  if (hurt->parts->len == 0)
+  if (hurt->parts->len == 0 && !broken)
     g_ptr_array_set_size (repair->report->hurt, repair->report->hurt->len - 1);
   return TRUE;
 }
@@ -391,7 +403,7 @@ repair_replace (Repair *repair, GError **error)
     return TRUE;
   g_autoptr (GPtrArray) others = store_manifest_list (repair->from, NULL, NULL, error);
   g_autoptr (Copier) copier =
-      others != NULL ? copier_new (repair->from, repair->store, repair->damaged, ignore, error)
+      others != NULL ? copier_new (repair->from, repair->store, repair->avoid, ignore, error)
                      : NULL;
   if (copier == NULL)
     return FALSE;

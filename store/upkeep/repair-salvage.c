@@ -96,12 +96,7 @@ leave_unknown (Repair *repair, GHashTable *packs, GArray *held)
 {
   for (guint i = 0; i < held->len; i++)
     g_hash_table_remove (packs, &g_array_index (held, Held, i).location.pack);
-  repair->report->unreadable_packs += g_hash_table_size (packs);
-  GHashTableIter iter;
-  gpointer pack;
-  g_hash_table_iter_init (&iter, packs);
-  while (g_hash_table_iter_next (&iter, &pack, NULL))
-    g_hash_table_remove (repair->damaged, pack);
+  pack_set_move (repair->unknown, repair->damaged, packs);
 }
 
 gboolean

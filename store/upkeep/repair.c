@@ -36,14 +36,17 @@ repair_clear (Repair *repair)
 {
   check_clear (&repair->check);
   g_clear_pointer (&repair->damaged, g_hash_table_unref);
+  g_clear_pointer (&repair->missing, g_hash_table_unref);
+  g_clear_pointer (&repair->unknown, g_hash_table_unref);
+  g_clear_pointer (&repair->avoid, g_hash_table_unref);
   g_clear_pointer (&repair->fetched, name_set_free);
   store_repair_free (repair->report);
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Repair, repair_clear)
 
-/* Damaged packs are those that are there and not all right; *missing: those that are not there. */
+/* Damaged packs are those that are there and not all right, missing ones those that are not. */
 static void
-sort_packs (Repair *repair, GHashTable *missing)
+sort_packs (Repair *repair)
 {
   GHashTableIter iter;
   gpointer pack;
@@ -51,7 +54,8 @@ sort_packs (Repair *repair, GHashTable *missing)
   pack_set_add_all (repair->damaged, repair->check.hurt_packs);
   g_hash_table_iter_init (&iter, repair->check.bad_packs);
   while (g_hash_table_iter_next (&iter, &pack, NULL))
-    pack_set_add (g_hash_table_contains (repair->check.listed, pack) ? repair->damaged : missing,
+    pack_set_add (g_hash_table_contains (repair->check.listed, pack) ? repair->damaged
+                                                                     : repair->missing,
                   pack);
   /* gc is at these already. */
   g_hash_table_iter_init (&iter, repair->check.condemned);
@@ -86,33 +90,78 @@ publishable (Repair *repair, GHashTable *packs, GError **error)
 
 /* The index as it should be: nothing damaged, nothing lost, nothing that is not there. */
 static gboolean
-mend_index (Repair *repair, GHashTable *missing, GError **error)
+mend_index (Repair *repair, GError **error)
 {
   g_autoptr (GHashTable) packs = pack_set_new();
 
   if (!publishable (repair, packs, error))
     return FALSE;
   repair->report->index_tables = repair->check.view->damaged->len;
-  repair->report->missing_packs = g_hash_table_size (missing);
-  if (repair->report->index_tables + g_hash_table_size (packs) + g_hash_table_size (missing) == 0)
+  repair->report->missing_packs = g_hash_table_size (repair->missing);
+  if (repair->report->index_tables + g_hash_table_size (packs) +
+          g_hash_table_size (repair->missing) ==
+      0)
     return TRUE;
-  return gc_unindex (repair->store, missing, packs, error) &&
-         fault_visit (FAULT_REPAIR_INDEXED, error);
+  if (!gc_unindex (repair->store, repair->missing, packs, error) ||
+      !fault_visit (FAULT_REPAIR_INDEXED, error))
+    return FALSE;
+  /* The tables that check read are gone. */
+  g_autoptr (IndexView) now = index_recover (repair->store->index, error);
+  if (now == NULL)
+    return FALSE;
+  index_view_unref (repair->check.view);
+  repair->check.view = g_steal_pointer (&now);
+  return TRUE;
+}
+
+/* Packs that no table names and that cannot say themselves what is in them. */
+static void
+find_unknown (Repair *repair)
+{
+  g_autoptr (GHashTable) indexed = pack_set_new();
+  GHashTableIter iter;
+  gpointer pack;
+
+  index_view_list_packs (repair->check.view, indexed);
+  g_hash_table_iter_init (&iter, repair->check.listed);
+  while (g_hash_table_iter_next (&iter, &pack, NULL)) {
+    g_autoptr (GError) cause = NULL;
+    if (g_hash_table_contains (indexed, pack) ||
+        g_hash_table_contains (repair->check.condemned, pack))
+      continue;
+    g_autoptr (PackFooter) footer =
+        pack_footer_load (repair->store->backend, &repair->store->key, pack, &cause);
+    if (g_error_matches (cause, STORE_ERROR, STORE_ERROR_DAMAGED))
+      pack_set_add (repair->unknown, pack);
+  }
 }
 
 /* Fills new packs with what can be had. */
 static gboolean
-restock (Repair *repair, GHashTable *missing, GError **error)
+restock (Repair *repair, GError **error)
 {
-  g_autoptr (GHashTable) avoid = pack_set_new();
-
-  pack_set_add_all (avoid, repair->damaged);
-  pack_set_add_all (avoid, missing);
-  g_autoptr (StoreWriter) writer = store_writer_begin_avoiding (repair->store, avoid, error);
+  pack_set_add_all (repair->avoid, repair->damaged);
+  pack_set_add_all (repair->avoid, repair->missing);
+  g_autoptr (StoreWriter) writer =
+      store_writer_begin_avoiding (repair->store, repair->avoid, error);
   return writer != NULL && repair_salvage (repair, writer, error) &&
          repair_hurt (repair, writer, error) &&
          store_writer_flush (writer, repair->cancellable, error) &&
          fault_visit (FAULT_REPAIR_SALVAGED, error);
+}
+
+/* What nobody knows of is missed by nobody if no checkpoint is hurt. */
+static void
+judge_unknown (Repair *repair)
+{
+  for (guint i = 0; i < repair->report->hurt->len; i++) {
+    const StoreHurt *hurt = repair->report->hurt->pdata[i];
+    if (!hurt->healed && hurt->replaced_by == NULL) {
+      repair->report->unreadable_packs = g_hash_table_size (repair->unknown);
+      return;
+    }
+  }
+  pack_set_move (repair->damaged, repair->unknown, NULL);
 }
 
 /* Leaves the damaged packs to gc. */
@@ -159,30 +208,46 @@ announce (Repair *repair, GError **error)
   return FALSE;
 }
 
+/* Lists that cannot be read: what they condemned counts again, until this repair or the next gc
+ * condemns it anew. Only a gc deletes it, and none is at work. */
+static gboolean
+drop_damaged_lists (Repair *repair, GError **error)
+{
+  g_autoptr (GPtrArray) damaged = NULL;
+  g_autoptr (GPtrArray) lists = condemned_list (repair->store, &damaged, error);
+
+  if (lists == NULL)
+    return FALSE;
+  for (guint i = 0; i < damaged->len; i++)
+    if (!condemned_remove (repair->store, damaged->pdata[i], error))
+      return FALSE;
+  return damaged->len == 0 || store_sync (repair->store, error);
+}
+
 static gboolean
 run (Repair *repair, gboolean dry_run, GError **error)
 {
-  g_autoptr (GHashTable) missing = pack_set_new();
-
   repair->check.read_data = TRUE;
   if ((!dry_run && !announce (repair, error)) || !check_run (&repair->check, error))
     return FALSE;
   repair->report->findings = check_findings (&repair->check);
-  sort_packs (repair, missing);
+  sort_packs (repair);
   if (dry_run) {
     repair->report->damaged_packs = g_hash_table_size (repair->damaged);
-    repair->report->missing_packs = g_hash_table_size (missing);
+    repair->report->missing_packs = g_hash_table_size (repair->missing);
     repair->report->index_tables = repair->check.view->damaged->len;
     return repair_hurt (repair, NULL, error);
   }
-  if (!mend_index (repair, missing, error))
+  if (!drop_damaged_lists (repair, error) || !mend_index (repair, error))
     return FALSE;
+  find_unknown (repair);
   if (repair->report->findings->len > 0) {
-    if (!restock (repair, missing, error) || !repair_replace (repair, error))
+    if (!restock (repair, error) || !repair_replace (repair, error))
       return FALSE;
   } else if (!repair_hurt (repair, NULL, error)) {
     return FALSE;
   }
+  judge_unknown (repair);
   return condemn_damaged (repair, error) && tags_remove_stray (repair->store, error);
 }
 
@@ -196,6 +261,9 @@ store_repair (Store *store, Store *from, gboolean dry_run, const Progress *progr
                              .progress = progress,
                              .cancellable = cancellable,
                              .damaged = pack_set_new(),
+                             .missing = pack_set_new(),
+                             .unknown = pack_set_new(),
+                             .avoid = pack_set_new(),
                              .fetched = name_set_new(),
                              .report = g_new0 (StoreRepair, 1) };
 

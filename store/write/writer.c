@@ -8,6 +8,7 @@
 #include "writer-private.h"
 
 #include "announce.h"
+#include "map-hurt.h"
 #include "map-walk.h"
 
 #include <vmckpt/util/error.h>
@@ -20,7 +21,7 @@ struct _StoreWriter {
   Pipeline *pipeline;
   char *announcement;
   GHashTable *skip; /* packs that do not count */
-  gboolean some_condemned;
+  gboolean some_condemned, some_skipped;
   gboolean published; /* an index table may name packs that the pipeline has not forgotten */
   WriterBounds bounds;
   GMutex flushing; /* held by who seals and publishes */
@@ -54,6 +55,7 @@ begin_steps (StoreWriter *writer, GHashTable *avoid, GError **error)
   writer->some_condemned = g_hash_table_size (writer->skip) > 0;
   if (avoid != NULL)
     g_hash_table_foreach (avoid, add_copy, writer->skip);
+  writer->some_skipped = g_hash_table_size (writer->skip) > 0;
   /* Not before: an older view may name packs that gc has deleted by now. */
   g_autoptr (IndexView) view = index_reload (store->index, error);
   if (view == NULL)
@@ -415,23 +417,80 @@ secure_chunk (StoreWriter *writer, const ChunkName *name, GError **error)
   return FALSE;
 }
 
+/* Walking a base. */
+typedef struct {
+  StoreWriter *writer;
+  GError *lost; /* (nullable) a page cannot be read, perhaps only one that a newer run replaces */
+} BaseWalk;
+
 static gboolean
 visit_base_node (const ChunkName *name, gboolean *descend, gpointer user_data, GError **error)
 {
-  return secure_chunk (user_data, name, error);
+  return secure_chunk (((BaseWalk *)user_data)->writer, name, error);
 }
 
 static gboolean
 visit_base_page (guint64 page, const ChunkName *name, gpointer user_data, GError **error)
 {
-  return secure_chunk (user_data, name, error);
+  BaseWalk *walk = user_data;
+  g_autoptr (GError) cause = NULL;
+
+  if (secure_chunk (walk->writer, name, &cause))
+    return TRUE;
+  if (!g_error_matches (cause, STORE_ERROR, STORE_ERROR_NOT_FOUND)) {
+    g_propagate_error (error, g_steal_pointer (&cause));
+    return FALSE;
+  }
+  if (walk->lost == NULL)
+    walk->lost = g_steal_pointer (&cause);
+  return TRUE;
+}
+
+static gboolean
+is_usable (const ChunkName *name, gboolean *usable, gpointer user_data, GError **error)
+{
+  g_autoptr (GError) cause = NULL;
+
+  *usable = secure_chunk (((BaseWalk *)user_data)->writer, name, &cause);
+  if (*usable || g_error_matches (cause, STORE_ERROR, STORE_ERROR_NOT_FOUND))
+    return TRUE;
+  g_propagate_error (error, g_steal_pointer (&cause));
+  return FALSE;
+}
+
+static gboolean
+refuse_page (guint64 page, const ChunkName *name, gpointer user_data, GError **error)
+{
+  BaseWalk *walk = user_data;
+  g_propagate_error (error, g_steal_pointer (&walk->lost));
+  return FALSE;
+}
+
+static gboolean
+refuse_range (guint64 first, guint64 count, gpointer user_data, GError **error)
+{
+  return refuse_page (first, NULL, user_data, error);
+}
+
+/* Makes sure of all that the base refers to. What newer runs replace nobody wants: that may be
+ * lost. */
+static gboolean
+secure_base (StoreWriter *writer, const PageMap *base, GError **error)
+{
+  BaseWalk walk = { .writer = writer };
+  const MapVisitor visitor = { visit_base_node, visit_base_page, &walk };
+  const MapHurtVisitor wanted = { is_usable, refuse_page, refuse_range, NULL, &walk };
+  gboolean good = map_walk (writer->store, base, &visitor, NULL, error) &&
+                  (walk.lost == NULL || map_hurt (writer->store, base, &wanted, NULL, error));
+
+  g_clear_error (&walk.lost);
+  return good;
 }
 
 gboolean
 store_writer_check_base (StoreWriter *writer, const PageMap *base, GError **error)
 {
   g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&writer->lock);
-  MapVisitor visitor = { visit_base_node, visit_base_page, writer };
 
   if (chunk_name_is_zero (&base->root))
     return TRUE;
@@ -440,7 +499,7 @@ store_writer_check_base (StoreWriter *writer, const PageMap *base, GError **erro
     writer->safe_bases = store_manifest_roots (writer->store, error);
   if (writer->safe_bases == NULL)
     return FALSE;
-  if (!writer->some_condemned && g_hash_table_contains (writer->safe_bases, &base->root))
+  if (!writer->some_skipped && g_hash_table_contains (writer->safe_bases, &base->root))
     return TRUE;
-  return map_walk (writer->store, base, &visitor, NULL, error);
+  return secure_base (writer, base, error);
 }

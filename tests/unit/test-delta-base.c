@@ -4,6 +4,7 @@
  * other page, and keep what they are changes to.
  */
 #include "store-fixture.h"
+#include "watched-backend.h"
 
 #include "delta-base.h"
 
@@ -357,6 +358,41 @@ test_gc_keeps_bases (void)
   g_assert_cmpuint (fixture_count_objects (store->backend, ""), ==, 1);
 }
 
+/* A delta that cannot be read: gc gives up rather than take its base for unneeded. */
+static void
+test_gc_unreadable (void)
+{
+  static const int codes[] = { G_IO_ERROR_FAILED, G_IO_ERROR_NOT_FOUND };
+  WatchedBackend *watched = watched_backend_new (backend_memory_new(), "packs/");
+  g_autoptr (Store) store = fixture_store_new (&watched->backend);
+  g_autoptr (Memory) memory = memory_new (PAGES);
+  g_autoptr (Manifest) one = checkpoint (store, memory, NULL, NULL, STORE_DELTA_ALWAYS, NULL);
+  g_autoptr (Memory) former = memory_copy (memory);
+
+  change_pages (memory, 1, 1);
+  g_autoptr (Manifest) two = checkpoint (store, memory, one, former, STORE_DELTA_ALWAYS, NULL);
+  remove_checkpoint (store, one);
+  ChunkLocation delta = locate_page (store, two, 0);
+  g_assert_cmpint (delta.frame.codec, ==, FRAME_DELTA);
+  g_autofree char *pack = object_name ("packs", &delta.pack);
+  for (guint i = 0; i < G_N_ELEMENTS (codes); i++) {
+    g_autoptr (GError) error = NULL;
+    guint packs = fixture_count_objects (store->backend, "packs/");
+    frame_cache_clear (store->frames);
+    watched->fail_code = codes[i];
+    watched->fail_prefix = pack;
+    g_assert_false (store_gc (store, FALSE, NULL, NULL, NULL, &error));
+    g_assert_true (i == 0 ? g_error_matches (error, G_IO_ERROR, codes[i])
+                          : g_error_matches (error, STORE_ERROR, STORE_ERROR_DAMAGED));
+    watched->fail_prefix = NULL;
+    g_assert_cmpuint (fixture_count_objects (store->backend, "packs/"), ==, packs);
+    g_assert_true (readable (store, two, memory));
+  }
+  run_gc (store);
+  g_assert_true (readable (store, two, memory));
+  assert_all_well (store);
+}
+
 /* Packs that are mostly unused are emptied: bases move, and deltas stay deltas. */
 static void
 test_gc_moves (void)
@@ -611,6 +647,7 @@ main (int argc, char **argv)
   g_test_add_func ("/store/delta-base/depth", test_depth);
   g_test_add_func ("/store/delta-base/depth-enforced", test_depth_enforced);
   g_test_add_func ("/store/delta-base/gc-keeps-bases", test_gc_keeps_bases);
+  g_test_add_func ("/store/delta-base/gc-unreadable", test_gc_unreadable);
   g_test_add_func ("/store/delta-base/gc-moves", test_gc_moves);
   g_test_add_func ("/store/delta-base/dangling", test_dangling);
   g_test_add_func ("/store/delta-base/writer-in-progress", test_writer_in_progress);

@@ -4,6 +4,7 @@
 
 #include "announce.h"
 #include "store-private.h"
+#include "writer-private.h"
 
 #include <glib/gstdio.h>
 #include <vmckpt/store/copy.h>
@@ -478,34 +479,57 @@ compare_touched (guint64 page, const guint8 *data, gpointer user_data, GError **
   return TRUE;
 }
 
+/* Makes a third checkpoint, of deltas to the first one's pages, and copies it. */
+static void
+add_deltas (Fixture *fixture)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (Store) store = open_store (fixture->path);
+  g_autoptr (Store) other = open_store (fixture->other_path);
+  g_autoptr (GPtrArray) copied = NULL;
+  g_autoptr (Manifest) one = store_manifest_load (store, fixture->one, &error);
+  const PageMap *base = &manifest_find_part (one, "ram", NULL)->map;
+  g_autoptr (StoreWriter) writer = store_writer_begin (store, &error);
+  store_writer_set_delta (writer, STORE_DELTA_ALWAYS);
+  g_autoptr (PageMapWriter) pages =
+      page_map_writer_new (writer, PAGES * PAGE_SIZE_BYTES, base, &error);
+  PageMap map;
+  for (guint i = 1; i < PAGES; i += 3) {
+    guint8 page[PAGE_SIZE_BYTES];
+    touched_page (fixture, i, page);
+    g_assert_true (page_map_writer_put (pages, i, page, &error));
+  }
+  g_assert_true (page_map_writer_finish (pages, &map, NULL, &error));
+  g_autoptr (Manifest) three = fixture_commit (writer, "g1", 3, &map);
+  g_autoptr (GPtrArray) all = store_manifest_list (store, NULL, NULL, &error);
+  g_assert_true (store_copy (store, other, all, &copied, NULL, NULL, &error));
+  g_assert_nonnull (three->id);
+}
+
+/* The third checkpoint, which is the last one, says what it should. */
+static void
+assert_touched (Fixture *fixture)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (Store) now = open_store (fixture->path);
+  g_autoptr (GPtrArray) all = store_manifest_list (now, NULL, NULL, &error);
+  const Manifest *three = all->pdata[all->len - 1];
+  g_autoptr (PageMapReader) reader =
+      page_map_reader_new (now, &manifest_find_part (three, "ram", NULL)->map, &error);
+  Touched touched = { fixture, 0 };
+
+  g_assert_true (
+      page_map_reader_foreach (reader, TRUE, compare_touched, &touched, NULL, NULL, &error));
+  g_assert_cmpuint (touched.seen, ==, PAGES);
+}
+
 /* The pack of the bases of deltas is damaged: what is a change to what is lost comes back too. */
 static void
 test_deltas (Fixture *fixture, gconstpointer data)
 {
-  g_autoptr (GError) error = NULL;
   g_autofree char *pack = pack_of (fixture, 100);
-  g_autoptr (Store) store = open_store (fixture->path);
-  g_autoptr (Store) other = open_store (fixture->other_path);
-  {
-    g_autoptr (GPtrArray) copied = NULL;
-    g_autoptr (Manifest) one = store_manifest_load (store, fixture->one, &error);
-    const PageMap *base = &manifest_find_part (one, "ram", NULL)->map;
-    g_autoptr (StoreWriter) writer = store_writer_begin (store, &error);
-    store_writer_set_delta (writer, STORE_DELTA_ALWAYS);
-    g_autoptr (PageMapWriter) pages =
-        page_map_writer_new (writer, PAGES * PAGE_SIZE_BYTES, base, &error);
-    PageMap map;
-    for (guint i = 1; i < PAGES; i += 3) {
-      guint8 page[PAGE_SIZE_BYTES];
-      touched_page (fixture, i, page);
-      g_assert_true (page_map_writer_put (pages, i, page, &error));
-    }
-    g_assert_true (page_map_writer_finish (pages, &map, NULL, &error));
-    g_autoptr (Manifest) three = fixture_commit (writer, "g1", 3, &map);
-    g_autoptr (GPtrArray) all = store_manifest_list (store, NULL, NULL, &error);
-    g_assert_true (store_copy (store, other, all, &copied, NULL, NULL, &error));
-    g_assert_nonnull (three->id);
-  }
+
+  add_deltas (fixture);
   flip (fixture->path, pack, 0.3);
   g_autoptr (StoreRepair) report = repair (fixture, TRUE, FALSE);
   g_assert_cmpuint (report->hurt->len, ==, 3);
@@ -513,18 +537,227 @@ test_deltas (Fixture *fixture, gconstpointer data)
     g_assert_true (((StoreHurt *)report->hurt->pdata[i])->healed);
   for (guint i = 0; i < 2; i++) {
     assert_whole (fixture, fixture->one, fixture->two);
-    g_autoptr (Store) now = open_store (fixture->path);
-    g_autoptr (GPtrArray) all = store_manifest_list (now, NULL, NULL, &error);
-    const Manifest *three = all->pdata[2];
-    g_autoptr (PageMapReader) reader =
-        page_map_reader_new (now, &manifest_find_part (three, "ram", NULL)->map, &error);
-    Touched touched = { fixture, 0 };
-    g_assert_true (
-        page_map_reader_foreach (reader, TRUE, compare_touched, &touched, NULL, NULL, &error));
-    g_assert_cmpuint (touched.seen, ==, PAGES);
+    assert_touched (fixture);
     collect_garbage (fixture);
     g_assert_cmpuint (count_findings (fixture), ==, 0);
   }
+}
+
+/* The same when nothing but the deltas needs the bases, and they cannot be had: what was fetched in
+ * full counts, not the deltas. */
+static void
+test_lost_bases (Fixture *fixture, gconstpointer data)
+{
+  g_autofree char *pack = pack_of (fixture, 100);
+  g_autoptr (GError) error = NULL;
+
+  add_deltas (fixture);
+  g_autoptr (Store) store = open_store (fixture->path);
+  g_assert_true (store_manifest_remove (store, fixture->one, &error));
+  g_assert_true (store_manifest_remove (store, fixture->two, &error));
+  flip (fixture->path, pack, 0.3);
+  g_autoptr (StoreRepair) report = repair (fixture, TRUE, FALSE);
+  g_assert_cmpuint (report->hurt->len, ==, 1);
+  for (guint i = 0; i < 3; i++) {
+    assert_touched (fixture);
+    collect_garbage (fixture);
+    g_assert_cmpuint (count_findings (fixture), ==, 0);
+  }
+}
+
+/* A small checkpoint and, on top of it, one that replaces every page of it in a run: of the tree
+ * below nobody wants anything, but a reader needs its nodes. */
+typedef struct {
+  guint64 former[20], seeds[20];
+  char *one, *two;
+} Replaced;
+
+static void
+replaced_init (Replaced *self, Fixture *fixture)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (GPtrArray) copied = NULL;
+  g_autoptr (Store) store = open_store (fixture->path);
+  g_autoptr (Store) other = open_store (fixture->other_path);
+
+  for (guint i = 0; i < 20; i++) {
+    self->former[i] = 700000 + i;
+    self->seeds[i] = 800000 + i;
+  }
+  g_autoptr (Manifest) one = fixture_checkpoint (store, 11, self->former, 20, NULL, NULL);
+  g_autoptr (Manifest) two = fixture_checkpoint (store, 12, self->seeds, 20, one, self->former);
+  self->one = g_strdup (one->id);
+  self->two = g_strdup (two->id);
+  g_autoptr (GPtrArray) only = g_ptr_array_new();
+  g_ptr_array_add (only, two);
+  g_assert_true (store_copy (store, other, only, &copied, NULL, NULL, &error));
+}
+
+static void
+replaced_clear (Replaced *self)
+{
+  g_free (self->one);
+  g_free (self->two);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Replaced, replaced_clear)
+
+/* The pack of the first page, or of the root, of a checkpoint. */
+static char *
+pack_in (Fixture *fixture, const char *id, gboolean root)
+{
+  char *one = fixture->one;
+
+  fixture->one = (char *)id;
+  char *pack = pack_of (fixture, root ? -1 : 0);
+  fixture->one = one;
+  return pack;
+}
+
+/* A lost node hurts, even if newer runs replace all that it has. */
+static void
+test_replaced_nodes (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (GError) error = NULL;
+  g_auto (Replaced) self = { 0 };
+
+  replaced_init (&self, fixture);
+  g_autofree char *pack = pack_in (fixture, self.one, TRUE);
+  flip (fixture->path, pack, 0.1);
+  {
+    g_autoptr (StoreRepair) alone = repair (fixture, FALSE, TRUE);
+    const StoreHurt *hurt = find_hurt (alone, self.two);
+    g_assert_nonnull (hurt);
+    g_assert_false (hurt->healed);
+    g_assert_nonnull (hurt->problem);
+  }
+  g_autoptr (StoreRepair) report = repair (fixture, TRUE, FALSE);
+  g_assert_nonnull (find_hurt (report, self.two)->replaced_by);
+  g_autoptr (Store) store = open_store (fixture->path);
+  fixture_assert_checkpoint (store, find_hurt (report, self.two)->replaced_by, self.seeds, 20);
+  store_manifest_remove (store, self.one, &error); /* of which there is no copy */
+  g_assert_no_error (error);
+  collect_garbage (fixture);
+  fixture_assert_checkpoint (store, find_hurt (report, self.two)->replaced_by, self.seeds, 20);
+  g_assert_cmpuint (count_findings (fixture), ==, 0);
+}
+
+/* Lost pages that newer runs replace hurt nobody: not check, nor gc, nor who builds on the map. */
+static void
+test_replaced_pages (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (GError) error = NULL;
+  g_auto (Replaced) self = { 0 };
+
+  replaced_init (&self, fixture);
+  g_autofree char *pack = pack_in (fixture, self.one, FALSE);
+  flip (fixture->path, pack, 0.1);
+  g_autoptr (Store) store = open_store (fixture->path);
+  store_manifest_remove (store, self.one, &error);
+  g_assert_no_error (error);
+  g_autoptr (StoreRepair) report = repair (fixture, TRUE, FALSE);
+  g_assert_cmpuint (report->hurt->len, ==, 0);
+  g_assert_cmpuint (report->damaged_packs, ==, 1);
+  /* Something is condemned, so the base is looked at. */
+  g_autoptr (Manifest) two = store_manifest_load (store, self.two, &error);
+  memcpy (self.former, self.seeds, sizeof self.seeds);
+  self.seeds[3] = 4711;
+  g_autoptr (Manifest) three = fixture_checkpoint (store, 13, self.seeds, 20, two, self.former);
+  collect_garbage (fixture);
+  fixture_assert_checkpoint (store, three->id, self.seeds, 20);
+  g_assert_cmpuint (count_findings (fixture), ==, 0);
+  store_verify (store, two, NULL, NULL, &error);
+  g_assert_no_error (error);
+}
+
+/* Who avoids a pack does not take for granted that a base does without it. */
+static void
+test_avoided_base (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (Store) store = open_store (fixture->path);
+  g_autofree char *object = pack_of (fixture, 100);
+  g_autofree char *file = g_build_filename (fixture->path, object, NULL);
+  g_autoptr (GHashTable) avoid =
+      g_hash_table_new_full (chunk_name_hash, chunk_name_equal, g_free, NULL);
+  ChunkName pack;
+  PageMap map;
+
+  g_assert_true (object_name_parse (object, "packs", &pack));
+  g_hash_table_add (avoid, g_memdup2 (&pack, sizeof pack));
+  g_autoptr (Manifest) one = store_manifest_load (store, fixture->one, &error);
+  g_autoptr (StoreWriter) writer = store_writer_begin_avoiding (store, avoid, &error);
+  g_assert_no_error (error);
+  map = fixture_write_map (writer, fixture->second, PAGES,
+                           &manifest_find_part (one, "ram", NULL)->map, fixture->first, NULL);
+  g_autoptr (Manifest) three = fixture_commit (writer, "g1", 3, &map);
+  g_assert_cmpint (g_unlink (file), ==, 0);
+  fixture_assert_checkpoint (store, three->id, fixture->second, PAGES);
+}
+
+/* A list of condemned packs that cannot be read does not keep anybody from a repair. */
+static void
+test_condemned_list (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (Store) store = open_store (fixture->path);
+  g_autoptr (GPtrArray) packs = g_ptr_array_new();
+  g_autofree char *pack = pack_of (fixture, 100);
+  ChunkName name;
+
+  g_assert_true (object_name_parse (pack, "packs", &name));
+  g_ptr_array_add (packs, &name);
+  g_autofree char *list = condemned_put (store, packs, &error);
+  g_assert_no_error (error);
+  flip (fixture->path, list, 0);
+  flip (fixture->path, pack, 0.3);
+  g_autoptr (StoreRepair) report = repair (fixture, TRUE, FALSE);
+  g_assert_cmpuint (report->damaged_packs, ==, 1);
+  g_assert_true (find_hurt (report, fixture->one)->healed);
+  collect_garbage (fixture);
+  assert_whole (fixture, fixture->one, fixture->two);
+  g_assert_cmpuint (count_findings (fixture), ==, 0);
+}
+
+/* What a repair has left to gc is said to be that. */
+static void
+test_left_to_gc (Fixture *fixture, gconstpointer data)
+{
+  g_autofree char *pack = pack_of (fixture, 100);
+  g_autoptr (GError) error = NULL;
+  g_autoptr (GPtrArray) findings = NULL;
+
+  flip (fixture->path, pack, 0.3);
+  g_autoptr (StoreRepair) report = repair (fixture, TRUE, FALSE);
+  g_assert_cmpuint (report->damaged_packs, ==, 1);
+  g_autoptr (Store) store = open_store (fixture->path);
+  g_assert_true (store_check (store, TRUE, &findings, NULL, NULL, &error));
+  g_assert_cmpuint (findings->len, ==, 1);
+  const StoreFinding *finding = findings->pdata[0];
+  g_assert_cmpstr (finding->object, ==, pack);
+  g_assert_true (finding->left_to_gc);
+  g_autoptr (StoreRepair) again = repair (fixture, TRUE, FALSE);
+  g_assert_cmpuint (again->damaged_packs, ==, 0);
+  g_assert_cmpuint (again->hurt->len, ==, 0);
+}
+
+/* One table names a pack that is gone and one that has lost its footer: what the table says of the
+ * latter is not lost when the former is taken out of it. */
+static void
+test_table_of_both (Fixture *fixture, gconstpointer data)
+{
+  g_autofree char *nodes = pack_of (fixture, -1), *pages = pack_of (fixture, 100);
+  g_autofree char *file = g_build_filename (fixture->path, nodes, NULL);
+
+  flip (fixture->path, pages, 1);
+  g_assert_cmpint (g_unlink (file), ==, 0);
+  g_autoptr (StoreRepair) report = repair (fixture, TRUE, FALSE);
+  g_assert_cmpuint (report->missing_packs, ==, 1);
+  g_assert_cmpuint (report->damaged_packs, ==, 1);
+  g_assert_cmpuint (report->salvaged_chunks, >, 0);
+  const StoreHurt *one = find_hurt (report, fixture->one), *two = find_hurt (report, fixture->two);
+  collect_garbage (fixture);
+  assert_whole (fixture, one->replaced_by, two->replaced_by);
+  g_assert_cmpuint (count_findings (fixture), ==, 0);
 }
 
 /* Not beside gc, and not from itself. */
@@ -583,6 +816,13 @@ main (int argc, char **argv)
   ADD ("/repair/index", test_index);
   ADD ("/repair/replaced", test_replaced);
   ADD ("/repair/deltas", test_deltas);
+  ADD ("/repair/lost-bases", test_lost_bases);
+  ADD ("/repair/replaced-nodes", test_replaced_nodes);
+  ADD ("/repair/replaced-pages", test_replaced_pages);
+  ADD ("/repair/avoided-base", test_avoided_base);
+  ADD ("/repair/condemned-list", test_condemned_list);
+  ADD ("/repair/left-to-gc", test_left_to_gc);
+  ADD ("/repair/table-of-both", test_table_of_both);
   ADD ("/repair/cancelled", test_cancelled);
   ADD ("/repair/in-use", test_in_use);
 #undef ADD
