@@ -9,6 +9,9 @@
 
 #include <string.h>
 
+/* What packs tell beyond the tables is held in memory, some 50 bytes a chunk. */
+#define RECOVER_MAX_ENTRIES 64000000
+
 struct _Index {
   Backend *backend;
   const HashKey *key;
@@ -392,6 +395,12 @@ table_from_packs (Index *index, GHashTable *packs, GError **error)
     g_autoptr (PackFooter) footer = pack_footer_load (index->backend, index->key, name, NULL);
     if (footer != NULL)
       index_contents_add_footer (contents, name, footer);
+    if (contents->entries->len > RECOVER_MAX_ENTRIES) {
+      g_set_error (error, STORE_ERROR, STORE_ERROR_DAMAGED,
+                   "the index is lost of more than %u chunks: too many to do without it",
+                   RECOVER_MAX_ENTRIES);
+      return NULL;
+    }
   }
   g_autoptr (GBytes) bytes = index_contents_to_bytes (contents, index->key, &hash);
   return index_table_new ("the index rebuilt from packs", bytes, index->key, error);

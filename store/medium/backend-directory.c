@@ -339,8 +339,9 @@ directory_remove (Backend *backend, const char *name, GError **error)
 
   if (path == NULL)
     return FALSE;
-  if (unlink (path) < 0)
-    return errno == ENOENT || fd_set_errno_error (error, "removing %s", path);
+  if (unlink (path) < 0 && errno != ENOENT)
+    return fd_set_errno_error (error, "removing %s", path);
+  /* Also if somebody else removed it: that may not be synced yet. */
   g_autofree char *parent = g_path_get_dirname (path);
   mark_unsynced ((DirectoryBackend *)backend, parent);
   return TRUE;

@@ -108,6 +108,17 @@ gc_unindex (Store *store, GHashTable *packs, GHashTable *needed, GError **error)
   return now != NULL;
 }
 
+/* Lets the next sync make durable that checkpoints are gone which others removed: one that came
+ * back after a power cut would find its packs deleted. */
+static gboolean
+settle_removals (Store *store, GError **error)
+{
+  static const ChunkName nothing;
+  g_autofree char *object = object_name ("manifests", &nothing);
+
+  return store_remove (store, object, error);
+}
+
 gboolean
 gc_delete (Store *store, GHashTable *packs, GHashTable *needed, GHashTable *sizes,
            StoreGcReport *report, GError **error)
@@ -115,7 +126,8 @@ gc_delete (Store *store, GHashTable *packs, GHashTable *needed, GHashTable *size
   GHashTableIter iter;
   gpointer pack;
 
-  if (!gc_unindex (store, packs, needed, error) || !fault_visit (FAULT_GC_UNINDEXED, error))
+  if (!settle_removals (store, error) || !gc_unindex (store, packs, needed, error) ||
+      !fault_visit (FAULT_GC_UNINDEXED, error))
     return FALSE;
   g_hash_table_iter_init (&iter, packs);
   while (g_hash_table_iter_next (&iter, &pack, NULL)) {
