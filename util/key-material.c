@@ -4,6 +4,8 @@
 #include <vmckpt/util/bytes.h>
 
 #include <sodium.h>
+#include <vmckpt/util/error.h>
+
 #include <string.h>
 
 #define BASE64 sodium_base64_VARIANT_ORIGINAL
@@ -69,6 +71,7 @@ key_material_new_file (const void *content, gsize len, GError **error)
 KeyMaterial *
 key_material_read_password (const char *path, GError **error)
 {
+  ERROR_PREFIX (error, "the password file %s", path);
   g_autoptr (Secret) content = secret_read_file (path, KEY_FILE_MAX, error);
 
   if (content == NULL)
@@ -77,22 +80,16 @@ key_material_read_password (const char *path, GError **error)
   gsize len = end != NULL ? (gsize)(end - content->bytes) : content->len;
   if (len > 0 && content->bytes[len - 1] == '\r')
     len--;
-  KeyMaterial *material = key_material_new_password (content->bytes, len, error);
-  if (material == NULL)
-    g_prefix_error (error, "the password file %s: ", path);
-  return material;
+  return key_material_new_password (content->bytes, len, error);
 }
 
 KeyMaterial *
 key_material_read_file (const char *path, GError **error)
 {
+  ERROR_PREFIX (error, "the key file %s", path);
   g_autoptr (Secret) content = secret_read_file (path, KEY_FILE_MAX, error);
-  KeyMaterial *material =
-      content != NULL ? key_material_new_file (content->bytes, content->len, error) : NULL;
 
-  if (content != NULL && material == NULL)
-    g_prefix_error (error, "the key file %s: ", path);
-  return material;
+  return content != NULL ? key_material_new_file (content->bytes, content->len, error) : NULL;
 }
 
 SecretText *

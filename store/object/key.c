@@ -50,7 +50,7 @@ key_expected (gboolean encrypted, const KeyMaterial *material, GError **error)
     g_set_error_literal (error, STORE_ERROR, STORE_ERROR_KEY_WRONG,
                          "a key was given, but the store that lies there is not encrypted: "
                          "nothing was read or written, as it may have been put in the place of "
-                         "yours; if it is the right one, give no key");
+                         "yours; if it is the right one, give no key (is VMCKPT_KEY_FILE set?)");
   return FALSE;
 }
 

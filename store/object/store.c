@@ -375,7 +375,8 @@ store_probe_writable (Store *store, guint64 *available, GError **error)
   if (space >= SPACE_MIN_BYTES)
     return TRUE;
   g_set_error (error, G_IO_ERROR, G_IO_ERROR_NO_SPACE,
-               "the store %s is full: %" G_GUINT64_FORMAT " KiB are left", store_location (store),
-               space / 1024);
+               "the store %s is full: %" G_GUINT64_FORMAT
+               " KiB are left; 'vmckpt forget' or 'vmckpt rm', then 'vmckpt store gc', make room",
+               store_location (store), space / 1024);
   return FALSE;
 }

@@ -51,7 +51,7 @@ choose_runtime (const Command *command, char **runtime, GError **error)
   return *runtime != NULL;
 }
 
-/* VMCKPT_KEY_FILE holds where unless an option says so. */
+/* VMCKPT_KEY_FILE, then VMCKPT_PASSWORD_FILE, hold where no option says so. */
 static KeySource
 choose_key (const Command *command, const ProgramSetup *setup)
 {
@@ -59,6 +59,8 @@ choose_key (const Command *command, const ProgramSetup *setup)
 
   source.key_file = given_or_environment (command->global.key_file,
                                           source.password_file == NULL ? "VMCKPT_KEY_FILE" : "");
+  if (source.key_file == NULL)
+    source.password_file = given_or_environment (source.password_file, "VMCKPT_PASSWORD_FILE");
   return source;
 }
 

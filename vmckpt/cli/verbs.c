@@ -51,7 +51,7 @@ const VerbOption global_options[] = {
   { "key-file", 0, G_OPTION_ARG_FILENAME, VALUE (key_file), "FILE",
     "an encrypted store's key (or VMCKPT_KEY_FILE)" },
   { "password-file", 0, G_OPTION_ARG_FILENAME, VALUE (password_file), "FILE",
-    "its first line is the store's password" },
+    "its password (or VMCKPT_PASSWORD_FILE)" },
   { "json", 0, G_OPTION_ARG_NONE, VALUE (json), NULL, "JSON, one object per line" },
   { "quiet", 'q', G_OPTION_ARG_NONE, VALUE (quiet), NULL, "print only the result" },
   { "help", 'h', G_OPTION_ARG_NONE, VALUE (help), NULL, "show help" },
