@@ -51,7 +51,8 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (FrameEncoder, frame_encoder_clear)
  * frame_encode:
  * @codec: (out): FRAME_RAW when compression does not make it smaller
  *
- * Returns: (transfer full): the bytes to store.
+ * Returns: (transfer full): the bytes to store, which are @raw's or the encoder's: good until it
+ * encodes again.
  */
 GBytes *frame_encode (FrameEncoder *encoder, const guint8 *raw, gsize len, FrameCodec *codec);
 

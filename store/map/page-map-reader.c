@@ -4,6 +4,7 @@
  * threads, each of which reads the frames of its batch once and verifies its pages (page-batch.h);
  * they are delivered in order, or written to a file by the threads themselves.
  */
+#include "buffer-pool.h"
 #include "map-names.h"
 #include "page-batch.h"
 #include "work-queue.h"
@@ -93,6 +94,7 @@ typedef struct {
 
 typedef struct {
   PageBatch pages;
+  BufferPool *pool; /* (not owned) of its data */
   const PageFile *file;
   GMutex *lock;
   GCond *changed;
@@ -104,7 +106,7 @@ static void
 read_batch_free (ReadBatch *batch)
 {
   g_clear_error (&batch->error);
-  g_free (batch->pages.data);
+  buffer_pool_give (batch->pool, batch->pages.data);
   g_free (batch);
 }
 
@@ -115,7 +117,7 @@ read_batch (gpointer data, gpointer user_data)
   ReadBatch *batch = data;
   GError *error = NULL;
 
-  batch->pages.data = g_malloc ((gsize)batch->pages.count * PAGE_SIZE_BYTES);
+  batch->pages.data = buffer_pool_take (batch->pool);
   if (page_batch_read (&batch->pages, &error) && batch->file->fd >= 0)
     page_batch_write (&batch->pages, batch->file->fd, batch->file->length, &error);
   g_mutex_lock (batch->lock);
@@ -130,6 +132,7 @@ typedef struct {
   PageMapReader *reader;
   const guint8 *wanted; /* (nullable): bitmap of pages; NULL: all */
   PageFile file;
+  BufferPool *pool;
   WorkQueue *queue;
   GMutex lock;
   GCond changed;
@@ -151,6 +154,7 @@ read_ahead_clear (ReadAhead *ahead)
 {
   work_queue_free (ahead->queue);
   g_queue_clear_full (&ahead->batches, (GDestroyNotify)read_batch_free);
+  buffer_pool_unref (ahead->pool);
   g_mutex_clear (&ahead->lock);
   g_cond_clear (&ahead->changed);
 }
@@ -188,6 +192,7 @@ push_batch (ReadAhead *ahead, GError **error)
   batch->pages.store = ahead->reader->store;
   batch->pages.first = ahead->next;
   batch->pages.count = MIN (PAGE_BATCH_PAGES, pages - ahead->next);
+  batch->pool = ahead->pool;
   batch->file = &ahead->file;
   batch->lock = &ahead->lock;
   batch->changed = &ahead->changed;
@@ -237,6 +242,7 @@ foreach_page (PageMapReader *reader, const guint8 *wanted, int fd, gboolean incl
   if (ahead.queue == NULL)
     return FALSE;
   const guint most = work_queue_threads (ahead.queue) + 2;
+  ahead.pool = buffer_pool_new (PAGE_BATCH_PAGES * PAGE_SIZE_BYTES, most);
   while (ahead.next < pages || ahead.batches.length > 0) {
     if (g_cancellable_set_error_if_cancelled (cancellable, error))
       return FALSE;

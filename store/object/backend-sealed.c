@@ -120,15 +120,21 @@ sealed_stream_begin (Backend *backend, GError **error)
   return &stream->stream;
 }
 
-/* Seals the block that is held, as one that others follow, after what is in @out. */
+/* Seals the block that `size` ends with, as one that others follow, after what is in @out. */
 static void
-seal_held (SealedStream *self, GByteArray *out)
+seal_next (SealedStream *self, const guint8 *block, GByteArray *out)
 {
   guint at = out->len;
 
   g_byte_array_set_size (out, at + SEAL_STORED_BLOCK_BYTES);
-  seal_block (stream_key (self), self->size / SEAL_BLOCK_BYTES - 1, self->held, SEAL_BLOCK_BYTES,
-              NULL, out->data + at);
+  seal_block (stream_key (self), self->size / SEAL_BLOCK_BYTES - 1, block, SEAL_BLOCK_BYTES, NULL,
+              out->data + at);
+}
+
+static void
+seal_held (SealedStream *self, GByteArray *out)
+{
+  seal_next (self, self->held, out);
   self->held_len = 0;
 }
 
@@ -136,12 +142,19 @@ static gboolean
 sealed_stream_write (BackendStream *stream, const void *data, gsize len, GError **error)
 {
   SealedStream *self = (SealedStream *)stream;
-  g_autoptr (GByteArray) out = g_byte_array_new();
+  g_autoptr (GByteArray) out =
+      g_byte_array_sized_new ((len / SEAL_BLOCK_BYTES + 1) * SEAL_STORED_BLOCK_BYTES);
   const guint8 *from = data;
 
   while (len > 0) {
     if (self->held_len == SEAL_BLOCK_BYTES)
       seal_held (self, out);
+    /* Blocks that others follow need not be held. */
+    for (; self->held_len == 0 && len > SEAL_BLOCK_BYTES; len -= SEAL_BLOCK_BYTES) {
+      self->size += SEAL_BLOCK_BYTES;
+      seal_next (self, from, out);
+      from += SEAL_BLOCK_BYTES;
+    }
     gsize part = MIN (len, SEAL_BLOCK_BYTES - self->held_len);
     memcpy (self->held + self->held_len, from, part);
     self->held_len += part;

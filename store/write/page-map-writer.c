@@ -180,7 +180,7 @@ page_map_writer_put (PageMapWriter *self, guint64 page, const guint8 *data, GErr
     return FALSE;
   }
   if (self->batch == NULL)
-    self->batch = batch_new (accept_batch, self);
+    self->batch = batch_new (self->pipeline, accept_batch, self);
   Batch *batch = self->batch;
   guint8 *slot = batch->data + (gsize)batch->count * PAGE_SIZE_BYTES;
   if (data != NULL)

@@ -8,6 +8,7 @@
  */
 #include "pipeline.h"
 
+#include "buffer-pool.h"
 #include "chunk-lanes.h"
 #include "name-set.h"
 #include "pack-set.h"
@@ -23,6 +24,9 @@
 #define BATCHES_SPARE 4
 /* Nodes and moved chunks come without a batch: frames of them that may wait for the workers. */
 #define FRAMES_WAITING_MAX 16
+/* Their buffers that are kept. Those of packs are not: they would be in memory for nothing while
+ * a table is published, which is when most is needed. */
+#define FRAMES_KEPT 4
 /* Packs that may wait or be under way when another one is begun. */
 #define PACKS_BUSY_MAX 1
 
@@ -31,6 +35,7 @@ typedef enum { FRAME_OF_PAGES, FRAME_OF_NODES, FRAME_OF_NOISE, FRAME_CONTENT_COU
 
 /* A frame being filled, then compressed. */
 typedef struct {
+  BufferPool *pool; /* (not owned) of `raw` */
   FrameContent content;
   PackKind kind;
   guint32 id; /* place in contents->frames */
@@ -48,6 +53,7 @@ struct _Pipeline {
   Store *store;
   GPtrArray *threads; /* of GThread */
   guint batches_max;
+  BufferPool *batch_pool, *frame_pool;
 
   GMutex dedup;
   NameSet *added;                          /* (dedup) */
@@ -88,7 +94,7 @@ frame_task_free (FrameTask *task)
 {
   if (task == NULL)
     return;
-  g_byte_array_unref (task->raw);
+  buffer_pool_give_array (task->pool, task->raw);
   g_array_unref (task->chunks);
   g_clear_pointer (&task->formers, g_array_unref);
   g_free (task);
@@ -104,14 +110,15 @@ pack_task_free (PackTask *task)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (PackTask, pack_task_free)
 
 Batch *
-batch_new (BatchFunc deliver, gpointer user_data)
+batch_new (Pipeline *pipeline, BatchFunc deliver, gpointer user_data)
 {
   Batch *batch = g_new (Batch, 1);
   batch->deliver = deliver;
   batch->user_data = user_data;
   batch->count = 0;
   batch->hashed = FALSE;
-  batch->data = g_malloc (BATCH_PAGES * PAGE_SIZE_BYTES);
+  batch->pool = pipeline->batch_pool;
+  batch->data = buffer_pool_take (batch->pool);
   return batch;
 }
 
@@ -120,7 +127,7 @@ batch_free (Batch *batch)
 {
   if (batch == NULL)
     return;
-  g_free (batch->data);
+  buffer_pool_give (batch->pool, batch->data);
   g_free (batch);
 }
 
@@ -322,13 +329,14 @@ frame_target (FrameContent content)
 }
 
 static FrameTask *
-frame_task_new (FrameContent content)
+frame_task_new (Pipeline *self, FrameContent content)
 {
   FrameTask *task = g_new0 (FrameTask, 1);
 
   task->content = content;
   task->kind = content == FRAME_OF_NODES ? PACK_METADATA : PACK_DATA;
-  task->raw = g_byte_array_sized_new (frame_target (content));
+  task->pool = self->frame_pool;
+  task->raw = buffer_pool_take_array (task->pool);
   task->chunks = g_array_new (FALSE, FALSE, sizeof (PackChunk));
   return task;
 }
@@ -389,7 +397,7 @@ static void
 store_in_full (Pipeline *self, const FrameTask *task, const Changed *changed, FrameContent content,
                FrameEncoder *encoder)
 {
-  g_autoptr (FrameTask) part = frame_task_new (content);
+  g_autoptr (FrameTask) part = frame_task_new (self, content);
   const Changed mine = content == FRAME_OF_NOISE ? CHANGED_TO_NOISE : CHANGED_TO_PAGE;
 
   for (guint i = 0; i < task->chunks->len; i++) {
@@ -445,7 +453,7 @@ static void
 store_deltas (Pipeline *self, const FrameTask *task, Changed *changed, FrameEncoder *encoder)
 {
   g_autoptr (DeltaBuilder) builder = delta_builder_new();
-  g_autoptr (FrameTask) deltas = frame_task_new (FRAME_OF_PAGES);
+  g_autoptr (FrameTask) deltas = frame_task_new (self, FRAME_OF_PAGES);
   guint made[DELTA_FRAME_PAGES];
   guint n = make_deltas (self, task, builder, made);
 
@@ -578,6 +586,8 @@ pipeline_new (Store *store, IndexView *view, GHashTable *skip, GError **error)
   self->contents = index_contents_new();
   self->threads = g_ptr_array_new();
   self->batches_max = 2 * workers + BATCHES_SPARE;
+  self->batch_pool = buffer_pool_new (BATCH_PAGES * PAGE_SIZE_BYTES, self->batches_max);
+  self->frame_pool = buffer_pool_new (FRAME_TARGET_BYTES, FRAMES_KEPT);
   self->put_packs = g_ptr_array_new_with_free_func (g_free);
   g_mutex_init (&self->dedup);
   g_mutex_init (&self->finding);
@@ -632,6 +642,8 @@ pipeline_free (Pipeline *self)
   }
   for (int content = 0; content < FRAME_CONTENT_COUNT; content++)
     frame_task_free (self->filling[content]);
+  buffer_pool_unref (self->batch_pool);
+  buffer_pool_unref (self->frame_pool);
   g_clear_error (&self->error);
   index_contents_free (self->contents);
   g_ptr_array_unref (self->put_packs);
@@ -713,7 +725,7 @@ close_frame (Pipeline *self, FrameTask **filling)
 static FrameTask *
 open_frame (Pipeline *self, FrameContent content)
 {
-  FrameTask *task = frame_task_new (content);
+  FrameTask *task = frame_task_new (self, content);
 
   g_mutex_lock (&self->lock);
   list_frame_locked (self, task);
@@ -769,7 +781,7 @@ add_to_changing (Pipeline *self, const ChunkName *name, const ChunkName *former,
   name_set_add (self->added, name);
   name_set_add (self->changed, name);
   if (self->changing == NULL) {
-    self->changing = frame_task_new (FRAME_OF_PAGES);
+    self->changing = frame_task_new (self, FRAME_OF_PAGES);
     self->changing->formers = g_array_new (FALSE, FALSE, sizeof (ChunkName));
   }
   FrameTask *task = self->changing;
@@ -850,6 +862,14 @@ pipeline_set_delta (Pipeline *self, StoreDeltaMode mode)
   g_mutex_unlock (&self->lock);
 }
 
+/* Nothing is on its way: what follows, publishing a table, needs memory, too. With the lock. */
+static void
+trim_locked (Pipeline *self)
+{
+  buffer_pool_trim (self->batch_pool);
+  buffer_pool_trim (self->frame_pool);
+}
+
 /* Waits until nothing is on its way; with the lock. */
 static void
 wait_idle_locked (Pipeline *self)
@@ -882,6 +902,7 @@ pipeline_seal (Pipeline *self, IndexContents **contents, GError **error)
     g_cond_wait (&self->progress, &self->lock);
   self->sealing = FALSE;
   g_cond_broadcast (&self->progress);
+  trim_locked (self);
   if (!check_locked (self, error))
     return FALSE;
   g_array_append_vals (self->contents->entries, self->late_entries->data, self->late_entries->len);

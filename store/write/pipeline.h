@@ -9,6 +9,7 @@
  */
 #pragma once
 
+#include "buffer-pool.h"
 #include "delta-base.h"
 #include "quota-limit.h"
 
@@ -27,6 +28,7 @@ struct _Batch {
   guint count;
   guint64 pages[BATCH_PAGES];
   ChunkName names[BATCH_PAGES]; /* set by the workers; all zeros for a page of zeros */
+  BufferPool *pool;             /* of `data` */
   guint8 *data;                 /* BATCH_PAGES pages */
   guint64 serial;               /* the pipeline's */
   gboolean hashed;
@@ -50,7 +52,7 @@ void pipeline_stop (Pipeline *pipeline);
 void pipeline_free (Pipeline *pipeline);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (Pipeline, pipeline_free)
 
-Batch *batch_new (BatchFunc deliver, gpointer user_data);
+Batch *batch_new (Pipeline *pipeline, BatchFunc deliver, gpointer user_data);
 void batch_free (Batch *batch);
 
 /* Hands over a batch; waits while too many are on their way. Any thread. */

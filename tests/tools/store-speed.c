@@ -225,7 +225,7 @@ main (int argc, char **argv)
   g_autofree char *base = NULL, *dirty = NULL, *delta = NULL;
   g_autoptr (GError) error = NULL;
   /* As the daemon does: packs on their way shall not stay in the allocator. */
-  mallopt (M_MMAP_THRESHOLD, 4 * 1024 * 1024);
+  mallopt (M_MMAP_THRESHOLD, 1024 * 1024);
   const GOptionEntry options[] = {
     { "base", 0, 0, G_OPTION_ARG_STRING, &base, "", "ID" },
     { "dirty", 0, 0, G_OPTION_ARG_FILENAME, &dirty, "", "LIST" },

@@ -75,6 +75,7 @@ test_effort (void)
   g_autoptr (GBytes) half = frame_encode (&encoder, raw, FRAME_TARGET_BYTES, &codec);
   g_assert_cmpint (codec, ==, FRAME_ZSTD);
   int level_of_noise = encoder.level;
+  g_assert_cmpint (level_of_noise, ==, -1);
   guint until = encoder.untried;
   g_assert_cmpuint (until, >, 0);
   for (; until > 0; until--)

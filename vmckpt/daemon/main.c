@@ -236,9 +236,9 @@ main (int argc, char **argv)
   int status = 2;
 
   signal (SIGPIPE, SIG_IGN);
-  /* Packs of 8 MiB come and go on several threads. From here on, the allocator gives such back to
-   * the kernel; by itself it would soon keep one or two for each thread. */
-  mallopt (M_MMAP_THRESHOLD, 4 * 1024 * 1024);
+  /* Packs of 8 MiB and batches of 1 come and go on several threads. From here on, the allocator
+   * gives such back to the kernel; by itself it would soon keep one or two for each thread. */
+  mallopt (M_MMAP_THRESHOLD, 1024 * 1024);
   /* For good: what is handed to the main context then runs on this thread and no other. */
   g_main_context_acquire (NULL);
   if (parse_options (&argc, &argv, &options, &error) && fault_check_environment (&error)) {
