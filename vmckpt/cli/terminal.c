@@ -56,12 +56,14 @@ terminal_raw_begin (RawTerminal *raw, int fd, GError **error)
   return change_settings (raw, fd, cfmakeraw, error);
 }
 
-/* The newline that ends the answer is shown. */
+/* The newline that ends the answer is shown. Ctrl-Z does not stop the program, which would leave
+ * the shell a terminal without echo. */
 static void
 without_echo (struct termios *settings)
 {
   settings->c_lflag &= (tcflag_t)~ECHO;
   settings->c_lflag |= ECHONL | ICANON;
+  settings->c_cc[VSUSP] = _POSIX_VDISABLE;
 }
 
 /* One line, without its end. */

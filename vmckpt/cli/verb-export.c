@@ -204,8 +204,9 @@ run_export (Cli *cli, const VerbCall *call, GError **error)
 
   if (!check_output (cli, values, error) || (path = make_path (cli, call, error)) == NULL)
     return FALSE;
-  if (!g_str_equal (values->output, "-") &&
-      (copy.file = new_file_begin (values->output, values->force, error)) == NULL)
+  if (g_str_equal (values->output, "-"))
+    cli->interrupted = "interrupted; what was written is not whole";
+  else if ((copy.file = new_file_begin (values->output, values->force, error)) == NULL)
     return FALSE;
   if (!cli->json && !cli->quiet && isatty (cli->err->fd)) {
     g_autofree char *title = format_clean (call->args[0]);

@@ -123,6 +123,11 @@ open_input (const char *file, gint64 *length, GError **error)
     fd_set_errno_error (error, "opening %s", is_stdin ? "standard input" : file);
     return NULL;
   }
+  if (S_ISDIR (info.st_mode)) {
+    g_set_error (error, CLI_ERROR, CLI_ERROR_USAGE, "%s is a directory; give the file to import",
+                 is_stdin ? "standard input" : file);
+    return NULL;
+  }
   *length = S_ISREG (info.st_mode) ? info.st_size - MAX (0, lseek (fd, 0, SEEK_CUR)) : -1;
   if (*length != 0)
     return g_unix_input_stream_new (fd_steal (&fd), TRUE);

@@ -9,6 +9,7 @@
 
 #include <fcntl.h>
 #include <sodium.h>
+#include <string.h>
 #include <unistd.h>
 
 #define GENERATED_BYTES 64
@@ -172,6 +173,12 @@ run_remove (Cli *cli, const VerbCall *call, GError **error)
   g_autoptr (GString) path = api_path ("store", "keys", call->args[0], NULL);
   g_autoptr (JsonObject) answer = NULL;
 
+  /* What is no part of a uuid may not even be part of a path. */
+  if (strspn (call->args[0], "0123456789abcdef-") != strlen (call->args[0])) {
+    g_set_error (error, CLI_ERROR, CLI_ERROR_NOT_FOUND,
+                 "there is no key '%.40s' (see 'vmckpt store key list')", call->args[0]);
+    return FALSE;
+  }
   if (!cli_add_store (cli, path, error))
     return FALSE;
   answer = api_call (cli->api, "DELETE", path, NULL, error);
