@@ -354,9 +354,9 @@ test_store (Fixture *f, gconstpointer data)
   answer (f, "POST /v1/store/gc", "{\"deleted_packs\":1,\"freed_bytes\":1024}");
   expect_status (f, "store|gc|--dry-run", 0);
   g_assert_cmpstr (f->requests, ==, "POST /v1/store/gc?store=/s {\"dry_run\":true}\n");
-  answer (f, "GET /v1/store/stats", "{\"checkpoints\":3,\"unused_bytes\":1024}");
+  answer (f, "POST /v1/store/stats", "{\"checkpoints\":3,\"unused_bytes\":1024}");
   expect_status (f, "store|stats|--unused", 0);
-  g_assert_cmpstr (f->requests, ==, "GET /v1/store/stats?store=/s&unused=true \n");
+  g_assert_cmpstr (f->requests, ==, "POST /v1/store/stats?store=/s {\"unused\":true}\n");
   g_assert_nonnull (strstr (f->out, "gc frees          1.0 KiB\n"));
 }
 
@@ -396,6 +396,8 @@ test_keys (Fixture *f, gconstpointer data)
                    "POST /v1/store/init?store=/s {\"encrypt\":true,\"label\":\"l\"} key: password "
                    "aHVudGVyMg==\n");
   answer (f, "DELETE /v1/store/keys/abcd", "{\"id\":\"abcd\"}");
+  expect_status (f, "store|key|remove|../x", 3);
+  g_assert_nonnull (strstr (f->err, "there is no key '../x'"));
   expect_status (f, "store|key|remove|abcd", 0);
   g_assert_cmpstr (f->requests, ==, "DELETE /v1/store/keys/abcd?store=/s \n");
   f->ask = NULL;

@@ -102,19 +102,57 @@ test_repack (void)
   g_autoptr (GError) error = NULL;
 
   remove_checkpoint (store, one);
-  g_assert_true (store_stats (store, TRUE, &before, &error));
+  g_assert_true (store_stats (store, TRUE, &before, NULL, NULL, &error));
   g_assert_cmpuint (before.unused_bytes, >, before.pack_bytes / 4);
   StoreGcReport report = run_gc (store);
   /* The shared pages, and the one leaf of the page map that is the same in both. */
   g_assert_cmpuint (report.rewritten_chunks, ==, 301);
   g_assert_cmpuint (report.deleted_packs, >=, 2);
-  g_assert_true (store_stats (store, TRUE, &after, &error));
+  g_assert_true (store_stats (store, TRUE, &after, NULL, NULL, &error));
   g_assert_cmpuint (after.pack_bytes, <, before.pack_bytes);
   g_assert_cmpuint (after.unused_bytes, ==, 0);
   fixture_assert_checkpoint (store, two->id, second, PAGES);
   assert_all_well (store);
   g_assert_cmpuint (fixture_count_objects (store->backend, "condemned/"), ==, 0);
   g_assert_cmpuint (fixture_count_objects (store->backend, "writers/"), ==, 0);
+}
+
+static void
+on_progress (Phase phase, guint64 done, guint64 total, gpointer user_data)
+{
+  *(guint *)user_data += 1;
+  g_assert_cmpuint (done, <=, total);
+}
+
+/* Two writers that know nothing of each other store the same pages: they are there twice, and
+ * counted once. */
+static void
+test_stats_distinct (void)
+{
+  g_autoptr (Store) store = fixture_store_new (backend_memory_new());
+  g_autoptr (GError) error = NULL;
+  g_autoptr (GCancellable) cancellable = g_cancellable_new();
+  g_autofree guint64 *seeds = seeds_new (1);
+  guint reports = 0;
+  const Progress progress = { on_progress, &reports };
+  StoreStats once, twice;
+
+  StoreWriter *one = store_writer_begin (store, &error),
+              *other = store_writer_begin (store, &error);
+  PageMap map = fixture_write_map (one, seeds, PAGES, NULL, NULL, NULL);
+  PageMap same = fixture_write_map (other, seeds, PAGES, NULL, NULL, NULL);
+  g_autoptr (Manifest) first = fixture_commit (one, "g1", 1, &map);
+  g_assert_true (store_stats (store, FALSE, &once, &progress, NULL, &error));
+  g_autoptr (Manifest) second = fixture_commit (other, "g1", 2, &same);
+  g_assert_true (store_stats (store, FALSE, &twice, NULL, NULL, &error));
+  g_assert_cmpuint (once.chunks, >, 0);
+  g_assert_cmpuint (twice.packs, ==, 2 * once.packs);
+  g_assert_cmpuint (twice.chunks, ==, once.chunks);
+  g_assert_cmpuint (twice.chunk_bytes, ==, once.chunk_bytes);
+  g_assert_cmpuint (reports, >, 0);
+  g_cancellable_cancel (cancellable);
+  g_assert_false (store_stats (store, FALSE, &twice, NULL, cancellable, &error));
+  g_assert_error (error, G_IO_ERROR, G_IO_ERROR_CANCELLED);
 }
 
 /* A writer in progress that found pages in the store keeps them there. */
@@ -417,7 +455,7 @@ test_beside (void)
   assert_all_well (store);
   g_autoptr (GError) error = NULL;
   StoreStats stats;
-  g_assert_true (store_stats (store, TRUE, &stats, &error));
+  g_assert_true (store_stats (store, TRUE, &stats, NULL, NULL, &error));
   g_assert_cmpuint (stats.unused_bytes, ==, 0);
   g_assert_cmpuint (fixture_count_objects (store->backend, "condemned/"), ==, 0);
 }
@@ -453,6 +491,7 @@ main (int argc, char **argv)
   g_test_add_func ("/store/gc/idle", test_idle);
   g_test_add_func ("/store/gc/all-goes", test_all_goes);
   g_test_add_func ("/store/gc/repack", test_repack);
+  g_test_add_func ("/store/gc/stats-distinct", test_stats_distinct);
   g_test_add_func ("/store/gc/writer-in-progress", test_writer_in_progress);
   g_test_add_func ("/store/gc/younger-writer", test_younger_writer);
   g_test_add_func ("/store/gc/condemned-base", test_condemned_base);

@@ -537,7 +537,7 @@ assert_clean (Store *store)
   g_autoptr (GError) error = NULL;
   StoreStats stats;
 
-  g_assert_true (store_stats (store, TRUE, &stats, &error));
+  g_assert_true (store_stats (store, TRUE, &stats, NULL, NULL, &error));
   g_assert_cmpuint (stats.unused_bytes, ==, 0);
   g_assert_cmpuint (fixture_count_objects (store->backend, "tmp/"), ==, 0);
   g_assert_cmpuint (fixture_count_objects (store->backend, "writers/"), ==, 0);

@@ -266,7 +266,7 @@ test_accounts (void)
   g_assert_no_error (error);
   g_assert_cmpuint (used_by_guest (store, "g1"), >, PAGES * PAGE_SIZE_BYTES / 2);
   g_assert_cmpuint (used_by_guest (store, "g2"), ==, 0);
-  g_assert_true (store_stats (store, FALSE, &stats, &error));
+  g_assert_true (store_stats (store, FALSE, &stats, NULL, NULL, &error));
   g_assert_cmpuint (used (store), ==, stats.pack_bytes + stats.other_bytes);
   /* At once off the guest's account, with gc off the store's. */
   g_assert_true (store_manifest_remove (store, a->id, &error));

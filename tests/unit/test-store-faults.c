@@ -137,7 +137,7 @@ assert_clean (Store *store, guint checkpoints)
   StoreStats stats;
   g_autoptr (GPtrArray) findings = NULL;
 
-  g_assert_true (store_stats (store, TRUE, &stats, &error));
+  g_assert_true (store_stats (store, TRUE, &stats, NULL, NULL, &error));
   g_assert_no_error (error);
   g_assert_cmpuint (stats.checkpoints, ==, checkpoints);
   g_assert_cmpuint (stats.unused_bytes, ==, 0);

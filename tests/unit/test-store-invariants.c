@@ -461,7 +461,7 @@ test_identity (void)
   g_assert_true (store_writer_commit (writer, manifest, NULL, &error));
   store_writer_stats (writer, &written);
   g_assert_cmpuint (written.new_bytes, ==, PAGES * PAGE_SIZE_BYTES);
-  g_assert_true (store_stats (store, FALSE, &stats, &error));
+  g_assert_true (store_stats (store, FALSE, &stats, NULL, NULL, &error));
   guint64 chunks = stats.chunks;
 
   g_autoptr (GPtrArray) tables = store_list_names (store, "index/", &error);
@@ -477,7 +477,7 @@ test_identity (void)
   g_autoptr (GPtrArray) findings = NULL;
   g_assert_true (store_check (again, TRUE, &findings, NULL, NULL, &error));
   g_assert_cmpuint (findings->len, ==, 0);
-  g_assert_true (store_stats (again, FALSE, &stats, &error));
+  g_assert_true (store_stats (again, FALSE, &stats, NULL, NULL, &error));
   g_assert_cmpuint (stats.chunks, ==, chunks);
 }
 

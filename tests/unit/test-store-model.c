@@ -417,7 +417,7 @@ do_gc (Model *model)
   if (!model->alone && g_error_matches (error, STORE_ERROR, STORE_ERROR_IN_USE))
     return;
   g_assert_no_error (error);
-  store_stats (model->store, TRUE, &stats, &error);
+  store_stats (model->store, TRUE, &stats, NULL, NULL, &error);
   g_assert_no_error (error);
 }
 
@@ -876,7 +876,7 @@ assert_clean (Store *store)
 
   store_gc (store, FALSE, NULL, NULL, NULL, &error);
   g_assert_no_error (error);
-  store_stats (store, TRUE, &stats, &error);
+  store_stats (store, TRUE, &stats, NULL, NULL, &error);
   g_assert_no_error (error);
   g_assert_cmpuint (stats.unused_bytes, ==, 0);
   g_assert_cmpuint (fixture_count_objects (store->backend, "tmp/"), ==, 0);

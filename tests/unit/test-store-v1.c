@@ -187,7 +187,7 @@ test_gc (void)
   g_assert_cmpuint (fixture_count_objects (old.store->backend, "tmp/"), ==, 0);
   assert_sums (old.store);
   assert_sound (old.store);
-  store_stats (old.store, TRUE, &stats, &error);
+  store_stats (old.store, TRUE, &stats, NULL, NULL, &error);
   g_assert_no_error (error);
   g_assert_cmpuint (stats.unused_bytes, ==, 0);
 }

@@ -89,14 +89,15 @@ run_stats (Cli *cli, const VerbCall *call, GError **error)
 {
   const StatsValues *values = call->values;
   g_autoptr (GString) path = api_path ("store", "stats", NULL);
+  g_autoptr (JsonObject) body = json_object_new();
   g_autoptr (JsonObject) stats = NULL;
 
   if (values->usage)
     return run_usage (cli, error);
   if (!cli_add_store (cli, path, error))
     return FALSE;
-  api_path_add (path, "unused", values->unused ? "true" : "false");
-  stats = api_call (cli->api, "GET", path, NULL, error);
+  json_object_set_boolean_member (body, "unused", values->unused);
+  stats = cli_call_long (cli, path, body, "store", error);
   if (stats == NULL)
     return FALSE;
   if (cli->json) {

@@ -66,10 +66,14 @@ gc (Request *request, GError **error)
 static JsonObject *
 stats (Request *request, GError **error)
 {
-  g_autoptr (Store) store = request_store (request, error);
+  g_autoptr (Store) store = NULL;
+  gboolean unused = FALSE;
   StoreStats stats = { 0 };
 
-  if (store == NULL || !store_stats (store, request_query_bool (request, "unused"), &stats, error))
+  if (!request_expect (request, error, "unused", NULL) ||
+      !request_bool (request, "unused", &unused, error) ||
+      (store = request_store (request, error)) == NULL ||
+      !store_stats (store, unused, &stats, &request->progress, request->cancellable, error))
     return NULL;
   JsonObject *result = json_object_new();
   json_object_set_int_member (result, "checkpoints", stats.checkpoints);
@@ -151,7 +155,7 @@ usage (Request *request, GError **error)
 const Route store_maintain_routes[] = {
   { "POST", "/v1/store/check", check, NULL, TRUE },
   { "POST", "/v1/store/gc", gc, NULL, TRUE },
-  { "GET", "/v1/store/stats", stats, NULL, FALSE },
+  { "POST", "/v1/store/stats", stats, NULL, TRUE },
   { "POST", "/v1/store/usage", usage, NULL, TRUE },
   { NULL },
 };

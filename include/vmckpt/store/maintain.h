@@ -59,8 +59,14 @@ typedef struct {
   guint64 unused_bytes; /* pack bytes that gc would free; 0 if not asked for */
 } StoreStats;
 
-/* @with_unused: also find out what gc would free (walks all page maps). */
-gboolean store_stats (Store *store, gboolean with_unused, StoreStats *stats, GError **error);
+/**
+ * store_stats:
+ * @with_unused: also find out what gc would free (walks all page maps)
+ *
+ * Reads all of the index, once.
+ */
+gboolean store_stats (Store *store, gboolean with_unused, StoreStats *stats,
+                      const Progress *progress, GCancellable *cancellable, GError **error);
 
 typedef struct {
   guint64 deleted_packs, freed_bytes; /* net of what was rewritten */
