@@ -8,6 +8,7 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 static KeyMaterial *
 key_file (char fill)
@@ -147,9 +148,15 @@ test_exchanged (Fixture *f, gconstpointer data)
   g_assert_true (backend->ops->remove (backend, "format", NULL));
   g_assert_true (store_init (backend, &error));
   assert_refused (f, f->right, STORE_ERROR_KEY_WRONG);
+  g_assert_null (stores_get_own (f->stores, f->path, &error));
+  g_assert_error (error, STORE_ERROR, STORE_ERROR_KEY_WRONG);
+  g_clear_error (&error);
   g_autoptr (Store) plain = get (f, NULL, NULL);
   g_assert_false (store_is_encrypted (plain));
   assert_refused (f, f->right, STORE_ERROR_KEY_WRONG);
+  /* Nor is what the daemon has to say to the former written in the clear now. */
+  g_assert_null (stores_get_own (f->stores, f->path, &error));
+  g_assert_error (error, STORE_ERROR, STORE_ERROR_KEY_WRONG);
 }
 
 /* As when a store is removed and made anew, and its format gets the number that the former had. */
@@ -174,6 +181,64 @@ test_same_inode (Fixture *f, gconstpointer data)
   g_assert_cmpstr (store_id (now), !=, store_id (former));
 }
 
+/* Opens @n stores in the clear. */
+static void
+open_plain (Fixture *f, guint n, Store **first)
+{
+  for (guint i = 0; i < n; i++) {
+    g_autoptr (GError) error = NULL;
+    g_autofree char *name = g_strdup_printf ("plain%u", i);
+    g_autofree char *path = g_build_filename (f->path, name, NULL);
+    g_autoptr (Backend) backend = fixture_directory_backend (path);
+    g_assert_true (store_init (backend, &error));
+    g_autoptr (Store) store = stores_get (f->stores, path, NULL, NULL, &error);
+    g_assert_no_error (error);
+    if (i == 0)
+      *first = store_ref (store);
+  }
+}
+
+/* With many open, those go that can be opened anew without a key, and not all at once. */
+static void
+test_many (Fixture *f, gconstpointer data)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (Store) first = NULL, store = get (f, f->right, NULL);
+  g_autofree char *last = g_build_filename (f->path, "plain39", NULL);
+  g_autofree char *oldest = g_build_filename (f->path, "plain0", NULL);
+  g_autofree char *recent = g_build_filename (f->path, "plain20", NULL);
+
+  open_plain (f, 40, &first);
+  g_autoptr (Store) own = stores_get_own (f->stores, f->path, &error);
+  g_assert_no_error (error);
+  g_assert_true (own == store);
+  g_autoptr (Store) anew = stores_get (f->stores, oldest, NULL, NULL, &error);
+  g_assert_true (anew != first);
+  g_autoptr (Store) one = stores_get (f->stores, recent, NULL, NULL, &error);
+  g_autoptr (Store) another = stores_get (f->stores, last, NULL, NULL, &error);
+  g_autoptr (Store) again = stores_get (f->stores, recent, NULL, NULL, &error);
+  g_assert_no_error (error);
+  g_assert_true (one == again && one != another);
+}
+
+/* One directory by two names. */
+static void
+test_same_place (Fixture *f, gconstpointer data)
+{
+  g_autoptr (GError) error = NULL;
+  g_autofree char *link = g_build_filename (f->path, "link", NULL);
+  g_autofree char *plain = g_build_filename (f->path, "plain0", NULL);
+  g_autoptr (Store) other = NULL, store = get (f, f->right, NULL);
+
+  g_assert_cmpint (symlink (f->path, link), ==, 0);
+  g_autoptr (Store) same = stores_get (f->stores, link, f->right, NULL, &error);
+  g_assert_no_error (error);
+  g_assert_true (same != store);
+  g_assert_true (stores_same_place (store, same));
+  open_plain (f, 1, &other);
+  g_assert_false (stores_same_place (store, other));
+}
+
 #define ADD(path, func) g_test_add ("/stores/" path, Fixture, NULL, set_up, func, tear_down)
 
 int
@@ -186,5 +251,7 @@ main (int argc, char **argv)
   ADD ("close-idle", test_close_idle);
   ADD ("exchanged", test_exchanged);
   ADD ("same-inode", test_same_inode);
+  ADD ("many", test_many);
+  ADD ("same-place", test_same_place);
   return g_test_run();
 }

@@ -18,9 +18,9 @@ other_store (Request *request, const char *member, const char *path, GError **er
 }
 
 static gboolean
-refuse_same (const Store *one, const Store *other, GError **error)
+refuse_same (Store *one, Store *other, GError **error)
 {
-  if (one != other)
+  if (!stores_same_place (one, other))
     return TRUE;
   g_set_error_literal (error, API_ERROR, API_USAGE, "both are the same store");
   return FALSE;

@@ -26,11 +26,13 @@ typedef struct {
   struct timespec written;
   GPtrArray *accepted; /* of AcceptedKey */
   gint64 used_us;      /* monotonic time of the last request */
+  gboolean claimed;    /* when stores_close_idle() was last told, a guest had a claim there */
 } OpenStore;
 
 struct _Stores {
   GMutex lock;
   GHashTable *by_path; /* (lock) path → OpenStore */
+  GHashTable *sealed;  /* (lock) path → id of the encrypted store that was last open there */
   Secret *hash_key;    /* of fingerprints; random, so that they say nothing outside */
 };
 
@@ -57,6 +59,7 @@ stores_new (void)
   g_mutex_init (&stores->lock);
   stores->by_path =
       g_hash_table_new_full (g_str_hash, g_str_equal, g_free, (GDestroyNotify)open_store_free);
+  stores->sealed = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, g_free);
   stores->hash_key = secret_new (FINGERPRINT_BYTES);
   randombytes_buf (stores->hash_key->bytes, stores->hash_key->len);
   return stores;
@@ -68,6 +71,7 @@ stores_free (Stores *stores)
   if (stores == NULL)
     return;
   g_hash_table_unref (stores->by_path);
+  g_hash_table_unref (stores->sealed);
   secret_free (stores->hash_key);
   g_mutex_clear (&stores->lock);
   g_free (stores);
@@ -213,6 +217,37 @@ open_store (const char *path, const KeyMaterial *key, char **key_id, GError **er
   return NULL;
 }
 
+/* What it costs to close a store: one that is encrypted needs its key again, and until somebody
+ * gives it, the claims of guests there cannot be given up. */
+static int
+closing_cost (const OpenStore *open)
+{
+  return store_is_encrypted (open->store) ? 1 + open->claimed : 0;
+}
+
+/* Makes room for another: of the stores that cost least to close, the one that was not asked for
+ * the longest goes. Whoever uses it has a reference. With the lock held. */
+static void
+drop_oldest (Stores *stores)
+{
+  const OpenStore *oldest = NULL;
+  const char *oldest_path = NULL;
+  GHashTableIter iter;
+  gpointer path, value;
+
+  g_hash_table_iter_init (&iter, stores->by_path);
+  while (g_hash_table_iter_next (&iter, &path, &value)) {
+    const OpenStore *open = value;
+    int more = oldest != NULL ? closing_cost (open) - closing_cost (oldest) : -1;
+    if (more < 0 || (more == 0 && open->used_us < oldest->used_us)) {
+      oldest = open;
+      oldest_path = path;
+    }
+  }
+  if (oldest_path != NULL)
+    g_hash_table_remove (stores->by_path, oldest_path);
+}
+
 static void
 keep_open (Stores *stores, const char *path, Store *store, const struct stat *place)
 {
@@ -226,9 +261,11 @@ keep_open (Stores *stores, const char *path, Store *store, const struct stat *pl
                    .accepted = g_ptr_array_new_with_free_func ((GDestroyNotify)accepted_key_free),
                    .used_us = g_get_monotonic_time() };
   g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&stores->lock);
-  if (g_hash_table_size (stores->by_path) >= MAX_OPEN)
-    g_hash_table_remove_all (
-        stores->by_path); /* those in use live on; the others are opened anew */
+  if (!g_hash_table_contains (stores->by_path, path) &&
+      g_hash_table_size (stores->by_path) >= MAX_OPEN)
+    drop_oldest (stores);
+  if (store_is_encrypted (store))
+    g_hash_table_replace (stores->sealed, g_strdup (path), g_strdup (store_id (store)));
   g_hash_table_replace (stores->by_path, g_strdup (path), open);
 }
 
@@ -263,15 +300,35 @@ stores_get (Stores *stores, const char *named, const KeyMaterial *key, char **ke
   return g_steal_pointer (&store);
 }
 
+/* FALSE if @store is not the encrypted one that was open at @path before. */
+static gboolean
+check_not_exchanged (Stores *stores, const char *path, Store *store, GError **error)
+{
+  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&stores->lock);
+  const char *former = g_hash_table_lookup (stores->sealed, path);
+
+  if (former == NULL || g_str_equal (former, store_id (store)))
+    return TRUE;
+  g_set_error (error, STORE_ERROR, STORE_ERROR_KEY_WRONG,
+               "store %s: the encrypted store %s was there before, and now another is: nothing of "
+               "the former is written to it",
+               path, former);
+  return FALSE;
+}
+
 Store *
 stores_get_own (Stores *stores, const char *named, GError **error)
 {
   g_autofree char *path = g_canonicalize_filename (named, NULL);
   g_autofree char *format = g_build_filename (path, "format", NULL);
   struct stat now;
-  Store *store = stat (format, &now) == 0 ? lookup (stores, path, &now) : NULL;
+  g_autoptr (Store) store = stat (format, &now) == 0 ? lookup (stores, path, &now) : NULL;
 
-  return store != NULL ? store : stores_get (stores, path, NULL, NULL, error);
+  if (store == NULL)
+    store = stores_get (stores, path, NULL, NULL, error);
+  if (store == NULL || !check_not_exchanged (stores, path, store, error))
+    return NULL;
+  return g_steal_pointer (&store);
 }
 
 void
@@ -280,11 +337,23 @@ stores_close_idle (Stores *stores, gint64 idle_us, GHashTable *in_use)
   gint64 now = g_get_monotonic_time();
   g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&stores->lock);
   GHashTableIter iter;
-  gpointer path, open;
+  gpointer path, value;
 
   g_hash_table_iter_init (&iter, stores->by_path);
-  while (g_hash_table_iter_next (&iter, &path, &open))
-    if (store_is_encrypted (((OpenStore *)open)->store) &&
-        now - ((OpenStore *)open)->used_us >= idle_us && !g_hash_table_contains (in_use, path))
+  while (g_hash_table_iter_next (&iter, &path, &value)) {
+    OpenStore *open = value;
+    open->claimed = g_hash_table_contains (in_use, path);
+    if (store_is_encrypted (open->store) && now - open->used_us >= idle_us && !open->claimed)
       g_hash_table_iter_remove (&iter);
+  }
+}
+
+gboolean
+stores_same_place (Store *one, Store *other)
+{
+  struct stat place, other_place;
+
+  return one == other || (stat (store_location (one), &place) == 0 &&
+                          stat (store_location (other), &other_place) == 0 &&
+                          place.st_dev == other_place.st_dev && place.st_ino == other_place.st_ino);
 }

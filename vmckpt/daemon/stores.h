@@ -32,9 +32,13 @@ Store *stores_get (Stores *stores, const char *path, const KeyMaterial *key, cha
                    GError **error);
 
 /* The store for what the daemon does on its own account (claims of its guests): as it is open, or
- * opened if that takes no key. */
+ * opened if that takes no key. One that lies where this daemon had an encrypted one open is refused
+ * (STORE_ERROR_KEY_WRONG): what is meant for that is not written in the clear. */
 Store *stores_get_own (Stores *stores, const char *path, GError **error);
 
 /* Closes encrypted stores that were not asked for in the last @idle_us microseconds and whose path
  * is not in @in_use (a set of paths). */
 void stores_close_idle (Stores *stores, gint64 idle_us, GHashTable *in_use);
+
+/* Whether both lie in the same directory, by whatever names. */
+gboolean stores_same_place (Store *one, Store *other);
