@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Archives, from one store in memory to another. */
+#include "archive-format.h"
+
 #include <vmckpt/exchange/archive.h>
 #include <vmckpt/exchange/export.h>
 #include <vmckpt/exchange/import.h>
 #include <vmckpt/store/maintain.h>
 #include <vmckpt/store/writer.h>
+#include <vmckpt/util/bytes.h>
 #include <vmckpt/util/fd.h>
 #include <vmckpt/util/json.h>
 
@@ -290,6 +293,66 @@ test_what_runs (void)
   g_assert_cmpstr (usual, ==, "");
 }
 
+/* An archive can say any time; one in the future would outlive all rules of retention. */
+static void
+test_future (void)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (GString) said = g_string_new (NULL);
+  g_autoptr (Store) store = new_store();
+  g_autoptr (Manifest) manifest = new_checkpoint (store, 2);
+  ExportOptions plain = { 0 };
+  ImportOptions options = { .message = on_message, .user_data = said };
+
+  manifest->created_us = g_get_real_time() + 2 * G_TIME_SPAN_DAY;
+  g_autoptr (GByteArray) archive = export_all (store, manifest, EXPORT_ARCHIVE, &plain);
+  g_auto (AutoFd) fd = file_of (archive->data, archive->len);
+  g_autoptr (Manifest) imported = import_checkpoint (store, fd, &options, &error);
+  g_assert_no_error (error);
+  g_assert_cmpint (imported->created_us, <=, g_get_real_time());
+  g_assert_nonnull (strstr (said->str, "in the future"));
+}
+
+/* An archive with right digests whose description is @text, of less than 256 bytes. */
+static GByteArray *
+archive_of_document (const char *text)
+{
+  guint8 chain[ARCHIVE_DIGEST_BYTES], len = strlen (text);
+  /* A frame of zstd with one block that is not compressed. */
+  const guint8 frame[] = { 0x28, 0xb5, 0x2f, 0xfd, 0x20, len, 1 | len << 3, len >> 5, 0 };
+  GByteArray *archive = g_byte_array_new();
+
+  g_byte_array_append (archive, (const guint8 *)ARCHIVE_MAGIC, ARCHIVE_MAGIC_BYTES);
+  bytes_add_le32 (archive, ARCHIVE_VERSION);
+  bytes_add_le32 (archive, ARCHIVE_VERSION);
+  archive_chain (chain, TRUE, archive->data, archive->len, NULL, 0);
+  guint head = archive->len, payload = head + ARCHIVE_RECORD_BYTES;
+  g_byte_array_append (archive, (const guint8 *)ARCHIVE_TAG_DOCUMENT, ARCHIVE_TAG_BYTES);
+  bytes_add_le32 (archive, sizeof frame + len);
+  bytes_add_le32 (archive, len);
+  g_byte_array_append (archive, frame, sizeof frame);
+  g_byte_array_append (archive, (const guint8 *)text, len);
+  archive_chain (chain, FALSE, archive->data + head, ARCHIVE_RECORD_BYTES, archive->data + payload,
+                 archive->len - payload);
+  g_byte_array_append (archive, chain, sizeof chain);
+  return archive;
+}
+
+static void
+test_bad_document (void)
+{
+  static const char *const texts[] = { "no JSON", "{}", "{\"parts\":[1]}", "{\"parts\":[]}" };
+  g_autoptr (Store) store = new_store();
+
+  for (guint i = 0; i < G_N_ELEMENTS (texts); i++) {
+    g_autoptr (GByteArray) archive = archive_of_document (texts[i]);
+    g_autoptr (GError) error = NULL;
+    g_assert_null (import_bytes (store, archive->data, archive->len, NULL, &error));
+    g_assert_error (error, EXCHANGE_ERROR, EXCHANGE_ERROR_DAMAGED);
+    g_assert_true (i == 2 || strstr (error->message, "its description") != NULL);
+  }
+}
+
 int
 main (int argc, char **argv)
 {
@@ -297,6 +360,8 @@ main (int argc, char **argv)
   g_assert_cmpint (sodium_init(), >=, 0);
   g_test_add_func ("/archive/there-and-back", test_there_and_back);
   g_test_add_func ("/archive/what-runs", test_what_runs);
+  g_test_add_func ("/archive/future", test_future);
+  g_test_add_func ("/archive/bad-document", test_bad_document);
   g_test_add_func ("/archive/another-name", test_another_name);
   g_test_add_func ("/archive/every-cut", test_every_cut);
   g_test_add_func ("/archive/every-flip", test_every_flip);

@@ -177,11 +177,17 @@ take_document (Parser *parser, GError **error)
     return FALSE;
   if (strcmp (parser->tag, ARCHIVE_TAG_DOCUMENT) != 0)
     return damaged (parser, error, "it does not begin with its description");
+  g_autoptr (GError) cause = NULL;
   g_autoptr (JsonObject) document =
       json_parse_bounded ((const char *)parser->payload->data, parser->payload->len,
-                          ARCHIVE_DOCUMENT_MAX, ARCHIVE_DOCUMENT_DEPTH, error);
-  return document != NULL && take_parts (parser, document, error) &&
-         parser->events->document (document, parser->user_data, error);
+                          ARCHIVE_DOCUMENT_MAX, ARCHIVE_DOCUMENT_DEPTH, &cause);
+  if (document != NULL && take_parts (parser, document, &cause) &&
+      parser->events->document (document, parser->user_data, &cause))
+    return TRUE;
+  if (document == NULL || g_error_matches (cause, G_IO_ERROR, G_IO_ERROR_INVALID_DATA))
+    return damaged (parser, error, "its description: %s", cause->message);
+  g_propagate_error (error, g_steal_pointer (&cause));
+  return FALSE;
 }
 
 /* ---- Pages ---- */

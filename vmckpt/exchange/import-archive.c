@@ -105,6 +105,21 @@ tell_what_runs (const ImportOptions *options, JsonObject *machine)
     options->message (text, options->user_data);
 }
 
+/* When the checkpoint was taken. A time that is yet to come would keep it from every rule of
+ * retention, and let it take the place of one that is the newest: such a one is taken as now. */
+static gint64
+taken_us (const ImportOptions *options, guint64 created_us)
+{
+  gint64 now = g_get_real_time();
+
+  if (created_us <= (guint64)now + G_TIME_SPAN_DAY)
+    return (gint64)created_us;
+  if (options->message != NULL)
+    options->message ("the archive says that it was taken in the future: here, it was taken now",
+                      options->user_data);
+  return now;
+}
+
 static gboolean
 on_document (JsonObject *document, gpointer user_data, GError **error)
 {
@@ -126,7 +141,7 @@ on_document (JsonObject *document, gpointer user_data, GError **error)
   manifest->mode = copy_text (document, "mode");
   manifest->tag = copy_text (document, "tag");
   manifest->note = copy_text (document, "note");
-  manifest->created_us = created_us;
+  manifest->created_us = taken_us (import->options, created_us);
   manifest->machine = json_object_ref (machine);
   manifest->report = report != NULL ? json_object_ref (report) : NULL;
   for (guint i = 0; i < json_array_get_length (parts); i++) {
