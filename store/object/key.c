@@ -331,7 +331,8 @@ store_key_list (Store *store, GError **error)
 
   if (!require_encrypted (store, error) || !list_names (store->backend, &names, error))
     return NULL;
-  for (guint i = 0; i < names.ids->len && cause == NULL; i++) {
+  /* The same ones that are tried when the store is opened. */
+  for (guint i = 0; i < MIN (names.ids->len, KEYS_MAX) && cause == NULL; i++) {
     StoreKey *key = describe (store, names.ids->pdata[i], &cause);
     if (key != NULL)
       g_ptr_array_add (keys, key);

@@ -340,6 +340,30 @@ test_damaged_key (void)
   g_assert_no_error (error);
 }
 
+/* More keys than a store can have, put there by somebody: no more are listed than are tried. */
+static void
+test_too_many (void)
+{
+  g_autoptr (FixtureDirectory) path = fixture_directory_new();
+  g_autoptr (KeyMaterial) file = key_file ('k');
+  g_autoptr (Store) store = new_store (path, file);
+  g_autoptr (Backend) backend = fixture_directory_backend (path);
+  g_autoptr (GBytes) nothing = g_bytes_new_static ("x", 1);
+  g_autoptr (GError) error = NULL;
+  gboolean existed;
+
+  for (guint i = 0; i < 100; i++) {
+    g_autofree char *id = g_uuid_string_random();
+    g_autofree char *name = g_strconcat ("keys/", id, NULL);
+    g_assert_true (backend->ops->put_if_absent (backend, name, nothing, &existed, &error));
+  }
+  g_autoptr (GPtrArray) keys = store_key_list (store, &error);
+  g_assert_no_error (error);
+  g_assert_cmpuint (keys->len, ==, 32);
+  g_assert_null (store_key_add (store, file, NULL, &error));
+  g_assert_error (error, STORE_ERROR, STORE_ERROR_IN_USE);
+}
+
 #define SECRET_GUEST "guest-of-great-secrecy"
 
 static void
@@ -596,6 +620,7 @@ main (int argc, char **argv)
   g_test_add_func ("/store/key/going", test_going);
   g_test_add_func ("/store/key/format-exchanged", test_format_exchanged);
   g_test_add_func ("/store/key/damaged-key", test_damaged_key);
+  g_test_add_func ("/store/key/too-many", test_too_many);
   g_test_add_func ("/store/key/every-object-damaged", test_every_object_damaged);
   g_test_add_func ("/store/key/no-plaintext", test_no_plaintext);
   g_test_add_func ("/store/key/names-differ", test_names_differ);

@@ -64,7 +64,8 @@ char *store_key_find (Store *store, const KeyMaterial *material, GError **error)
 /* TRUE if the key is still there, so that whoever had it may go on. */
 gboolean store_key_exists (Store *store, const char *key_id, GError **error);
 
-/* All keys, oldest first; damaged ones last. (transfer full) (element-type StoreKey) */
+/* All keys, oldest first; damaged ones last; of more than a store can have, those that are tried
+ * when it is opened. (transfer full) (element-type StoreKey) */
 GPtrArray *store_key_list (Store *store, GError **error);
 
 /**
