@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Every verb against a daemon that answers as told: what is asked, what is printed, exit codes. */
 #include "fake-daemon.h"
+#include "frame-splitter.h"
 #include "program.h"
 
 #include <vmckpt/util/fd.h>
@@ -221,6 +222,24 @@ test_interrupted (Fixture *f, gconstpointer data)
   expect_status (f, "checkpoint|a", 130);
   g_assert_cmpstr (f->err, ==, "vmckpt: interrupted; the guest runs on\n");
   g_assert_true (fake_daemon_wait_left (f->fake));
+}
+
+/* What went to standard output is there already. */
+static void
+test_interrupted_export (Fixture *f, gconstpointer data)
+{
+  fake_daemon_answer (f->fake, "GET /v1/checkpoints/abcd/export", 200, FRAMES_TYPE, "",
+                      FAKE_CANCEL);
+  expect_status (f, "export|abcd|-o|-", 130);
+  g_assert_cmpstr (f->err, ==, "vmckpt: interrupted; what was written is not whole\n");
+}
+
+static void
+test_import_directory (Fixture *f, gconstpointer data)
+{
+  expect_status (f, "import|/", 2);
+  g_assert_nonnull (strstr (f->err, "/ is a directory"));
+  g_assert_cmpstr (f->requests, ==, "");
 }
 
 static void
@@ -537,6 +556,8 @@ main (int argc, char **argv)
   ADD ("log", test_log);
   ADD ("checkpoint", test_checkpoint);
   ADD ("interrupted", test_interrupted);
+  ADD ("interrupted-export", test_interrupted_export);
+  ADD ("import-directory", test_import_directory);
   ADD ("no-store", test_no_store);
   ADD ("suspend-and-resume", test_suspend_and_resume);
   ADD ("restore", test_restore);
