@@ -3,8 +3,6 @@
 #include "gc-private.h"
 #include "index-layout.h"
 
-#include <string.h>
-
 /* How often chunks are counted anew because the index changed under it. */
 #define COUNTS_MAX 10
 
@@ -146,9 +144,9 @@ store_stats (Store *store, gboolean with_unused, StoreStats *stats, const Progre
              GCancellable *cancellable, GError **error)
 {
   g_autoptr (GPtrArray) manifests = store_manifest_list (store, NULL, NULL, error);
-  Objects objects = { stats, cancellable };
 
-  memset (stats, 0, sizeof *stats);
+  *stats = (StoreStats){ 0 };
+  Objects objects = { stats, cancellable };
   if (manifests == NULL || !store_list (store, "", add_object, &objects, error) ||
       g_cancellable_set_error_if_cancelled (cancellable, error))
     return FALSE;
