@@ -15,6 +15,8 @@
 #define AHEAD_MAX_BYTES (16 * 1024 * 1024)
 /* A bucket of up to so many entries is read at once. */
 #define BUCKET_WHOLE 128
+/* Three times the deviation of a place in a bucket of 64 from where it should be, to both sides. */
+#define GUESS_ENTRIES 24
 
 /* Where a table's bytes are, and whether reading them has failed. */
 typedef struct {
@@ -376,13 +378,12 @@ index_table_entries (const IndexTable *table)
 
 /* ---- Looking up ---- */
 
-/* The bucket where @name would be, cut down to BUCKET_WHOLE entries. */
+/* The bucket where @name would be. */
 static gboolean
 find_bucket (const IndexTable *table, const ChunkName *name, guint32 *low, guint32 *high)
 {
   guint64 bucket = index_name_bucket (name, table->fan_bits);
   guint8 fan[2 * FAN_RECORD];
-  ChunkName middle_name;
 
   if (!read_bytes (table, table->fan_at + bucket * FAN_RECORD, fan, sizeof fan))
     return FALSE;
@@ -391,42 +392,90 @@ find_bucket (const IndexTable *table, const ChunkName *name, guint32 *low, guint
   *high = byte_reader_le32 (&reader);
   if (*low > *high || *high > table->n_entries)
     return fail (table, INDEX_BROKEN); /* it was right when the table was opened */
+  return TRUE;
+}
+
+static gboolean
+read_entries (const IndexTable *table, guint32 low, guint32 high, guint8 *entries)
+{
+  return read_bytes (table, table->entries_at + (guint64)low * ENTRY_RECORD, entries,
+                     (gsize)(high - low) * ENTRY_RECORD);
+}
+
+static int
+compare_entry (const guint8 *entries, guint32 i, const ChunkName *name)
+{
+  return memcmp (entries + (gsize)i * ENTRY_RECORD, name, CHUNK_NAME_BYTES);
+}
+
+/*
+ * Names are hashes, so they are evenly spread over a bucket, and where one would be can be guessed
+ * to within a few entries: these are read. *@missed: (out): @name would be elsewhere.
+ */
+static gboolean
+read_guess (const IndexTable *table, const ChunkName *name, guint32 *low, guint32 *high,
+            guint8 *entries, gboolean *missed)
+{
+  ByteReader reader = BYTE_READER (name->bytes, CHUNK_NAME_BYTES);
+  guint64 rest = byte_reader_be64 (&reader) << table->fan_bits;
+  guint32 guess = *low + (guint32)((rest >> 32) * (*high - *low) >> 32);
+  guint32 from =
+      MIN (MAX (guess, *low + GUESS_ENTRIES / 2) - GUESS_ENTRIES / 2, *high - GUESS_ENTRIES);
+
+  if (!read_entries (table, from, from + GUESS_ENTRIES, entries))
+    return FALSE;
+  /* Of equal names (copies in several packs) the first is wanted, so it must begin in here. */
+  *missed = (from > *low && compare_entry (entries, 0, name) >= 0) ||
+            (from + GUESS_ENTRIES < *high && compare_entry (entries, GUESS_ENTRIES - 1, name) < 0);
+  if (!*missed) {
+    *low = from;
+    *high = from + GUESS_ENTRIES;
+  }
+  return TRUE;
+}
+
+/* Halves what is left of a bucket until few enough entries are left to be read at once. */
+static gboolean
+read_halved (const IndexTable *table, const ChunkName *name, guint32 *low, guint32 *high,
+             guint8 *entries)
+{
+  ChunkName middle_name;
+
   while (*high - *low > BUCKET_WHOLE) {
     guint32 middle = *low + (*high - *low) / 2;
     if (!read_bytes (table, table->entries_at + (guint64)middle * ENTRY_RECORD, &middle_name,
                      sizeof middle_name))
       return FALSE;
-    /* A hit stays within: equal names (copies in several packs) are neighbours, the first is
-     * wanted. */
     if (chunk_name_compare (&middle_name, name) < 0)
       *low = middle + 1;
     else
-      *high = middle + 1;
+      *high = middle + 1; /* a hit stays within, and so does the first of equal names */
   }
-  return TRUE;
+  return read_entries (table, *low, *high, entries);
 }
 
 gint64
 index_table_find (const IndexTable *table, const ChunkName *name)
 {
   guint8 entries[BUCKET_WHOLE * ENTRY_RECORD];
-  guint32 first, high;
+  guint32 first, end;
+  gboolean missed = TRUE;
 
-  if (!find_bucket (table, name, &first, &high) || first == high ||
-      !read_bytes (table, table->entries_at + (guint64)first * ENTRY_RECORD, entries,
-                   (gsize)(high - first) * ENTRY_RECORD))
+  if (!find_bucket (table, name, &first, &end) || first == end)
     return -1;
-  guint32 low = 0, count = high - first;
-  while (low < count) {
-    guint32 middle = low + (count - low) / 2;
-    if (memcmp (entries + (gsize)middle * ENTRY_RECORD, name, CHUNK_NAME_BYTES) < 0)
+  if (end - first > GUESS_ENTRIES && !read_guess (table, name, &first, &end, entries, &missed))
+    return -1;
+  if (missed && !read_halved (table, name, &first, &end, entries))
+    return -1;
+  guint32 low = 0, high = end - first;
+  while (low < high) {
+    guint32 middle = low + (high - low) / 2;
+    if (compare_entry (entries, middle, name) < 0)
       low = middle + 1;
     else
-      count = middle;
+      high = middle;
   }
-  gboolean found = low < high - first &&
-                   memcmp (entries + (gsize)low * ENTRY_RECORD, name, CHUNK_NAME_BYTES) == 0;
-  return found ? (gint64)first + low : -1;
+  return low < end - first && compare_entry (entries, low, name) == 0 ? (gint64)first + low : -1;
 }
 
 static void

@@ -178,11 +178,47 @@ test_name_set (void)
   g_assert_cmpuint (name_set_size (set), ==, 0);
 }
 
+/* Names that crowd where nobody would look for them, and are there many times: no hash makes such.
+ */
+static void
+test_uneven (void)
+{
+  for (guint copies = 1; copies <= 40; copies += 13) {
+    g_autoptr (IndexContents) contents = make (0);
+    IndexPack pack = { name_of (1), 8000000, 1600, PACK_DATA };
+    IndexFrame frame = { 0, { 16, 30000, 65536, 16, FRAME_ZSTD } };
+    g_autoptr (GError) error = NULL;
+    ChunkName hash;
+
+    g_array_append_val (contents->packs, pack);
+    g_array_append_val (contents->frames, frame);
+    for (guint i = 0; i < 600; i++) {
+      IndexEntry entry = { name_of (0), 0, i % 16 * 4096, 4096 };
+      memset (entry.name.bytes, i < 300 ? 0x01 : 0xfe, 30);
+      entry.name.bytes[30] = i / copies / 256;
+      entry.name.bytes[31] = i / copies % 256;
+      g_array_append_val (contents->entries, entry);
+    }
+    g_autoptr (GBytes) bytes = index_contents_to_bytes (contents, &key, &hash);
+    g_autoptr (IndexTable) table = index_table_new ("index/x", bytes, &key, &error);
+    g_assert_no_error (error);
+    for (guint i = 0; i < 600; i++) {
+      const ChunkName *name = &g_array_index (contents->entries, IndexEntry, i).name;
+      guint first = i;
+      while (first > 0 && chunk_name_equal (
+                              &g_array_index (contents->entries, IndexEntry, first - 1).name, name))
+        first--;
+      g_assert_cmpint (index_table_find (table, name), ==, first);
+    }
+  }
+}
+
 int
 main (int argc, char **argv)
 {
   g_test_init (&argc, &argv, NULL);
   g_test_add_func ("/store/index-table/find", test_find);
+  g_test_add_func ("/store/index-table/uneven", test_uneven);
   g_test_add_func ("/store/index-table/failing", test_failing);
   g_test_add_func ("/store/index-table/damage", test_damage);
   g_test_add_func ("/store/name-set", test_name_set);
