@@ -137,8 +137,10 @@ keeper_pid() {
   field keeper pid <<<"$(tr -d '\n' <"$T/$host/guests/$1/keeper.json")"
 }
 
+# gone PID: also its last thread; until then a dying process keeps what it has open.
 gone() {
-  [ ! -e "/proc/$1" ] || [ "$(sed 's/.*) //; s/ .*//' "/proc/$1/stat" 2>/dev/null)" = Z ]
+  [ ! -e "/proc/$1" ] || [ "$(sed 's/.*) //; s/ .*//' "/proc/$1/stat" 2>/dev/null; ls "/proc/$1/task" 2>/dev/null)" = "Z
+$1" ]
 }
 
 # end_process PID: SIGKILL, and wait until it is gone.

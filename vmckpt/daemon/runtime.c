@@ -8,9 +8,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <gio/gunixsocketaddress.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#define SERVED_PATIENCE_US G_USEC_PER_SEC
+#define DYING_PATIENCE_US (3 * G_USEC_PER_SEC)
+#define LOCK_RETRY_US (20 * 1000)
 
 void
 runtime_free (Runtime *runtime)
@@ -27,20 +32,42 @@ runtime_free (Runtime *runtime)
   g_free (runtime);
 }
 
+/* TRUE if somebody takes connections on the socket. */
+static gboolean
+is_served (const Runtime *runtime)
+{
+  g_autoptr (GSocketClient) client = g_socket_client_new();
+  g_autoptr (GSocketAddress) address = g_unix_socket_address_new (runtime->socket);
+  g_autoptr (GSocketConnection) connection =
+      g_socket_client_connect (client, G_SOCKET_CONNECTABLE (address), NULL, NULL);
+
+  return connection != NULL;
+}
+
+/* A killed daemon keeps its lock until the last of its threads has returned from the kernel, which
+ * takes as long as a slow disk does; a daemon that ends, until its work is undone. Such is waited
+ * for; one that serves the directory is not, but for the moment in which a dying one still seems
+ * to. */
 static gboolean
 take_lock (Runtime *runtime, GError **error)
 {
   g_autofree char *path = g_build_filename (runtime->path, "lock", NULL);
+  gint64 began = g_get_monotonic_time();
 
   runtime->lock = open (path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
   if (runtime->lock < 0)
     return fd_set_errno_error (error, "opening %s", path);
-  if (flock (runtime->lock, LOCK_EX | LOCK_NB) == 0)
-    return TRUE;
-  if (errno != EWOULDBLOCK)
-    return fd_set_errno_error (error, "locking %s", path);
-  g_set_error (error, API_ERROR, API_CONFLICT, "another vmckptd serves this directory");
-  return FALSE;
+  while (flock (runtime->lock, LOCK_EX | LOCK_NB) < 0) {
+    if (errno != EWOULDBLOCK)
+      return fd_set_errno_error (error, "locking %s", path);
+    gint64 patience = is_served (runtime) ? SERVED_PATIENCE_US : DYING_PATIENCE_US;
+    if (g_get_monotonic_time() - began > patience) {
+      g_set_error (error, API_ERROR, API_CONFLICT, "another vmckptd serves this directory");
+      return FALSE;
+    }
+    g_usleep (LOCK_RETRY_US);
+  }
+  return TRUE;
 }
 
 Runtime *

@@ -31,6 +31,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (Runtime, runtime_free)
  * runtime_open:
  * @path: the directory, made with mode 0700 if absent
  *
+ * Waits for a daemon that is ending or dying.
+ *
  * Returns: NULL with @error; API_CONFLICT if another daemon serves it.
  */
 Runtime *runtime_open (const char *path, GError **error);
