@@ -137,8 +137,8 @@ test_stats_distinct (void)
   const Progress progress = { on_progress, &reports };
   StoreStats once, twice;
 
-  StoreWriter *one = store_writer_begin (store, &error),
-              *other = store_writer_begin (store, &error);
+  g_autoptr (StoreWriter) one = store_writer_begin (store, &error);
+  g_autoptr (StoreWriter) other = store_writer_begin (store, &error);
   PageMap map = fixture_write_map (one, seeds, PAGES, NULL, NULL, NULL);
   PageMap same = fixture_write_map (other, seeds, PAGES, NULL, NULL, NULL);
   g_autoptr (Manifest) first = fixture_commit (one, "g1", 1, &map);
