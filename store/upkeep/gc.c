@@ -253,7 +253,7 @@ try_kept (const ChunkName *name, const ChunkLocation *location, gpointer user_da
   if (g_hash_table_contains (trial->good, &location->pack))
     return;
   g_autoptr (GBytes) frame = store_frame_read (trial->store, location, FALSE, &error);
-  g_autoptr (GBytes) chunk =
+  g_autoptr (GBytes) chunk G_GNUC_UNUSED =
       frame != NULL ? store_chunk_from_frame (trial->store, name, location, frame, &error) : NULL;
   if (!g_error_matches (error, STORE_ERROR, STORE_ERROR_DAMAGED))
     pack_set_add (trial->good, &location->pack);

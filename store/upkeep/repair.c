@@ -129,7 +129,7 @@ find_unknown (Repair *repair)
     if (g_hash_table_contains (indexed, pack) ||
         g_hash_table_contains (repair->check.condemned, pack))
       continue;
-    g_autoptr (PackFooter) footer =
+    g_autoptr (PackFooter) footer G_GNUC_UNUSED =
         pack_footer_load (repair->store->backend, &repair->store->key, pack, &cause);
     if (g_error_matches (cause, STORE_ERROR, STORE_ERROR_DAMAGED))
       pack_set_add (repair->unknown, pack);
