@@ -17,8 +17,11 @@ watched_put (Backend *backend, const char *name, GBytes *data, gboolean *existed
 {
   WatchedBackend *self = (WatchedBackend *)backend;
 
-  if (g_str_has_prefix (name, self->watched))
+  if (g_str_has_prefix (name, self->watched)) {
+    g_mutex_lock (&self->lock);
     self->puts++;
+    g_mutex_unlock (&self->lock);
+  }
   return self->inner->ops->put_if_absent (self->inner, name, data, existed, error);
 }
 
@@ -34,9 +37,11 @@ watched_get (Backend *backend, const char *name, guint64 offset, gsize len, GErr
   }
   GBytes *bytes = self->inner->ops->get (self->inner, name, offset, len, error);
   if (bytes != NULL && g_str_has_prefix (name, self->watched)) {
+    g_mutex_lock (&self->lock);
     self->gets++;
     self->get_bytes += g_bytes_get_size (bytes);
     self->largest_get = MAX (self->largest_get, g_bytes_get_size (bytes));
+    g_mutex_unlock (&self->lock);
   }
   return bytes;
 }
@@ -89,8 +94,11 @@ static gboolean
 watched_stream_write (BackendStream *stream, const void *data, gsize len, GError **error)
 {
   BackendStream *inner = ((WatchedStream *)stream)->inner;
+  WatchedBackend *self = (WatchedBackend *)stream->backend;
 
-  ((WatchedBackend *)stream->backend)->stream_bytes += len;
+  g_mutex_lock (&self->lock);
+  self->stream_bytes += len;
+  g_mutex_unlock (&self->lock);
   return inner->backend->ops->stream_write (inner, data, len, error);
 }
 
@@ -113,6 +121,7 @@ static void
 watched_free (Backend *backend)
 {
   backend_free (inner_of (backend));
+  g_mutex_clear (&((WatchedBackend *)backend)->lock);
   g_free (backend->location);
   g_free (backend);
 }
@@ -139,6 +148,7 @@ watched_backend_new (Backend *inner, const char *watched)
 
   self->backend = (Backend){ &watched_ops, g_strdup (inner->location) };
   self->inner = inner;
+  g_mutex_init (&self->lock);
   self->watched = watched;
   return self;
 }

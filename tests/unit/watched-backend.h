@@ -7,8 +7,9 @@
 typedef struct {
   Backend backend;
   Backend *inner;
-  const char *watched;                                      /* prefix of the objects that count */
-  guint64 gets, get_bytes, largest_get, stream_bytes, puts; /* (atomic enough: one thread) */
+  const char *watched; /* prefix of the objects that count */
+  GMutex lock;
+  guint64 gets, get_bytes, largest_get, stream_bytes, puts; /* (lock), or when nobody is at work */
   const char *fail_prefix; /* (nullable): reading objects of this prefix … */
   guint64 fail_from;       /* … beyond this offset … */
   int fail_code;           /* … fails with this GIOErrorEnum */
