@@ -17,6 +17,7 @@ typedef struct {
   gboolean damaged; /* it cannot be understood, or was changed: it opens nothing */
 } StoreKey;
 
+/* Frees @key. */
 void store_key_free (StoreKey *key);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (StoreKey, store_key_free)
 

@@ -26,6 +26,7 @@ typedef struct {
 
 /* "password" and "file". */
 const char *key_kind_name (KeyKind kind);
+/* And back; FALSE, and *@kind untouched, for any other word. */
 gboolean key_kind_from_name (const char *name, KeyKind *kind);
 
 /* From a password; NULL with @error (G_IO_ERROR_INVALID_ARGUMENT) if it is empty or too long. */

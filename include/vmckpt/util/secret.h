@@ -37,5 +37,6 @@ Secret *secret_read_file (const char *path, gsize max, GError **error);
 
 /* Overwrites and frees text that held a secret for a while; for g_autoptr (SecretText). */
 typedef char SecretText;
+/* NULL is ignored. */
 void secret_text_free (SecretText *text);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (SecretText, secret_text_free)
