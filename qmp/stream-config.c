@@ -14,6 +14,9 @@
 #include <string.h>
 #include <vmckpt/util/bytes.h>
 
+#define CAPABILITIES "configuration/capabilities"
+#define IGNORE_SHARED "x-ignore-shared"
+
 gboolean
 stream_name_good (const guint8 *name, gsize len)
 {
@@ -59,7 +62,7 @@ parse_capabilities (ByteReader *reader, StreamConfig *config, GError **error)
       return reader->failed
                  ? FALSE
                  : set_bad (error, STREAM_ERROR_GARBLED, "a capability's name is garbled", "");
-    if (strcmp (name, "x-ignore-shared") == 0)
+    if (strcmp (name, IGNORE_SHARED) == 0)
       config->ignore_shared = TRUE;
     else
       return set_bad (error, STREAM_ERROR_UNSUPPORTED,
@@ -69,7 +72,8 @@ parse_capabilities (ByteReader *reader, StreamConfig *config, GError **error)
 }
 
 static gboolean
-parse_subsection (ByteReader *reader, StreamConfig *config, GError **error)
+parse_subsection (ByteReader *reader, StreamConfig *config, gboolean *lists_capabilities,
+                  GError **error)
 {
   char name[256];
 
@@ -78,8 +82,13 @@ parse_subsection (ByteReader *reader, StreamConfig *config, GError **error)
                ? FALSE
                : set_bad (error, STREAM_ERROR_GARBLED, "a subsection's name is garbled", "");
   byte_reader_be32 (reader);
-  if (strcmp (name, "configuration/capabilities") == 0)
+  if (strcmp (name, CAPABILITIES) == 0) {
+    /* Two lists could not both be taken out again. */
+    if (config->caps_len > 0)
+      return set_bad (error, STREAM_ERROR_GARBLED, "its capabilities come twice", "");
+    *lists_capabilities = TRUE;
     return parse_capabilities (reader, config, error);
+  }
   if (strcmp (name, "configuration/uuid") == 0)
     return byte_reader_take (reader, 16) != NULL;
   if (strcmp (name, "configuration/target-page-bits") != 0)
@@ -114,9 +123,16 @@ stream_config_parse (const guint8 *data, gsize len, StreamConfig *config, gsize 
   }
   memcpy (config->machine, name, name_len);
   while (byte_reader_left (&reader) > 0 && data[reader.pos] == STREAM_SUBSECTION) {
+    gsize began = reader.pos;
+    gboolean lists_capabilities = FALSE;
     byte_reader_u8 (&reader);
-    if (parse_subsection (&reader, config, &cause))
+    if (parse_subsection (&reader, config, &lists_capabilities, &cause)) {
+      if (lists_capabilities) {
+        config->caps_at = began;
+        config->caps_len = reader.pos - began;
+      }
       continue;
+    }
     if (cause == NULL)
       return STREAM_CONFIG_MORE;
     g_propagate_error (error, g_steal_pointer (&cause));
@@ -124,4 +140,22 @@ stream_config_parse (const guint8 *data, gsize len, StreamConfig *config, gsize 
   }
   *used = reader.pos;
   return STREAM_CONFIG_GOOD;
+}
+
+/* A length byte and the name. */
+static void
+add_name (GByteArray *config, const char *name)
+{
+  bytes_add_u8 (config, (guint8)strlen (name));
+  g_byte_array_append (config, (const guint8 *)name, (guint)strlen (name));
+}
+
+void
+stream_config_add_ignore_shared (GByteArray *config)
+{
+  bytes_add_u8 (config, STREAM_SUBSECTION);
+  add_name (config, CAPABILITIES);
+  bytes_add_be32 (config, 1); /* the version of vmstate_configuration's subsection */
+  bytes_add_be32 (config, 1); /* one capability */
+  add_name (config, IGNORE_SHARED);
 }

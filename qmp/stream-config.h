@@ -6,7 +6,8 @@
 
 typedef struct {
   char machine[256];
-  gboolean ignore_shared; /* RAM blocks are declared with their guest physical address */
+  gboolean ignore_shared;  /* RAM blocks are declared with their guest physical address */
+  gsize caps_at, caps_len; /* the subsection that lists capabilities; length 0: there is none */
 } StreamConfig;
 
 typedef enum {
@@ -28,6 +29,9 @@ typedef enum {
  */
 StreamConfigResult stream_config_parse (const guint8 *data, gsize len, StreamConfig *config,
                                         gsize *used, GError **error);
+
+/* Appends a subsection to @config that says that the stream was made with x-ignore-shared. */
+void stream_config_add_ignore_shared (GByteArray *config);
 
 /* TRUE if @len bytes (1 to STREAM_MAX_NAME) are printable ASCII, as all of QEMU's names are. */
 gboolean stream_name_good (const guint8 *name, gsize len);

@@ -60,6 +60,7 @@ struct _StreamReader {
   Phase phase;
   GError *error; /* AT_ERROR */
   StreamConfig config;
+  GByteArray *normal_config; /* the configuration without capabilities; NULL: it lists none */
   gboolean ram_seen, ram_ended;
   guint32 ram_id;
   guint64 undeclared; /* bytes of RAM whose blocks are still to be declared */
@@ -104,6 +105,7 @@ stream_reader_free (StreamReader *reader)
 {
   stream_input_clear (&reader->input);
   g_clear_error (&reader->error);
+  g_clear_pointer (&reader->normal_config, g_byte_array_unref);
   g_array_unref (reader->blocks);
   g_hash_table_unref (reader->block_index);
   g_free (reader);
@@ -176,6 +178,28 @@ be64_at (const guint8 *data)
 /* --- header and sections -------------------------------------------------------------------------
  */
 
+/* Hands on the configuration section of @len bytes that the window begins with, in the form that a
+ * stream without capabilities has. */
+static void
+give_configuration (StreamReader *reader, gsize len, StreamItem *item)
+{
+  const StreamConfig *config = &reader->config;
+
+  *item = (StreamItem){ .type = STREAM_ITEM_CONFIGURATION,
+                        .data = reader->input.at,
+                        .len = len,
+                        .machine = config->machine,
+                        .ignore_shared = config->ignore_shared };
+  if (config->caps_len == 0)
+    return;
+  reader->normal_config = g_byte_array_new();
+  g_byte_array_append (reader->normal_config, item->data, (guint)len);
+  g_byte_array_remove_range (reader->normal_config, (guint)config->caps_at,
+                             (guint)config->caps_len);
+  item->data = reader->normal_config->data;
+  item->len = reader->normal_config->len;
+}
+
 static gboolean
 read_header (StreamReader *reader, StreamItem *item, GError **error)
 {
@@ -206,10 +230,7 @@ read_header (StreamReader *reader, StreamItem *item, GError **error)
     if (!stream_input_need (input, window + 1, "the configuration", error))
       return FALSE;
   }
-  *item = (StreamItem){ .type = STREAM_ITEM_CONFIGURATION,
-                        .data = input->at,
-                        .len = used,
-                        .machine = reader->config.machine };
+  give_configuration (reader, used, item);
   stream_input_pass (input, used);
   reader->phase = AT_SECTION;
   return TRUE;

@@ -33,7 +33,7 @@ struct _StreamWriter {
   int fd;
   Phase phase;
   gboolean in_part; /* a PART section is open */
-  StreamConfig config;
+  gboolean ignore_shared;
   GArray *blocks; /* of StreamBlock */
   guint last_block;
   guint8 *buffer;
@@ -139,21 +139,33 @@ end_section (StreamWriter *writer, GError **error)
          put_be32 (writer, RAM_ID, error);
 }
 
+void
+stream_writer_set_ignore_shared (StreamWriter *writer)
+{
+  writer->ignore_shared = TRUE;
+}
+
 gboolean
 stream_writer_configuration (StreamWriter *writer, const guint8 *data, gsize len, GError **error)
 {
+  g_autoptr (GByteArray) capabilities = g_byte_array_new();
   g_autoptr (GError) cause = NULL;
+  StreamConfig config;
   gsize used = 0;
 
   if (writer->phase != WANT_CONFIGURATION)
     return set_invalid (error, "the configuration comes first and once");
   if (len == 0 || len > STREAM_MAX_CONFIGURATION || data[0] != STREAM_CONFIGURATION ||
-      stream_config_parse (data, len, &writer->config, &used, &cause) != STREAM_CONFIG_GOOD ||
-      used != len)
+      stream_config_parse (data, len, &config, &used, &cause) != STREAM_CONFIG_GOOD || used != len)
     return set_invalid (error, cause != NULL ? cause->message : "the configuration is garbled");
+  if (config.caps_len > 0)
+    return set_invalid (error, "the configuration says with which capabilities it was made");
   writer->phase = WANT_BLOCKS;
+  if (writer->ignore_shared)
+    stream_config_add_ignore_shared (capabilities);
   return put_be32 (writer, STREAM_MAGIC, error) && put_be32 (writer, STREAM_VERSION, error) &&
-         put (writer, data, len, error);
+         put (writer, data, len, error) &&
+         put (writer, capabilities->data, capabilities->len, error);
 }
 
 /* What the reader guarantees of blocks, which may have been elsewhere meanwhile. */
@@ -199,7 +211,7 @@ stream_writer_blocks (StreamWriter *writer, const StreamBlock *blocks, guint cou
     return FALSE;
   for (guint i = 0; i < count; i++) {
     if (!put_name (writer, blocks[i].name, error) || !put_be64 (writer, blocks[i].length, error) ||
-        (writer->config.ignore_shared && !put_be64 (writer, blocks[i].gpa, error)))
+        (writer->ignore_shared && !put_be64 (writer, blocks[i].gpa, error)))
       return FALSE;
   }
   return end_section (writer, error);

@@ -15,6 +15,8 @@ stream_copy (StreamReader *reader, int fd, GError **error)
   while (good && stream_reader_next (reader, &item, error)) {
     switch (item.type) {
     case STREAM_ITEM_CONFIGURATION:
+      if (item.ignore_shared)
+        stream_writer_set_ignore_shared (writer);
       good = stream_writer_configuration (writer, item.data, item.len, error);
       break;
     case STREAM_ITEM_BLOCKS:

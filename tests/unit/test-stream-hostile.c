@@ -110,6 +110,13 @@ test_configuration (void)
       g_assert_true (stream_contents_read (&contents, reader, &error));
     g_assert_no_error (error);
   }
+  g_autoptr (GByteArray) twice = g_byte_array_new();
+  build_header (twice);
+  for (int i = 0; i < 2; i++) {
+    build_subsection (twice, "configuration/capabilities");
+    bytes_add_be32 (twice, 0);
+  }
+  assert_refused (twice, STREAM_ERROR_GARBLED, "capabilities come twice");
   g_autofree char *fields = g_malloc0 (70000);
   memset (fields, 0x01, 70000);
   g_autoptr (GByteArray) endless = with_subsection ("configuration/capabilities", fields, 70000);

@@ -109,6 +109,33 @@ test_real_stream (gconstpointer data)
   g_assert_cmpuint (contents.device_state->data[contents.device_state->len - 1], ==, '}');
 }
 
+/* What says that pages are left out is no part of the configuration that is handed on: a guest has
+ * the same one, however it was read. */
+static void
+test_same_configuration (gconstpointer newer)
+{
+  const Case shared = { "pc-q35-7.2", STREAM_SHARED, newer != NULL };
+  const Case whole = { "pc-q35-7.2", STREAM_STOPPED, newer != NULL };
+  const Case *const both[] = { &whole, &shared };
+  StreamContents contents[2] = { 0 };
+  g_autoptr (GError) error = NULL;
+
+  for (int i = 0; i < 2; i++) {
+    g_autoptr (GBytes) stream = take_stream (both[i], "", DEVICES);
+    gsize len;
+    if (stream == NULL)
+      return;
+    const guint8 *bytes = g_bytes_get_data (stream, &len);
+    g_autoptr (StreamReader) reader = stream_reader_new_for_data (bytes, len);
+    stream_contents_read (&contents[i], reader, &error);
+    g_assert_no_error (error);
+  }
+  g_assert_cmpmem (contents[0].configuration->data, contents[0].configuration->len,
+                   contents[1].configuration->data, contents[1].configuration->len);
+  stream_contents_clear (&contents[0]);
+  stream_contents_clear (&contents[1]);
+}
+
 /* A real stream with most of its pages left out, so that it can be read often in little time. */
 static GByteArray *
 thin_out (const guint8 *bytes, gsize len)
@@ -331,6 +358,8 @@ main (int argc, char **argv)
                          cases[i].newer ? "/newer" : "");
     g_test_add_data_func (name, &cases[i], test_real_stream);
   }
+  g_test_add_data_func ("/stream-reader/same-configuration", NULL, test_same_configuration);
+  g_test_add_data_func ("/stream-reader/same-configuration/newer", "", test_same_configuration);
   g_test_add_data_func ("/stream-reader/cut-anywhere", "", test_cut_anywhere);
   g_test_add_data_func ("/stream-reader/cut-anywhere/without-description", ",suppress-vmdesc=on",
                         test_cut_anywhere);

@@ -93,7 +93,7 @@ static const Case cases[] = {
   { "pc-q35-7.2", STREAM_STOPPED, FALSE },    { "pc-q35-7.2", STREAM_STOPPED, TRUE },
   { "pc-q35-7.2", STREAM_BACKGROUND, FALSE }, { "pc-q35-7.2", STREAM_BACKGROUND, TRUE },
   { "pc-i440fx-7.2", STREAM_STOPPED, FALSE }, { "pc-i440fx-7.2", STREAM_LIVE, TRUE },
-  { "pc-q35-7.2", STREAM_SHARED, FALSE },
+  { "pc-q35-7.2", STREAM_SHARED, FALSE },     { "pc-q35-7.2", STREAM_SHARED, TRUE },
 };
 
 #define DEVICES                                                                                    \
@@ -158,6 +158,48 @@ test_same_again (void)
 
 static const StreamBlock block_a = { .name = "a", .length = 2 * STREAM_PAGE_SIZE };
 static const guint8 config[] = { STREAM_CONFIGURATION, 0, 0, 0, 1, 'm' };
+
+/* What is said of capabilities is the writer's to say, not the configuration's. */
+static void
+test_ignore_shared (void)
+{
+  static const guint8 expected[] = "\x05\x1a"
+                                   "configuration/capabilities"
+                                   "\0\0\0\1\0\0\0\1\x0f"
+                                   "x-ignore-shared";
+  StreamBlock block = block_a;
+  g_autoptr (GByteArray) with = g_byte_array_new();
+  g_autoptr (GError) error = NULL;
+  g_auto (AutoFd) file = memfd_create ("stream", MFD_CLOEXEC);
+  g_autoptr (StreamWriter) writer = stream_writer_new (file);
+  guint8 bytes[256];
+  StreamItem item;
+  guint count;
+
+  g_byte_array_append (with, config, sizeof config);
+  g_byte_array_append (with, expected, sizeof expected - 1);
+  g_assert_false (stream_writer_configuration (writer, with->data, with->len, &error));
+  g_assert_error (error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT);
+  g_clear_error (&error);
+
+  block.gpa = 0x123456789a000;
+  stream_writer_set_ignore_shared (writer);
+  g_assert_true (stream_writer_configuration (writer, config, sizeof config, &error));
+  g_assert_true (stream_writer_blocks (writer, &block, 1, &error));
+  g_assert_true (stream_writer_device_state (writer, config, 1, &error));
+  g_assert_true (stream_writer_finish (writer, &error));
+  g_assert_cmpint (pread (file, bytes, sizeof bytes, 0), >, 8 + with->len);
+  g_assert_cmpmem (bytes + 8, with->len, with->data, with->len);
+
+  g_assert_cmpint (lseek (file, 0, SEEK_SET), ==, 0);
+  g_autoptr (StreamReader) reader = stream_reader_new (file);
+  g_assert_true (stream_reader_next (reader, &item, &error));
+  g_assert_true (item.ignore_shared);
+  g_assert_cmpmem (item.data, item.len, config, sizeof config);
+  g_assert_true (stream_reader_next (reader, &item, &error));
+  g_assert_cmpint (item.type, ==, STREAM_ITEM_BLOCKS);
+  g_assert_cmpuint (stream_reader_blocks (reader, &count)->gpa, ==, block.gpa);
+}
 
 static void
 test_order (void)
@@ -226,6 +268,7 @@ main (int argc, char **argv)
     g_test_add_data_func (name, &cases[i], test_restore);
   }
   g_test_add_func ("/stream-writer/same-again", test_same_again);
+  g_test_add_func ("/stream-writer/ignore-shared", test_ignore_shared);
   g_test_add_func ("/stream-writer/order", test_order);
   g_test_add_func ("/stream-writer/broken-pipe", test_broken_pipe);
   return g_test_run();

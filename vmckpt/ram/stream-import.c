@@ -7,7 +7,6 @@
 #include <vmckpt/util/error.h>
 #include <vmckpt/util/fault.h>
 
-#include <string.h>
 
 #define MAX_DEVICE_STATE (256u << 20)
 #define PROGRESS_EVERY_PAGES 1024
@@ -45,7 +44,7 @@ stream_import_report_clear (StreamImportReport *report)
 static gboolean
 take_configuration (StreamImport *import, const StreamItem *item, GError **error)
 {
-  if (memmem (item->data, item->len, "x-ignore-shared", strlen ("x-ignore-shared")) != NULL) {
+  if (item->ignore_shared) {
     g_set_error (error, STREAM_ERROR, STREAM_ERROR_UNSUPPORTED,
                  "the migration stream was made with x-ignore-shared: the guest's memory is not "
                  "in it");

@@ -30,11 +30,12 @@ typedef struct {
   char name[256];
   guint64 length;    /* bytes, a multiple of STREAM_PAGE_SIZE */
   guint64 page_size; /* 0: the streams that are taken do not say */
-  guint64 gpa;       /* guest physical address, with x-ignore-shared; else 0 */
+  guint64 gpa;       /* with x-ignore-shared its address in the region that it is mapped into, 0 if
+                      * only aliases of it are mapped, as of a PC's main memory; else 0 */
 } StreamBlock;
 
 typedef enum {
-  STREAM_ITEM_CONFIGURATION, /* machine type; data = the raw section, to be written back as it is */
+  STREAM_ITEM_CONFIGURATION, /* machine type; data = the section, to be written back as it is */
   STREAM_ITEM_BLOCKS,        /* all RAM blocks are known now: stream_reader_blocks() */
   STREAM_ITEM_PAGE,          /* one page of RAM; a page may come again, the later one counts */
   STREAM_ITEM_DEVICE_STATE,  /* the next piece of opaque device state */
@@ -49,6 +50,9 @@ typedef struct {
   guint block;         /* PAGE: index into stream_reader_blocks() */
   guint64 offset;      /* PAGE: bytes from the block's start */
   const char *machine; /* CONFIGURATION: e.g. "pc-q35-7.2" */
+  /* CONFIGURATION: made with x-ignore-shared: blocks have addresses, and pages of blocks that are
+   * shared do not come. The data does not say so: it is what the stream would have without. */
+  gboolean ignore_shared;
 } StreamItem;
 
 typedef struct _StreamReader StreamReader;

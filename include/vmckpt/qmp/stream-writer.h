@@ -18,6 +18,11 @@ StreamWriter *stream_writer_new (int fd);
 void stream_writer_free (StreamWriter *writer);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (StreamWriter, stream_writer_free)
 
+/* Before all else: the stream shall say that it was made with x-ignore-shared. It declares all
+ * blocks with their addresses, and no page need come of those that the loading QEMU has as a shared
+ * file; it has to have the capability set too. */
+void stream_writer_set_ignore_shared (StreamWriter *writer);
+
 /* The file header and the configuration section as STREAM_ITEM_CONFIGURATION gave it. */
 gboolean stream_writer_configuration (StreamWriter *writer, const guint8 *data, gsize len,
                                       GError **error);
