@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Filling the RAM of a guest that runs already: its pages come from a checkpoint's page map, those
+ * that the guest waits for at once, the others in the background.
+ *
+ * The RAM is a shared mapping in another process whose userfaultfd is registered for missing pages
+ * and write-protection. Each page is delivered from the map exactly once, write-protected, so that
+ * tracking knows what the guest writes from the first moment. The bitmap `present` says for which
+ * pages the map is not needed any more; it lies in the guest's log, so whoever serves the guest
+ * next goes on from there. While nobody serves it the guest waits; it never reads zeros that are
+ * not its own. vmckpt/ram/README.md, "Filling".
+ */
+#pragma once
+
+#include <vmckpt/store/page-map.h>
+
+typedef struct _LazyFill LazyFill;
+
+/* What happens to a fill. Called from its threads, which wait for the return: do no more than pass
+ * it on. */
+typedef enum {
+  LAZY_FILL_COMPLETE, /* all is there; once */
+  LAZY_FILL_STUCK,    /* the guest waits for a page that cannot be read: it should be paused */
+} LazyFillEvent;
+
+typedef void (*LazyFillFunc) (LazyFillEvent event, gpointer user_data);
+
+typedef struct {
+  Store *store; /* a reference is taken */
+  PageMap map;
+  int uffd;                 /* borrowed; its features were agreed on (UFFDIO_API) */
+  guint64 address;          /* of the RAM's first byte in the guest's process */
+  guint64 *present;         /* bitmap of pages, shared; outlives the fill */
+  const guint64 *discarded; /* likewise: pages that the guest gave back, which read as zeros */
+  /* (nullable): from lazy_fill_touched() of an earlier restore: the order to read in */
+  GBytes *order;
+  LazyFillFunc func; /* (nullable) */
+  gpointer user_data;
+} LazyFillSetup;
+
+/* Opens the map; reads only its root. */
+LazyFill *lazy_fill_new (const LazyFillSetup *setup, GError **error);
+
+/**
+ * lazy_fill_register:
+ *
+ * For a new restore, before anything touches the RAM: registers all that the map has data for as
+ * missing, and everything for write-protection, and protects it. Stretches of zeros are never
+ * missing. Takes a bounded number of memory areas (vm.max_map_count). A fill that goes on where
+ * another one ended does without: the registration is QEMU's.
+ */
+gboolean lazy_fill_register (LazyFill *fill, GError **error);
+
+/* Starts serving and filling. */
+gboolean lazy_fill_start (LazyFill *fill, GError **error);
+
+/* Stops the threads; faults wait from now on. NULL is ignored. Not from a LazyFillFunc. */
+void lazy_fill_free (LazyFill *fill);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (LazyFill, lazy_fill_free)
+
+typedef struct {
+  guint64 pages;     /* of the RAM */
+  guint64 present;   /* of these: there, or zeros that need not come */
+  guint64 faults;    /* pages that the guest waited for */
+  gboolean stuck;    /* it waits for one that cannot be read */
+  gboolean complete; /* all is there */
+  char *reason;      /* (nullable) owned: why filling does not go on */
+} LazyFillStatus;
+
+/* Frees what it holds and resets it. */
+void lazy_fill_status_clear (LazyFillStatus *status);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (LazyFillStatus, lazy_fill_status_clear)
+
+/* How far it is. Any thread. */
+void lazy_fill_status (LazyFill *fill, LazyFillStatus *status);
+
+/* Tries again what could not be read; @store: (nullable): opened anew, to read from instead. */
+void lazy_fill_retry (LazyFill *fill, Store *store);
+
+/* Waits until all is there. FALSE with @error (of the store) if that cannot be, or when cancelled.
+ */
+gboolean lazy_fill_wait (LazyFill *fill, GCancellable *cancellable, GError **error);
+
+/**
+ * lazy_fill_bring:
+ *
+ * Sees to it that @count pages from @first are there before it returns: who reads the memory from
+ * outside would find holes otherwise. For pages that count as written; those that do not are in the
+ * map. Any thread.
+ */
+gboolean lazy_fill_bring (LazyFill *fill, guint64 first, guint64 count, GError **error);
+
+/**
+ * lazy_fill_touched:
+ *
+ * The order in which pages were first waited for since the start, for the next restore
+ * (fill-order.h documents the bytes); bounded. (transfer full) (nullable): NULL if there were none.
+ */
+GBytes *lazy_fill_touched (LazyFill *fill);
