@@ -5,7 +5,7 @@
 #include <vmckpt/keeper/keeper.h>
 #include <vmckpt/qmp/client.h>
 #include <vmckpt/qmp/stream-reader.h>
-#include <vmckpt/ram/stream-engine.h>
+#include <vmckpt/ram/capture.h>
 #include <vmckpt/store/store.h>
 
 static void

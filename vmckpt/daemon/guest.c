@@ -6,7 +6,7 @@
 #include "main-call.h"
 
 #include <vmckpt/qmp/commands.h>
-#include <vmckpt/ram/stream-engine.h>
+#include <vmckpt/ram/capture.h>
 #include <vmckpt/util/error.h>
 #include <vmckpt/util/json.h>
 

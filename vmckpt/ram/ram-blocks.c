@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "ram-blocks.h"
 
-#include <vmckpt/ram/stream-engine.h>
+#include <vmckpt/ram/capture.h>
 
 typedef struct {
   char *name;

@@ -12,6 +12,7 @@
  */
 #include <vmckpt/ram/stream-engine.h>
 
+#include "capture-session.h"
 #include "ram-blocks.h"
 
 #include <vmckpt/qmp/commands.h>
@@ -25,42 +26,28 @@
 
 /* QEMU keeps silent while it stops the guest and saves devices, never for long. */
 #define PATIENCE_MS 30000
-#define SETTLE_TIMEOUT_US (20 * G_USEC_PER_SEC)
-#define SETTLE_POLL_US 2000
-#define LEASE_ATTEMPTS 3
 #define MAX_DEVICE_STATE (256u << 20)
 #define PROGRESS_EVERY_PAGES 1024
 #define FD_NAME "vmckpt-stream"
 #define CAPABILITY "background-snapshot"
 
-GQuark
-ram_error_quark (void)
-{
-  return g_quark_from_static_string ("vmckpt-ram-error");
-}
-
 typedef struct {
-  const StreamCaptureContext *context;
+  CaptureSession session;
   CaptureMode mode;
   Manifest *manifest;
-  CaptureReport *report;
-  KeeperLease *lease;
   StreamReader *reader;
   AutoFd stream;       /* read end of the pipe */
   RamBlocks *ram;      /* NULL until the stream has declared its blocks */
   GByteArray *config;  /* the configuration section */
   GByteArray *devices; /* the opaque device state */
-  gboolean was_running;
-  gboolean sending; /* QEMU was told to send */
+  gboolean sending;    /* QEMU was told to send */
   guint64 pages;
-  Phase phase;
-  gint64 phase_began_us;
 } Capture;
 
 static void
 capture_clear (Capture *capture)
 {
-  g_clear_pointer (&capture->lease, keeper_lease_free);
+  capture_session_clear (&capture->session);
   g_clear_pointer (&capture->reader, stream_reader_free);
   fd_close (&capture->stream);
   g_clear_pointer (&capture->ram, ram_blocks_free);
@@ -69,99 +56,35 @@ capture_clear (Capture *capture)
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Capture, capture_clear)
 
-void
-capture_report_clear (CaptureReport *report)
-{
-  g_clear_pointer (&report->machine, g_free);
-}
-
-static void
-enter_phase (Capture *capture, Phase phase)
-{
-  gint64 now = g_get_monotonic_time();
-
-  capture->report->phase_ms[capture->phase] += (now - capture->phase_began_us) / 1000.0;
-  capture->phase = phase;
-  capture->phase_began_us = now;
-  progress_report (capture->context->progress, phase, 0, 0);
-}
-
 /* ---- prepare ---- */
 
-static gboolean
-migration_is_at_work (const QmpMigration *migration)
+/* The stopped way instead of the live one. */
+static void
+fall_back (Capture *capture, const char *reason)
 {
-  static const char *const over[] = { "none", "completed", "failed", "cancelled", NULL };
-  return !g_strv_contains (over, migration->status);
-}
+  g_autofree char *text =
+      g_strdup_printf ("no live checkpoint, the guest is paused meanwhile: %s", reason);
 
-/* Refuses a guest that QEMU itself says cannot be migrated, before anything is touched. */
-static gboolean
-check_migratable (QmpClient *monitor, GError **error)
-{
-  g_auto (QmpMigration) migration = { 0 };
-
-  if (!qmp_query_migrate (monitor, &migration, error))
-    return FALSE;
-  if (migration.blocked_reasons != NULL) {
-    g_set_error (error, RAM_ERROR, RAM_ERROR_IMPOSSIBLE, "QEMU cannot save this guest now: %s",
-                 migration.blocked_reasons);
-    return FALSE;
-  }
-  if (migration_is_at_work (&migration)) {
-    g_set_error (error, RAM_ERROR, RAM_ERROR_BUSY, "another migration of this guest is '%s'",
-                 migration.status);
-    return FALSE;
-  }
-  return TRUE;
-}
-
-/* Takes a lease that is right for the state the guest is in. Taking one waits until the keeper is
- * through with putting the guest right after an earlier failure, which may change that state. */
-static gboolean
-take_lease (Capture *capture, GError **error)
-{
-  const StreamCaptureContext *context = capture->context;
-
-  for (int attempt = 0; attempt < LEASE_ATTEMPTS; attempt++) {
-    g_autofree char *before = qmp_query_status (context->monitor, error);
-    if (before == NULL)
-      return FALSE;
-    capture->was_running = g_str_equal (before, "running");
-    g_clear_pointer (&capture->lease, keeper_lease_free);
-    capture->lease =
-        keeper_lease_checkpoint (context->keeper, capture->stream, capture->was_running, error);
-    g_autofree char *after =
-        capture->lease != NULL ? qmp_query_status (context->monitor, error) : NULL;
-    if (after == NULL)
-      return FALSE;
-    if (g_str_equal (before, after))
-      return TRUE;
-    if (!keeper_lease_end (capture->lease, error))
-      return FALSE;
-  }
-  g_set_error (error, RAM_ERROR, RAM_ERROR_FAILED, "the guest keeps being stopped and resumed");
-  return FALSE;
+  capture->mode = CAPTURE_STOP;
+  capture_message (&capture->session, text);
 }
 
 /* Live as wanted, or else the stopped way, with the reason told. */
 static gboolean
 choose_mode (Capture *capture, GError **error)
 {
-  const StreamCaptureContext *context = capture->context;
+  const CaptureContext *context = capture->session.context;
   g_autoptr (GError) reason = NULL;
   gboolean known;
 
-  if (!capture->was_running && capture->mode == CAPTURE_LIVE)
+  if (!capture->session.was_running && capture->mode == CAPTURE_LIVE)
     /* QEMU 7.2 would resume it by itself; a paused guest loses nothing by the stopped way. */
     capture->mode = CAPTURE_STOP;
   if (!qmp_migrate_has_capability (context->monitor, CAPABILITY, &known, error))
     return FALSE;
   if (!known) {
-    if (capture->mode == CAPTURE_LIVE && context->fallback != NULL)
-      context->fallback ("this QEMU has no " CAPABILITY, context->fallback_data);
     if (capture->mode == CAPTURE_LIVE)
-      capture->mode = CAPTURE_STOP;
+      fall_back (capture, "this QEMU has no " CAPABILITY);
     return TRUE;
   }
   if (qmp_migrate_set_capability (context->monitor, CAPABILITY, capture->mode == CAPTURE_LIVE,
@@ -171,9 +94,7 @@ choose_mode (Capture *capture, GError **error)
     g_propagate_error (error, g_steal_pointer (&reason));
     return FALSE;
   }
-  if (context->fallback != NULL)
-    context->fallback (reason->message, context->fallback_data);
-  capture->mode = CAPTURE_STOP;
+  fall_back (capture, reason->message);
   return TRUE;
 }
 
@@ -181,7 +102,7 @@ choose_mode (Capture *capture, GError **error)
 static gboolean
 prepare (Capture *capture, GError **error)
 {
-  const StreamCaptureContext *context = capture->context;
+  const CaptureContext *context = capture->session.context;
   g_auto (AutoFd) write_end = -1;
   int ends[2];
 
@@ -193,8 +114,9 @@ prepare (Capture *capture, GError **error)
   fcntl (write_end, F_SETPIPE_SZ, 1 << 20);
   capture->reader = stream_reader_new (capture->stream);
   stream_reader_set_patience (capture->reader, PATIENCE_MS, context->cancellable);
-  return take_lease (capture, error) && fault_visit (FAULT_LEASE_TAKEN, error) &&
-         check_migratable (context->monitor, error) && choose_mode (capture, error) &&
+  return capture_take_lease (&capture->session, capture->stream, error) &&
+         fault_visit (FAULT_LEASE_TAKEN, error) &&
+         capture_check_migratable (context->monitor, error) && choose_mode (capture, error) &&
          qmp_migrate_set_bandwidth (context->monitor, G_MAXINT64 >> 8, error) &&
          qmp_getfd (context->monitor, FD_NAME, write_end, error);
 }
@@ -204,15 +126,15 @@ prepare (Capture *capture, GError **error)
 static gboolean
 start_sending (Capture *capture, GError **error)
 {
-  const StreamCaptureContext *context = capture->context;
+  const CaptureContext *context = capture->session.context;
 
   run_clock_mark (context->clock);
-  enter_phase (capture, PHASE_STOP);
-  if (capture->mode != CAPTURE_LIVE && capture->was_running &&
+  capture_enter_phase (&capture->session, PHASE_STOP);
+  if (capture->mode != CAPTURE_LIVE && capture->session.was_running &&
       (!qmp_stop (context->monitor, error) || !fault_visit (FAULT_GUEST_STOPPED, error)))
     return FALSE;
   if (capture->mode != CAPTURE_LIVE)
-    enter_phase (capture, PHASE_CAPTURE);
+    capture_enter_phase (&capture->session, PHASE_CAPTURE);
   if (!qmp_migrate (context->monitor, "fd:" FD_NAME, error))
     return FALSE;
   capture->sending = TRUE;
@@ -225,10 +147,10 @@ open_blocks (Capture *capture, GError **error)
   guint count;
   const StreamBlock *blocks = stream_reader_blocks (capture->reader, &count);
 
-  capture->ram =
-      ram_blocks_open (capture->context->writer, blocks, count, capture->context->parent, error);
+  capture->ram = ram_blocks_open (capture->session.context->writer, blocks, count,
+                                  capture->session.context->parent, error);
   if (capture->ram != NULL)
-    capture->report->ram_bytes = ram_blocks_bytes (capture->ram);
+    capture->session.report->ram_bytes = ram_blocks_bytes (capture->ram);
   return capture->ram != NULL;
 }
 
@@ -236,12 +158,13 @@ static gboolean
 take_page (Capture *capture, const StreamItem *item, GError **error)
 {
   if (capture->pages++ == 0 && capture->mode == CAPTURE_LIVE)
-    enter_phase (capture, PHASE_STORE); /* QEMU sends pages once the guest runs again */
+    capture_enter_phase (&capture->session,
+                         PHASE_STORE); /* QEMU sends pages once the guest runs again */
   if (capture->pages == PROGRESS_EVERY_PAGES && !fault_visit (FAULT_STREAM_MIDDLE, error))
     return FALSE;
   if (capture->pages % PROGRESS_EVERY_PAGES == 0)
-    progress_report (capture->context->progress, capture->phase, capture->pages * STREAM_PAGE_SIZE,
-                     capture->report->ram_bytes);
+    progress_report (capture->session.context->progress, capture->session.phase,
+                     capture->pages * STREAM_PAGE_SIZE, capture->session.report->ram_bytes);
   return ram_blocks_put (capture->ram, item, error);
 }
 
@@ -263,8 +186,8 @@ take_item (Capture *capture, const StreamItem *item, GError **error)
   switch (item->type) {
   case STREAM_ITEM_CONFIGURATION:
     g_byte_array_append (capture->config, item->data, item->len);
-    g_free (capture->report->machine);
-    capture->report->machine = g_strdup (item->machine);
+    g_free (capture->session.report->machine);
+    capture->session.report->machine = g_strdup (item->machine);
     return TRUE;
   case STREAM_ITEM_BLOCKS:
     return open_blocks (capture, error);
@@ -297,7 +220,7 @@ explain_broken_stream (Capture *capture, GError **error)
                  "QEMU has sent nothing for %d s; its keeper sees to the guest",
                  PATIENCE_MS / 1000);
   } else if ((*error)->domain == STREAM_ERROR &&
-             qmp_query_migrate (capture->context->monitor, &migration, NULL) &&
+             qmp_query_migrate (capture->session.context->monitor, &migration, NULL) &&
              migration.error_desc != NULL) {
     g_clear_error (error);
     g_set_error (error, RAM_ERROR, RAM_ERROR_FAILED, "QEMU gave up: %s", migration.error_desc);
@@ -322,63 +245,24 @@ read_stream (Capture *capture, GError **error)
 
 /* ---- resume ---- */
 
-/*
- * Waits until QEMU is through with the migration. The stream has ended by now, so this is a matter
- * of milliseconds; QMP tells it by polling in every version, by event only if that was asked for.
- */
-static gboolean
-wait_migration_over (QmpClient *monitor, gboolean *completed, GError **error)
-{
-  gint64 deadline = g_get_monotonic_time() + SETTLE_TIMEOUT_US;
-
-  for (;;) {
-    g_auto (QmpMigration) migration = { 0 };
-    if (!qmp_query_migrate (monitor, &migration, error))
-      return FALSE;
-    *completed = g_str_equal (migration.status, "completed");
-    if (!migration_is_at_work (&migration))
-      return TRUE;
-    if (g_get_monotonic_time() > deadline) {
-      g_set_error (error, RAM_ERROR, RAM_ERROR_STALLED, "QEMU's migration stays '%s'",
-                   migration.status);
-      return FALSE;
-    }
-    g_usleep (SETTLE_POLL_US);
-  }
-}
-
-/* The guest runs again if it ran before. A background snapshot resumes it by itself. */
-static gboolean
-ensure_running (Capture *capture, GError **error)
-{
-  g_autofree char *status = NULL;
-
-  if (!capture->was_running)
-    return TRUE;
-  status = qmp_query_status (capture->context->monitor, error);
-  if (status == NULL)
-    return FALSE;
-  return g_str_equal (status, "running") || qmp_cont (capture->context->monitor, error);
-}
-
 static gboolean
 settle (Capture *capture, GError **error)
 {
   gboolean completed;
 
-  if (!wait_migration_over (capture->context->monitor, &completed, error))
+  if (!capture_wait_migration_over (capture->session.context->monitor, &completed, error))
     return FALSE;
   if (!completed) {
     g_set_error (error, RAM_ERROR, RAM_ERROR_FAILED, "QEMU did not complete the migration");
     return FALSE;
   }
   if (capture->mode != CAPTURE_LIVE)
-    enter_phase (capture, PHASE_RESUME);
-  if (capture->mode != CAPTURE_STOP_KEEP && !ensure_running (capture, error))
+    capture_enter_phase (&capture->session, PHASE_RESUME);
+  if (capture->mode != CAPTURE_STOP_KEEP && !capture_ensure_running (&capture->session, error))
     return FALSE;
   if (capture->mode == CAPTURE_LIVE)
-    return qmp_migrate_set_capability (capture->context->monitor, CAPABILITY, FALSE, error);
-  enter_phase (capture, PHASE_STORE);
+    return qmp_migrate_set_capability (capture->session.context->monitor, CAPABILITY, FALSE, error);
+  capture_enter_phase (&capture->session, PHASE_STORE);
   return TRUE;
 }
 
@@ -386,51 +270,43 @@ settle (Capture *capture, GError **error)
 static void
 capture_put_right (Capture *capture)
 {
-  QmpClient *monitor = capture->context->monitor;
+  QmpClient *monitor = capture->session.context->monitor;
   gboolean completed;
 
-  if (capture->lease == NULL)
+  if (capture->session.lease == NULL)
     return;
   if (capture->sending)
     stream_reader_drain (capture->reader);
-  if ((!capture->sending || wait_migration_over (monitor, &completed, NULL)) &&
-      ensure_running (capture, NULL) &&
+  if ((!capture->sending || capture_wait_migration_over (monitor, &completed, NULL)) &&
+      capture_ensure_running (&capture->session, NULL) &&
       (capture->mode != CAPTURE_LIVE ||
        qmp_migrate_set_capability (monitor, CAPABILITY, FALSE, NULL)))
-    keeper_lease_end (capture->lease, NULL);
+    keeper_lease_end (capture->session.lease, NULL);
   /* Otherwise the lease breaks with this capture, and the keeper goes on trying. */
 }
 
 /* ---- store ---- */
 
-static gboolean
-add_data_part (Capture *capture, const char *role, const GByteArray *data, GError **error)
-{
-  PageMap map;
-
-  if (!store_writer_put_data (capture->context->writer, data->data, data->len, &map, error))
-    return FALSE;
-  manifest_add_part (capture->manifest, role, "", &map);
-  return TRUE;
-}
-
 /* Everything read becomes parts of the manifest. */
 static gboolean
 add_parts (Capture *capture, GError **error)
 {
-  return ram_blocks_finish (capture->ram, capture->manifest, &capture->report->pages, error) &&
-         add_data_part (capture, "configuration", capture->config, error) &&
-         add_data_part (capture, "device-state", capture->devices, error);
+  return ram_blocks_finish (capture->ram, capture->manifest, &capture->session.report->pages,
+                            error) &&
+         capture_add_data_part (capture->session.context, capture->manifest, "configuration",
+                                capture->config, error) &&
+         capture_add_data_part (capture->session.context, capture->manifest, "device-state",
+                                capture->devices, error);
 }
 
 static void
 report_times (Capture *capture)
 {
-  CaptureReport *report = capture->report;
-  RunClockReading clock = run_clock_read (capture->context->clock);
+  CaptureReport *report = capture->session.report;
+  RunClockReading clock = run_clock_read (capture->session.context->clock);
 
-  enter_phase (capture, PHASE_STORE);
-  report->was_running = capture->was_running;
+  capture_enter_phase (&capture->session, PHASE_STORE);
+  report->was_running = capture->session.was_running;
   report->pause_ms = clock.paused_us / 1000.0;
   if (capture->mode == CAPTURE_STOP_KEEP) /* it does not end here: what it took to read the guest */
     report->pause_ms = report->phase_ms[PHASE_STOP] + report->phase_ms[PHASE_CAPTURE];
@@ -443,19 +319,17 @@ report_times (Capture *capture)
 }
 
 gboolean
-stream_engine_capture (const StreamCaptureContext *context, CaptureMode mode, Manifest *manifest,
+stream_engine_capture (const CaptureContext *context, CaptureMode mode, Manifest *manifest,
                        KeeperLease **lease, CaptureReport *report, GError **error)
 {
   ERROR_PREFIX (error, "capturing RAM and devices");
-  g_auto (Capture) capture = { .context = context,
-                               .mode = mode,
+  g_auto (Capture) capture = { .mode = mode,
                                .manifest = manifest,
-                               .report = report,
                                .stream = -1,
                                .config = g_byte_array_new(),
-                               .devices = g_byte_array_new(),
-                               .phase = PHASE_PREPARE,
-                               .phase_began_us = g_get_monotonic_time() };
+                               .devices = g_byte_array_new() };
+
+  capture_session_init (&capture.session, context, report);
 
   if (!prepare (&capture, error) || !start_sending (&capture, error) ||
       !read_stream (&capture, error) || !settle (&capture, error) || !add_parts (&capture, error)) {
@@ -463,6 +337,6 @@ stream_engine_capture (const StreamCaptureContext *context, CaptureMode mode, Ma
     return FALSE;
   }
   report_times (&capture);
-  *lease = g_steal_pointer (&capture.lease);
+  *lease = g_steal_pointer (&capture.session.lease);
   return TRUE;
 }

@@ -3,7 +3,7 @@
 
 #include "ram-blocks.h"
 
-#include <vmckpt/ram/stream-engine.h>
+#include <vmckpt/ram/capture.h>
 #include <vmckpt/util/error.h>
 #include <vmckpt/util/fault.h>
 

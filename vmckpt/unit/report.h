@@ -2,7 +2,7 @@
 /* The report of a checkpoint, as the API gives it and the manifest keeps it (docs/api.md). */
 #pragma once
 
-#include <vmckpt/ram/stream-engine.h>
+#include <vmckpt/ram/capture.h>
 
 /* @began_us, @commit_began_us: monotonic times. The report's id is set when it is known. */
 JsonObject *report_new (const Manifest *manifest, const CaptureReport *capture,

@@ -30,11 +30,9 @@ typedef struct {
 } Messages;
 
 static void
-on_fallback (const char *reason, gpointer user_data)
+on_message (const char *text, gpointer user_data)
 {
   const Messages *messages = user_data;
-  g_autofree char *text =
-      g_strdup_printf ("no live checkpoint, the guest is paused meanwhile: %s", reason);
 
   json_array_add_string_element (messages->list, text);
   if (messages->watcher->message != NULL)
@@ -120,15 +118,16 @@ unit_checkpoint (const Unit *unit, Store *store, const CheckpointOptions *option
     return NULL;
   capture.phase_ms[PHASE_PREPARE] = (g_get_monotonic_time() - began_us) / 1000.0;
 
-  StreamCaptureContext context = { .monitor = unit->monitor,
-                                   .keeper = unit->keeper,
-                                   .clock = unit->clock,
-                                   .writer = writer,
-                                   .parent = parent,
-                                   .progress = watcher->progress,
-                                   .cancellable = watcher->cancellable,
-                                   .fallback = on_fallback,
-                                   .fallback_data = &listener };
+  CaptureContext context = { .monitor = unit->monitor,
+                             .keeper = unit->keeper,
+                             .clock = unit->clock,
+                             .writer = writer,
+                             .parent = parent,
+                             .store_id = store_id (store),
+                             .progress = watcher->progress,
+                             .cancellable = watcher->cancellable,
+                             .message = on_message,
+                             .message_data = &listener };
   if (!stream_engine_capture (&context, capture_modes[options->mode], manifest, &lease, &capture,
                               error))
     return NULL;

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What every engine that captures a guest's RAM and devices takes and gives. Engines differ in how
+ * they read, never in what they write: the same parts, `configuration`, `ram` (one per block) and
+ * `device-state`, whichever engine made them.
+ */
+#pragma once
+
+#include <vmckpt/keeper/keeper.h>
+#include <vmckpt/qmp/client.h>
+#include <vmckpt/ram/run-clock.h>
+#include <vmckpt/store/writer.h>
+
+typedef struct _GuestRam GuestRam;
+
+#define RAM_ERROR (ram_error_quark())
+GQuark ram_error_quark (void);
+
+typedef enum {
+  RAM_ERROR_IMPOSSIBLE, /* this guest cannot be captured now, or lacks what the engine needs */
+  RAM_ERROR_FAILED,     /* QEMU did not send or take the stream; the message ends with its reason */
+  RAM_ERROR_STALLED,    /* QEMU has stopped sending for long */
+  RAM_ERROR_BUSY,       /* QEMU is migrating this guest already, on somebody else's behalf */
+} RamError;
+
+/* What a capture works on. Everything is borrowed. */
+typedef struct {
+  QmpClient *monitor;
+  Keeper *keeper;
+  RunClock *clock;
+  StoreWriter *writer;
+  const Manifest *parent; /* (nullable): pages equal to its are not stored again */
+  const char *store_id;   /* (nullable): the store that @writer writes to: which one a base is in */
+  GuestRam *ram;          /* (nullable): memory that the guest shares; the tracked engine's */
+  const Progress *progress;
+  GCancellable *cancellable;
+  /* (nullable): told why, when something is done in another way than was wanted */
+  void (*message) (const char *text, gpointer user_data);
+  gpointer message_data;
+} CaptureContext;
+
+typedef enum {
+  CAPTURE_LIVE, /* the guest runs on while its pages are read; CAPTURE_STOP where that cannot be */
+  CAPTURE_STOP, /* the guest is stopped, read, resumed (if it ran) */
+  CAPTURE_STOP_KEEP, /* stopped and, on success, left stopped: for suspend */
+} CaptureMode;
+
+/* What the tracked engine measured; all zeros from others. */
+typedef struct {
+  const char *tracking;    /* how writes are known: "async", "sync", …; NULL: not tracked */
+  const char *stop_reason; /* why the rounds ended, for people */
+  guint rounds;            /* of copying while the guest ran */
+  guint64 written_bytes;   /* tracked as written since the base; everything populated without one */
+  guint64 paused_bytes;    /* of these: copied while the guest was stopped */
+  double write_rate;       /* of the guest, bytes of distinct pages per second, at the stop */
+  double copy_rate;        /* of the last rounds, bytes per second */
+} CaptureTracking;
+
+/* Duration of each phase so far, milliseconds, and what was found. */
+typedef struct {
+  double phase_ms[PHASE_COUNT];
+  double pause_ms;
+  gint64 instant_us; /* the instant that the checkpoint shows, microseconds since 1970 */
+  guint64 ram_bytes;
+  PageMapStats pages;   /* of all RAM blocks */
+  gboolean was_running; /* the guest ran before */
+  char *machine;        /* machine type as the stream says; owned */
+  CaptureTracking tracking;
+} CaptureReport;
+
+/* Frees what it holds and resets it. */
+void capture_report_clear (CaptureReport *report);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (CaptureReport, capture_report_clear)

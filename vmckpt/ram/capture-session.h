@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What all engines do alike around a capture: ask whether the guest can be saved, hold a lease that
+ * is right for the state it is in, keep the times of the phases, and make it run again.
+ */
+#pragma once
+
+#include <vmckpt/ram/capture.h>
+
+typedef struct {
+  const CaptureContext *context;
+  CaptureReport *report;
+  KeeperLease *lease;
+  gboolean was_running; /* the guest ran when the lease was taken */
+  Phase phase;
+  gint64 phase_began_us;
+} CaptureSession;
+
+/* Begins in PHASE_PREPARE. */
+void capture_session_init (CaptureSession *session, const CaptureContext *context,
+                           CaptureReport *report);
+
+/* Breaks the lease if it is still there: the keeper then puts the guest right. */
+void capture_session_clear (CaptureSession *session);
+
+/* Books the time so far for the phase that ends, and says that @phase begins. */
+void capture_enter_phase (CaptureSession *session, Phase phase);
+
+/* Tells whoever listens, if anybody does. */
+void capture_message (const CaptureSession *session, const char *text);
+
+/* Refuses a guest that QEMU itself says cannot be migrated, before anything is touched. */
+gboolean capture_check_migratable (QmpClient *monitor, GError **error);
+
+/**
+ * capture_take_lease:
+ * @stream: as keeper_lease_checkpoint() takes it
+ *
+ * Takes a lease that is right for the state the guest is in, and notes that state in
+ * @session->was_running.
+ */
+gboolean capture_take_lease (CaptureSession *session, int stream, GError **error);
+
+/**
+ * capture_wait_migration_over:
+ * @completed: (out): whether QEMU calls it completed
+ *
+ * Waits, by polling, until QEMU is through with a migration whose stream has ended.
+ */
+gboolean capture_wait_migration_over (QmpClient *monitor, gboolean *completed, GError **error);
+
+/* The guest runs again if it ran before. */
+gboolean capture_ensure_running (CaptureSession *session, GError **error);
+
+/* Stores @data as the part @role of @manifest. */
+gboolean capture_add_data_part (const CaptureContext *context, Manifest *manifest, const char *role,
+                                const GByteArray *data, GError **error);
