@@ -3,6 +3,7 @@
 
 #include "say.h"
 
+#include <inttypes.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -60,7 +61,7 @@ argument_of (const char *line, const char *verb)
 }
 
 static void
-console_obey (const char *line, CellSet *set, const Load *load)
+console_obey (const char *line, CellSet *set, const Load *load, const Work *work)
 {
   const char *argument;
   char *end = NULL;
@@ -73,6 +74,8 @@ console_obey (const char *line, CellSet *set, const Load *load)
       say ("dirty takes a number of MiB, not '%s'", argument);
     else
       load_request_write (load, mib);
+  } else if (strcmp (line, "work") == 0) {
+    say ("work done %" PRIu64, work_done (work));
   } else if (strcmp (line, "verify") == 0) {
     load_request_verify (load);
   } else if ((argument = argument_of (line, "break"))) {
@@ -84,12 +87,12 @@ console_obey (const char *line, CellSet *set, const Load *load)
     sync();
     reboot (RB_POWER_OFF);
   } else if (line[0]) {
-    say ("orders: ping X, dirty MIB, verify, break CELL, shell, poweroff");
+    say ("orders: ping X, dirty MIB, work, verify, break CELL, shell, poweroff");
   }
 }
 
 void
-console_serve (Console *console, uint64_t ms, CellSet *set, const Load *load)
+console_serve (Console *console, uint64_t ms, CellSet *set, const Load *load, const Work *work)
 {
   struct pollfd ready = { .fd = console->open ? STDIN_FILENO : -1, .events = POLLIN };
   char input[256];
@@ -107,6 +110,6 @@ console_serve (Console *console, uint64_t ms, CellSet *set, const Load *load)
     }
     console->line[console->size] = '\0';
     console->size = 0;
-    console_obey (console->line, set, load);
+    console_obey (console->line, set, load, work);
   }
 }

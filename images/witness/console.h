@@ -4,6 +4,7 @@
 #define WITNESS_CONSOLE_H
 
 #include "set.h"
+#include "work.h"
 
 typedef struct {
   char line[256];
@@ -15,6 +16,7 @@ typedef struct {
 void console_init (void);
 
 /* Waits at most @ms, for input if @console is open, and obeys the lines that came. */
-void console_serve (Console *console, uint64_t ms, CellSet *set, const Load *load);
+void console_serve (Console *console, uint64_t ms, CellSet *set, const Load *load,
+                    const Work *work);
 
 #endif

@@ -3,7 +3,8 @@
  *
  *   word 0   number of the page
  *   word 1   generation: 1 after the fill, one more with each rewrite
- *   word 2   checksum of all other words
+ *   word 2   checksum of all other words; the generation only adds to it, so that a page can be
+ *            touched, written in its first words alone, and is valid again
  *   word 3…  random words, then zeros (as many as the compressibility asks for)
  *
  * The generation each page must have is kept apart, so that a page rolled back as a whole shows. */
@@ -52,11 +53,11 @@ next_random (uint64_t *state)
 static uint64_t
 page_checksum (const uint64_t *page)
 {
-  uint64_t sum = page[0] * 3 + page[1];
+  uint64_t sum = page[0] * 3;
 
   for (unsigned i = HEADER; i < WORDS; i++)
     sum = (sum << 7 | sum >> 57) + (page[i] ^ i);
-  return sum;
+  return sum + page[1];
 }
 
 /* Writes the next generation of page @number. */
@@ -75,6 +76,17 @@ page_write (Memory *memory, uint64_t number)
   if (generation == 1)
     memset (page + filled, 0, (WORDS - filled) * 8);
   page[2] = page_checksum (page);
+}
+
+/* Makes page @number its next generation by its header alone. */
+static void
+page_touch (Memory *memory, uint64_t number)
+{
+  uint64_t *page = memory->pages[number];
+
+  memory->generations[number]++;
+  page[1]++;
+  page[2]++;
 }
 
 static void
@@ -117,6 +129,13 @@ memory_rewrite_random (Memory *memory, uint64_t n)
     page_verify (memory, number);
     page_write (memory, number);
   }
+}
+
+static void
+memory_touch_random (Memory *memory, uint64_t n)
+{
+  for (uint64_t i = 0; i < n; i++)
+    page_touch (memory, next_random (&memory->random) % memory->n_pages);
 }
 
 static void
@@ -189,6 +208,7 @@ memory_serve (Memory *memory, int requests)
         now - last < 1000 ? now - last : 1000; /* work missed for long is not made up */
     last = now;
     memory_rewrite_random (memory, options->dirty_mib_s * PAGES_PER_MIB * passed / 1000);
+    memory_touch_random (memory, options->touch_mib_s * PAGES_PER_MIB * passed / 1000);
     memory_sweep (memory, options->sweep_mib_s * PAGES_PER_MIB * passed / 1000);
     atomic_fetch_add (&memory->cell.slot->count, 1);
   }

@@ -10,6 +10,8 @@ typedef struct {
   uint64_t fill_mib;    /* 0 = no load */
   uint64_t compress;    /* percent of each page that is zero */
   uint64_t dirty_mib_s; /* random pages rewritten */
+  uint64_t
+      touch_mib_s; /* random pages of which the first words are written: more of them per CPU */
   uint64_t sweep_mib_s; /* pages verified in turn, besides those rewritten */
   uint64_t seed;        /* guests of different seeds have different content */
 } LoadOptions;

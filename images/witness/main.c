@@ -60,18 +60,20 @@ static bool
 run (CellSet *set, const Options *options)
 {
   static Load load;
+  static Work work;
   static Report report;
   Console console = { .open = options->guest };
   bool all_ok = true;
 
   load_start (&load, &options->load, &set->slots[SET_MAX]);
+  work_start (&work, options->work_mib, (unsigned)options->workers, &set->slots[SET_MAX]);
   set_start (set, options);
   await_start (set, &load);
   report_init (&report);
   while (!interrupted && (options->rounds == 0 || report.round < options->rounds)) {
     uint64_t due = clock_ms() + options->report_ms;
     for (uint64_t now = clock_ms(); now < due && !interrupted; now = clock_ms()) {
-      console_serve (&console, due - now, set, &load);
+      console_serve (&console, due - now, set, &load, &work);
       reap (set, &load);
     }
     all_ok = report_round (&report, set, &load);
@@ -80,6 +82,7 @@ run (CellSet *set, const Options *options)
   }
   if (load.pid)
     kill (load.pid, SIGKILL);
+  work_end (&work);
   return all_ok;
 }
 

@@ -29,7 +29,10 @@ static const Option table[] = {
   { "break", TEXT, AT (broken), 0 },
   { "fill", NUMBER, AT (load.fill_mib), 1 << 24 },
   { "dirty", NUMBER, AT (load.dirty_mib_s), 1 << 20 },
+  { "touch", NUMBER, AT (load.touch_mib_s), 1 << 20 },
   { "sweep", NUMBER, AT (load.sweep_mib_s), 1 << 20 },
+  { "work", NUMBER, AT (work_mib), 1 << 24 },
+  { "workers", NUMBER, AT (workers), WORKERS_MAX },
   { "compress", NUMBER, AT (load.compress), 100 },
   { "seed", NUMBER, AT (load.seed), UINT64_MAX },
 };
@@ -37,8 +40,9 @@ static const Option table[] = {
 void
 options_init (Options *options)
 {
-  *options =
-      (Options){ .report_ms = 1000, .pace_ms = 100, .load = { .sweep_mib_s = 4, .seed = 1 } };
+  *options = (Options){
+    .report_ms = 1000, .pace_ms = 100, .workers = 1, .load = { .sweep_mib_s = 4, .seed = 1 }
+  };
 }
 
 bool

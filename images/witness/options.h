@@ -5,6 +5,7 @@
 #define WITNESS_OPTIONS_H
 
 #include "load.h"
+#include "work.h"
 
 #define LIST_SIZE 1024
 
@@ -17,6 +18,8 @@ typedef struct {
   uint64_t pace_ms;       /* time between two checks of a cell */
   char cells[LIST_SIZE];  /* only these, separated by commas; empty = all */
   char broken[LIST_SIZE]; /* the cell to break, or all-in-turn; empty = none */
+  uint64_t work_mib;      /* memory of each worker; 0 = no workers */
+  uint64_t workers;
   LoadOptions load;
 } Options;
 
