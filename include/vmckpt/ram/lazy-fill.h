@@ -36,6 +36,13 @@ typedef struct {
   GBytes *order;
   LazyFillFunc func; /* (nullable) */
   gpointer user_data;
+  /* For RAM that several guests map privately (template.h): @uffd and @address are then of this
+   * process's own mapping of the file, which nobody touches. Registered for missing pages alone,
+   * delivered without write-protection. */
+  gboolean untracked;
+  /* (nullable): told of pages right after they were delivered, or found to be there, by whichever
+   * thread did it: lets their other waiters go on. */
+  void (*delivered) (guint64 first, guint64 count, gpointer user_data);
 } LazyFillSetup;
 
 /* Opens the map; reads only its root. */
@@ -89,6 +96,10 @@ gboolean lazy_fill_wait (LazyFill *fill, GCancellable *cancellable, GError **err
  * map. Any thread.
  */
 gboolean lazy_fill_bring (LazyFill *fill, guint64 first, guint64 count, GError **error);
+
+/* A fault that came otherwise than through the fill's own uffd: the page is fetched before others
+ * and `delivered` told. Returns at once; any thread. */
+void lazy_fill_want (LazyFill *fill, guint64 page);
 
 /**
  * lazy_fill_touched:
