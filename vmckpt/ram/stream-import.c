@@ -7,7 +7,6 @@
 #include <vmckpt/util/error.h>
 #include <vmckpt/util/fault.h>
 
-
 #define MAX_DEVICE_STATE (256u << 20)
 #define PROGRESS_EVERY_PAGES 1024
 

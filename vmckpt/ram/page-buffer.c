@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "page-buffer.h"
+
+#include <vmckpt/util/fd.h>
+
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#ifndef MADV_POPULATE_WRITE /* Linux 5.14 */
+#define MADV_POPULATE_WRITE 23
+#endif
+
+struct _PageBuffer {
+  int fd;
+  guint64 ram_pages, capacity, used;
+  guint8 *data;    /* capacity pages, mapped */
+  guint64 *page;   /* which page of the RAM each one is */
+  guint64 *newest; /* bitmap over the RAM's pages, all clear between calls */
+};
+
+PageBuffer *
+page_buffer_new (int fd, guint64 ram_pages, guint64 capacity, GError **error)
+{
+  g_autoptr (PageBuffer) buffer = g_new0 (PageBuffer, 1);
+  void *data = mmap (NULL, capacity * PAGE_SIZE_BYTES, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+  buffer->fd = fd;
+  buffer->ram_pages = ram_pages;
+  buffer->capacity = capacity;
+  if (data == MAP_FAILED) {
+    fd_set_errno_error (error, "memory for %" G_GUINT64_FORMAT " pages", capacity);
+    return NULL;
+  }
+  buffer->data = data;
+  buffer->page = g_new0 (guint64, capacity);
+  buffer->newest = g_new0 (guint64, ram_pages / 64 + 1);
+  return g_steal_pointer (&buffer);
+}
+
+void
+page_buffer_free (PageBuffer *buffer)
+{
+  if (buffer == NULL)
+    return;
+  if (buffer->data != NULL)
+    munmap (buffer->data, buffer->capacity * PAGE_SIZE_BYTES);
+  g_free (buffer->page);
+  g_free (buffer->newest);
+  g_free (buffer);
+}
+
+guint64
+page_buffer_used (const PageBuffer *buffer)
+{
+  return buffer->used;
+}
+
+guint64
+page_buffer_room (const PageBuffer *buffer)
+{
+  return buffer->capacity - buffer->used;
+}
+
+void
+page_buffer_reserve (PageBuffer *buffer, guint64 pages)
+{
+  guint64 count = MIN (pages, page_buffer_room (buffer));
+
+  /* Where the kernel cannot, the copies fault: slower, not wrong. */
+  if (count > 0)
+    madvise (buffer->data + buffer->used * PAGE_SIZE_BYTES, count * PAGE_SIZE_BYTES,
+             MADV_POPULATE_WRITE);
+}
+
+static gboolean
+is_set (const guint64 *bitmap, guint64 page)
+{
+  return bitmap[page / 64] >> page % 64 & 1;
+}
+
+/* Copies @count pages from @first on. */
+static gboolean
+copy_run (PageBuffer *buffer, guint64 first, guint64 count, GError **error)
+{
+  guint8 *at = buffer->data + buffer->used * PAGE_SIZE_BYTES;
+  gsize left = count * PAGE_SIZE_BYTES;
+  off_t offset = first * PAGE_SIZE_BYTES;
+
+  g_return_val_if_fail (count <= page_buffer_room (buffer), FALSE);
+  while (left > 0) {
+    ssize_t n = pread (buffer->fd, at, left, offset);
+    if (n < 0 && errno == EINTR)
+      continue;
+    if (n < 0)
+      return fd_set_errno_error (error, "reading the guest's memory");
+    if (n == 0) { /* beyond the end of the file: RAM is whole pages, so this is a defect */
+      g_set_error_literal (error, G_IO_ERROR, G_IO_ERROR_FAILED, "the guest's memory is too short");
+      return FALSE;
+    }
+    at += n;
+    offset += n;
+    left -= n;
+  }
+  for (guint64 i = 0; i < count; i++)
+    buffer->page[buffer->used++] = first + i;
+  return TRUE;
+}
+
+gboolean
+page_buffer_copy (PageBuffer *buffer, const guint64 *bitmap, GError **error)
+{
+  guint64 pages = buffer->ram_pages;
+
+  for (guint64 word = 0; word * 64 < pages; word++) {
+    if (bitmap[word] == 0)
+      continue;
+    /* Runs end where words begin anew: what that costs in calls is nothing beside the copying. */
+    guint64 end = MIN (pages, word * 64 + 64);
+    for (guint64 page = word * 64; page < end; page++) {
+      guint64 first = page;
+      while (page < end && is_set (bitmap, page))
+        page++;
+      if (page > first && !copy_run (buffer, first, page - first, error))
+        return FALSE;
+    }
+  }
+  return TRUE;
+}
+
+/* Sets in @stale, a bit for each place in the buffer, the copies of pages that were copied again
+ * later. */
+static void
+mark_stale (PageBuffer *buffer, guint64 *stale)
+{
+  for (guint64 i = buffer->used; i-- > 0;) {
+    guint64 page = buffer->page[i];
+    if (is_set (buffer->newest, page))
+      stale[i / 64] |= 1ull << i % 64;
+    buffer->newest[page / 64] |= 1ull << page % 64;
+  }
+  for (guint64 i = 0; i < buffer->used; i++)
+    buffer->newest[buffer->page[i] / 64] = 0;
+}
+
+gboolean
+page_buffer_flush (PageBuffer *buffer, PageMapWriter *map, GError **error)
+{
+  g_autofree guint64 *stale = g_new0 (guint64, buffer->used / 64 + 1);
+
+  mark_stale (buffer, stale);
+  for (guint64 i = 0; i < buffer->used; i++)
+    if (!is_set (stale, i) &&
+        !page_map_writer_put (map, buffer->page[i], buffer->data + i * PAGE_SIZE_BYTES, error))
+      return FALSE;
+  buffer->used = 0;
+  return TRUE;
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Memory in which copied pages of a guest's RAM wait for the store. It is there before it is
+ * needed: copying into it neither allocates nor, as far as was reserved, faults.
+ */
+#pragma once
+
+#include <vmckpt/store/page-map.h>
+
+typedef struct _PageBuffer PageBuffer;
+
+/**
+ * page_buffer_new:
+ * @fd: the file that the RAM is; borrowed
+ * @ram_pages: its length in pages
+ * @capacity: pages that can wait at once
+ */
+PageBuffer *page_buffer_new (int fd, guint64 ram_pages, guint64 capacity, GError **error);
+/* Drops what is in it. */
+void page_buffer_free (PageBuffer *buffer);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (PageBuffer, page_buffer_free)
+
+/* Pages in it, pages copied several times counted each time; and how many more there is room for.
+ */
+guint64 page_buffer_used (const PageBuffer *buffer);
+guint64 page_buffer_room (const PageBuffer *buffer);
+
+/* Makes the next @pages pages of its memory be there, as far as there is room. */
+void page_buffer_reserve (PageBuffer *buffer, guint64 pages);
+
+/**
+ * page_buffer_copy:
+ * @bitmap: a bit for each page of the RAM, lowest first: those to copy; at most as many as there is
+ *   room for
+ *
+ * Reads them with pread(2), neighbours together; what is not populated comes as zeros.
+ */
+gboolean page_buffer_copy (PageBuffer *buffer, const guint64 *bitmap, GError **error);
+
+/* Puts what is in it into @map, of a page copied several times the last copy, and empties it. */
+gboolean page_buffer_flush (PageBuffer *buffer, PageMapWriter *map, GError **error);
