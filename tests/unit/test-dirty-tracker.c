@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "dirty-tracker.h"
+#include "tracked-child.h"
+
+#define PAGES 4096
+
+/* A tracker of @child that tracks in the way @mode; NULL, and the test is skipped, if it cannot. */
+static DirtyTracker *
+begin (TrackedChild *child, TrackMode mode)
+{
+  g_autoptr (DirtyTracker) tracker = NULL;
+  g_autoptr (GError) error = NULL;
+
+  tracker = dirty_tracker_new (&child->memory, child->log);
+  g_assert_cmpint (dirty_tracker_mode (tracker), ==, TRACK_NONE);
+  if (dirty_tracker_begin (tracker, mode, FALSE, &error))
+    return g_steal_pointer (&tracker);
+  g_assert_error (error, G_IO_ERROR, G_IO_ERROR_NOT_SUPPORTED);
+  g_test_skip (error->message);
+  return NULL;
+}
+
+/* Collects, and asserts that just pages @first to @end (excluded) are found. */
+static void
+assert_collects (DirtyTracker *tracker, guint64 first, guint64 end)
+{
+  g_autoptr (PageBitmap) found = page_bitmap_new (PAGES);
+  g_autoptr (GError) error = NULL;
+  guint64 from = 0, to = 0;
+
+  dirty_tracker_collect (tracker, found, &error);
+  g_assert_no_error (error);
+  g_assert_cmpuint (page_bitmap_count (found), ==, end - first);
+  if (end > first)
+    g_assert_true (page_bitmap_next_run (found, &from, &to) && from == first && to == end);
+}
+
+static void
+test_written_pages_are_found_once (void)
+{
+  g_auto (TrackedChild) child;
+  g_autoptr (DirtyTracker) tracker = NULL;
+
+  if (!tracked_child_start (&child, PAGES))
+    return;
+  tracked_child_do (&child, CHILD_WRITE, 0, 100, 1);
+  tracker = begin (&child, TRACK_ASYNC);
+  if (tracker == NULL)
+    return;
+  g_assert_true (dirty_tracker_is_live (tracker));
+  assert_collects (tracker, 0, 0);
+  tracked_child_do (&child, CHILD_WRITE, 50, 100, 2); /* some that were there, some that were not */
+  assert_collects (tracker, 50, 150);
+  assert_collects (tracker, 0, 0);
+  tracked_child_do (&child, CHILD_WRITE, 50, 1, 3);
+  assert_collects (tracker, 50, 51);
+  tracked_child_do (&child, CHILD_READ, 0, PAGES, 0);
+  assert_collects (tracker, 0, 0);
+  tracked_child_do (&child, CHILD_SYSCALL, 2000, 10, 0);
+  assert_collects (tracker, 2000, 2010);
+}
+
+static void
+test_next_daemon_goes_on (void)
+{
+  g_auto (TrackedChild) child;
+  g_autoptr (DirtyTracker) tracker = NULL, next = NULL;
+
+  if (!tracked_child_start (&child, PAGES))
+    return;
+  tracker = begin (&child, TRACK_ASYNC);
+  if (tracker == NULL)
+    return;
+  tracked_child_do (&child, CHILD_WRITE, 7, 1, 1);
+  next = dirty_tracker_new (&child.memory, child.log);
+  g_assert_cmpint (dirty_tracker_mode (next), ==, TRACK_ASYNC);
+  g_assert_true (dirty_tracker_begin (next, TRACK_NONE, TRUE, NULL));
+  assert_collects (next, 7, 8);
+}
+
+/* More regions than one call takes. */
+static void
+test_scattered_pages (void)
+{
+  g_auto (TrackedChild) child;
+  g_autoptr (DirtyTracker) tracker = NULL;
+  g_autoptr (PageBitmap) found = page_bitmap_new (5 * PAGES);
+
+  if (!tracked_child_start (&child, 5 * PAGES))
+    return;
+  tracker = begin (&child, TRACK_ASYNC);
+  if (tracker == NULL)
+    return;
+  for (guint64 page = 1; page < 5 * PAGES; page += 2)
+    tracked_child_do (&child, CHILD_WRITE, page, 1, 1);
+  g_assert_true (dirty_tracker_collect (tracker, found, NULL));
+  g_assert_cmpuint (page_bitmap_count (found), ==, 5 * PAGES / 2);
+  for (guint64 page = 1; page < 5 * PAGES; page += 2)
+    g_assert_true (page_bitmap_test (found, page));
+}
+
+static void
+test_populated (void)
+{
+  g_auto (TrackedChild) child;
+  g_autoptr (DirtyTracker) tracker = NULL;
+  g_autoptr (PageBitmap) populated = page_bitmap_new (PAGES);
+  guint64 first = 0, end;
+
+  if (!tracked_child_start (&child, PAGES))
+    return;
+  tracker = dirty_tracker_new (&child.memory, child.log);
+  g_assert_true (dirty_tracker_populated (tracker, populated, NULL));
+  g_assert_cmpuint (page_bitmap_count (populated), ==, 0);
+  tracked_child_do (&child, CHILD_WRITE, 1000, 5, 1);
+  tracked_child_do (&child, CHILD_WRITE, PAGES - 1, 1, 1);
+  g_assert_true (dirty_tracker_populated (tracker, populated, NULL));
+  g_assert_cmpuint (page_bitmap_count (populated), ==, 6);
+  g_assert_true (page_bitmap_next_run (populated, &first, &end) && first == 1000 && end == 1005);
+}
+
+static void
+test_compare_finds_all_that_is_populated_each_time (void)
+{
+  g_auto (TrackedChild) child;
+  g_autoptr (DirtyTracker) tracker = NULL;
+
+  if (!tracked_child_start (&child, PAGES))
+    return;
+  tracker = begin (&child, TRACK_COMPARE);
+  g_assert_false (dirty_tracker_is_live (tracker));
+  tracked_child_do (&child, CHILD_WRITE, 10, 5, 1);
+  assert_collects (tracker, 10, 15);
+  assert_collects (tracker, 10, 15);
+}
+
+int
+main (int argc, char **argv)
+{
+  g_test_init (&argc, &argv, NULL);
+  g_test_add_func ("/dirty-tracker/once", test_written_pages_are_found_once);
+  g_test_add_func ("/dirty-tracker/next-daemon", test_next_daemon_goes_on);
+  g_test_add_func ("/dirty-tracker/scattered", test_scattered_pages);
+  g_test_add_func ("/dirty-tracker/populated", test_populated);
+  g_test_add_func ("/dirty-tracker/compare", test_compare_finds_all_that_is_populated_each_time);
+  return g_test_run();
+}

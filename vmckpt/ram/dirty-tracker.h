@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Which pages of its RAM a guest writes, from outside QEMU, with no work of QEMU's.
+ *
+ *   dirty_tracker_begin()      every page is protected; what is written from now on is known
+ *   dirty_tracker_collect()    what was written since the last time, which is protected again
+ *   dirty_tracker_populated()  which pages have content at all: what to read where there is no base
+ *
+ * What is collected is in the dirty log before dirty_tracker_collect() returns. To be read are the
+ * pages of a collection, after it: a page that is written while it is read is in the next one, and
+ * at the last one the guest is stopped.
+ *
+ * Pages that nobody ever touched are never found and need not be read: where there is no base
+ * (dirty_log_base()), the pages to read are those of dirty_tracker_populated(), called after
+ * dirty_tracker_begin(); all others are zeros, and every change of that is collected.
+ *
+ * Ways to know (TrackMode), the best that kernel and QEMU have:
+ *   async       userfaultfd(2) write-protection that the kernel itself takes off at the first
+ * write, and PAGEMAP_SCAN, which tells and protects in one step (Linux 6.7) sync        the first
+ * write to each page waits until this process has noted it (Linux 5.19) soft-dirty
+ * /proc/PID/clear_refs and pagemap, where the kernel has it; asking and clearing are two steps, so
+ * the guest must be stopped to collect compare     nothing is known: every populated page is found,
+ * each time
+ *
+ * One thread at a time.
+ */
+#pragma once
+
+#include "dirty-log.h"
+
+#include <sys/types.h>
+
+typedef enum {
+  TRACK_NONE, /* the best there is */
+  TRACK_ASYNC,
+  TRACK_SYNC,
+  TRACK_SOFT_DIRTY,
+  TRACK_COMPARE,
+} TrackMode;
+
+/* "async", "sync", "soft-dirty", "compare"; "none". */
+const char *track_mode_name (TrackMode mode);
+
+/* A guest's RAM in QEMU. Everything is borrowed and outlives the tracker; what is not there is -1.
+ */
+typedef struct {
+  pid_t pid;       /* QEMU's */
+  guint64 address; /* where it maps the RAM */
+  guint64 bytes;   /* of RAM */
+  int memory;      /* the RAM itself, a memfd */
+  int pagemap;     /* /proc/PID/pagemap */
+  int uffd_async;  /* QEMU's userfaultfds */
+  int uffd_sync;
+} TrackedMemory;
+
+typedef struct _DirtyTracker DirtyTracker;
+
+/**
+ * dirty_tracker_new:
+ * @memory: copied
+ * @log: of that guest; borrowed, outlives the tracker
+ *
+ * Finds out how the guest is tracked already, by a former daemon (the log knows), or else nothing
+ * yet. Touches nothing.
+ */
+DirtyTracker *dirty_tracker_new (const TrackedMemory *memory, DirtyLog *log);
+/* Frees @tracker; the guest stays tracked. In sync mode it waits at its first write then. */
+void dirty_tracker_free (DirtyTracker *tracker);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (DirtyTracker, dirty_tracker_free)
+
+/* How pages are tracked: TRACK_NONE before dirty_tracker_begin(). */
+TrackMode dirty_tracker_mode (const DirtyTracker *tracker);
+
+/* Whether collecting while the guest runs loses nothing (async and sync). */
+gboolean dirty_tracker_is_live (const DirtyTracker *tracker);
+
+/**
+ * dirty_tracker_begin:
+ * @mode: TRACK_NONE for the best that works
+ * @error: only if @mode is not TRACK_NONE and does not work: G_IO_ERROR_NOT_SUPPORTED, with the
+ * reason
+ *
+ * Protects all of the RAM: 5 to 20 ms for each 2 GiB while the guest runs, if it is populated. Does
+ * nothing if it is tracked in that way already. Else the base is forgotten unless @keep_base: of a
+ * guest that has not run since its memory was that of its base.
+ */
+gboolean dirty_tracker_begin (DirtyTracker *tracker, TrackMode mode, gboolean keep_base,
+                              GError **error);
+
+/**
+ * dirty_tracker_collect:
+ * @found: (nullable): the pages written since the last time are added to it
+ *
+ * Returns: FALSE with @error (G_IO_ERROR) if the kernel refused: the log is then in doubt.
+ */
+gboolean dirty_tracker_collect (DirtyTracker *tracker, PageBitmap *found, GError **error);
+
+/* Adds to @populated the pages that were ever touched, or are written now; all others are zeros.
+ * Reads no memory. */
+gboolean dirty_tracker_populated (DirtyTracker *tracker, PageBitmap *populated, GError **error);
