@@ -219,7 +219,7 @@ qmp_query_migrate (QmpClient *client, QmpMigration *migration, GError **error)
 }
 
 char *
-qmp_resolve_machine (QmpClient *client, const char *alias, GError **error)
+qmp_resolve_machine (QmpClient *client, const char *alias, char **ram_id, GError **error)
 {
   g_autoptr (JsonArray) machines = run_objects (client, "query-machines", error);
 
@@ -229,8 +229,11 @@ qmp_resolve_machine (QmpClient *client, const char *alias, GError **error)
     JsonObject *machine = json_array_get_object_element (machines, i);
     const char *name = json_get_string_or (machine, "name", "");
     if (strcmp (name, alias) == 0 ||
-        g_strcmp0 (json_get_string_or (machine, "alias", NULL), alias) == 0)
+        g_strcmp0 (json_get_string_or (machine, "alias", NULL), alias) == 0) {
+      if (ram_id != NULL)
+        *ram_id = g_strdup (json_get_string_or (machine, "default-ram-id", NULL));
       return g_strdup (name);
+    }
   }
   g_set_error (error, QMP_ERROR, QMP_ERROR_COMMAND,
                "GenericError: this QEMU has no machine type '%s'", alias);

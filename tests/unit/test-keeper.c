@@ -34,16 +34,19 @@ test_start_fails (void)
   g_autofree char *pid_file = g_build_filename (directory, "pid", NULL);
   g_autofree char *pid = NULL;
 
-  g_assert_null (keeper_start (directory, no_program, 10000, &error));
+  KeeperLaunch launch = { .argv = no_program, .timeout_ms = 10000 };
+  g_assert_null (keeper_start (directory, &launch, &error));
   g_assert_error (error, KEEPER_ERROR, KEEPER_ERROR_START);
   g_assert_nonnull (strstr (error->message, "/no/such/program: No such file"));
   g_clear_error (&error);
-  g_assert_null (keeper_start (directory, quits, 10000, &error));
+  launch.argv = quits;
+  g_assert_null (keeper_start (directory, &launch, &error));
   g_assert_error (error, KEEPER_ERROR, KEEPER_ERROR_START);
   g_assert_nonnull (strstr (error->message, "failed with status 3"));
   g_assert_nonnull (strstr (error->message, "some words"));
   g_clear_error (&error);
-  g_assert_null (keeper_start (directory, sleeps, 500, &error));
+  launch = (KeeperLaunch){ .argv = sleeps, .timeout_ms = 500 };
+  g_assert_null (keeper_start (directory, &launch, &error));
   g_assert_error (error, KEEPER_ERROR, KEEPER_ERROR_START);
   g_assert_nonnull (strstr (error->message, "in time"));
   g_assert_true (g_file_get_contents (pid_file, &pid, NULL, NULL));

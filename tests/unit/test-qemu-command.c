@@ -36,7 +36,7 @@ static void
 test_plain (void)
 {
   g_autoptr (GuestSpec) spec = make_spec();
-  g_auto (GStrv) argv = qemu_command_line (spec, "/run/g1", FALSE);
+  g_auto (GStrv) argv = qemu_command_line (spec, "/run/g1", &(QemuLaunch){ 0 });
 
   g_assert_cmpstr (argv[0], ==, spec->qemu);
   g_assert_cmpstr (value_of (argv, "-machine", 0), ==, "pc-q35-7.2");
@@ -57,7 +57,7 @@ static void
 test_incoming (void)
 {
   g_autoptr (GuestSpec) spec = make_spec();
-  g_auto (GStrv) argv = qemu_command_line (spec, "/run/g1", TRUE);
+  g_auto (GStrv) argv = qemu_command_line (spec, "/run/g1", &(QemuLaunch){ .incoming = TRUE });
 
   g_assert_cmpstr (value_of (argv, "-incoming", 0), ==, "defer");
   g_assert_true (has (argv, "-S"));
@@ -76,7 +76,7 @@ test_names (void)
   spec->append = g_strdup ("a=b,c \"d\"");
   g_strfreev (spec->extra);
   spec->extra = g_strsplit ("-device virtio-rng", " ", 0);
-  g_auto (GStrv) argv = qemu_command_line (spec, "/run/g1", FALSE);
+  g_auto (GStrv) argv = qemu_command_line (spec, "/run/g1", &(QemuLaunch){ 0 });
   guint length = g_strv_length (argv);
 
   g_assert_cmpstr (value_of (argv, "-kernel", 0), ==, "/k,1");

@@ -65,7 +65,8 @@ test_bad_arguments (void)
   tiny_guest_init (&guest);
   g_strfreev (guest.spec->extra);
   guest.spec->extra = g_strsplit ("-device|no-such-device", "|", 0);
-  g_assert_false (qemu_start (guest.spec, guest.directory, FALSE, &guest.qemu, &error));
+  const QemuLaunch launch = { 0 };
+  g_assert_false (qemu_start (guest.spec, guest.directory, &launch, &guest.qemu, &error));
   g_assert_error (error, DRIVER_ERROR, DRIVER_ERROR_FAILED);
   g_assert_nonnull (strstr (error->message, "no-such-device"));
   g_assert_false (g_file_test (guest.directory, G_FILE_TEST_EXISTS));
@@ -81,7 +82,8 @@ test_long_directory (void)
   g_autoptr (GError) error = NULL;
   QemuGuest guest;
 
-  g_assert_false (qemu_start (spec, directory, FALSE, &guest, &error));
+  const QemuLaunch launch = { 0 };
+  g_assert_false (qemu_start (spec, directory, &launch, &guest, &error));
   g_assert_error (error, DRIVER_ERROR, DRIVER_ERROR_INVALID);
   g_assert_false (g_file_test (directory, G_FILE_TEST_EXISTS));
 }

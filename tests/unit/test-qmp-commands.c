@@ -37,18 +37,20 @@ static void
 test_machines (void)
 {
   g_autofree char *program = qemu_program();
+  g_autofree char *ram_id = NULL;
   g_autoptr (GError) error = NULL;
 
   if (program == NULL)
     return;
   g_auto (QemuProcess) qemu = qemu_process_start (program, "none", "");
   g_autoptr (QmpClient) client = qemu_process_connect (&qemu);
-  g_autofree char *q35 = qmp_resolve_machine (client, "q35", &error);
+  g_autofree char *q35 = qmp_resolve_machine (client, "q35", &ram_id, &error);
   g_assert_no_error (error);
   g_assert_true (g_str_has_prefix (q35, "pc-q35-"));
-  g_autofree char *same = qmp_resolve_machine (client, q35, &error);
+  g_assert_cmpstr (ram_id, ==, "pc.ram");
+  g_autofree char *same = qmp_resolve_machine (client, q35, NULL, &error);
   g_assert_cmpstr (same, ==, q35);
-  g_assert_null (qmp_resolve_machine (client, "pdp-11", &error));
+  g_assert_null (qmp_resolve_machine (client, "pdp-11", NULL, &error));
   g_assert_true (qmp_error_is_class (error, "GenericError"));
 }
 

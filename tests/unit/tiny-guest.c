@@ -65,6 +65,7 @@ tiny_guest_init (TinyGuest *guest)
   guest->spec = guest_spec_new ("tiny");
   guest->spec->ram_bytes = RAM_BYTES;
   guest->spec->cpus = 1;
+  guest->spec->memory = MEMORY_PRIVATE;
   g_free (guest->spec->accel);
   guest->spec->accel = g_strdup ("tcg");
   g_autofree char *disk = g_strconcat (guest->disk, ",readonly", NULL);
@@ -79,7 +80,8 @@ tiny_guest_start (TinyGuest *guest, gboolean run)
 {
   g_autoptr (GError) error = NULL;
 
-  qemu_start (guest->spec, guest->directory, FALSE, &guest->qemu, &error);
+  const QemuLaunch launch = { 0 };
+  qemu_start (guest->spec, guest->directory, &launch, &guest->qemu, &error);
   g_assert_no_error (error);
   if (!run)
     return;

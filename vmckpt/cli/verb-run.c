@@ -13,7 +13,7 @@ typedef struct {
   char *cpus;
   char *kernel, *initrd, *append;
   char **disks;
-  char *qemu, *accel, *machine, *cpu;
+  char *qemu, *accel, *machine, *cpu, *memory;
   gboolean paused;
 } RunValues;
 
@@ -30,6 +30,8 @@ static const VerbOption run_options[] = {
   { "accel", 0, G_OPTION_ARG_FILENAME, VALUE (accel), "KIND", "auto, kvm or tcg" },
   { "machine", 0, G_OPTION_ARG_FILENAME, VALUE (machine), "TYPE", "QEMU's machine type" },
   { "cpu", 0, G_OPTION_ARG_FILENAME, VALUE (cpu), "MODEL", "QEMU's CPU model" },
+  { "memory", 0, G_OPTION_ARG_FILENAME, VALUE (memory), "KIND",
+    "shared (default) or private to QEMU" },
   { "paused", 0, G_OPTION_ARG_NONE, VALUE (paused), NULL, "do not let its CPUs run yet" },
   { NULL },
 };
@@ -106,6 +108,7 @@ build_body (const VerbCall *call, GError **error)
   cli_set_string (body, "accel", values->accel);
   cli_set_string (body, "machine", values->machine);
   cli_set_string (body, "cpu", values->cpu);
+  cli_set_string (body, "memory", values->memory);
   if (values->paused)
     json_object_set_boolean_member (body, "paused", TRUE);
   if (call->rest[0] != NULL) {

@@ -19,6 +19,7 @@ struct _Guest {
   /* Everything below is guarded by the lock. */
   GMutex lock;
   QemuGuest qemu;
+  GuestRam *ram; /* (nullable): not replaced while something is at work */
   ProcessId process;
   GuestState state;
   char *reason;
@@ -64,6 +65,7 @@ free_on_main_thread (gpointer data)
   Guest *guest = data;
 
   qemu_guest_clear (&guest->qemu);
+  g_clear_pointer (&guest->ram, guest_ram_unref);
   guest_spec_free (guest->spec);
   run_clock_free (guest->clock);
   guest_memory_free (guest->memory);
@@ -232,14 +234,16 @@ refresh_state (Guest *guest, GError **error)
 }
 
 gboolean
-guest_connect (Guest *guest, QemuGuest *qemu, GError **error)
+guest_connect (Guest *guest, QemuGuest *qemu, GuestRam **ram, GError **error)
 {
   const QmpGreeting *greeting = qmp_client_greeting (qemu->monitor);
 
   {
     LOCK (guest);
     qemu_guest_clear (&guest->qemu);
+    g_clear_pointer (&guest->ram, guest_ram_unref);
     guest->qemu = *qemu;
+    guest->ram = g_steal_pointer (ram);
     *qemu = (QemuGuest){ 0 };
     guest->process = keeper_qemu (guest->qemu.keeper);
     g_free (guest->qemu_version);
@@ -260,12 +264,14 @@ static void
 let_go (gpointer user_data)
 {
   Guest *guest = user_data;
+  g_autoptr (GuestRam) ram = NULL;
   QemuGuest qemu;
 
   {
     LOCK (guest);
     qemu = guest->qemu;
     guest->qemu = (QemuGuest){ 0 };
+    ram = g_steal_pointer (&guest->ram);
   }
   qemu_guest_clear (&qemu);
 }
@@ -281,11 +287,13 @@ void
 guest_find_again (Guest *guest)
 {
   g_auto (QemuGuest) qemu = { 0 };
+  g_autoptr (GuestRam) ram = NULL;
   g_autoptr (GError) error = NULL;
   KeeperState state = { 0 };
 
   main_call (let_go, guest);
-  if (qemu_attach (guest->directory, &qemu, &error) && guest_connect (guest, &qemu, &error))
+  if (unit_attach (guest->spec, guest->directory, &ram, &qemu, &error) &&
+      guest_connect (guest, &qemu, &ram, &error))
     return;
   if (keeper_read_state (guest->directory, &state, NULL) && !state.exited &&
       process_id_alive (state.qemu)) {
@@ -342,6 +350,9 @@ guest_to_json (Guest *guest)
   json_object_set_int_member (object, "pid", guest->state == GUEST_EXITED ? 0 : guest->process.pid);
   json_object_set_int_member (object, "ram_bytes", spec->ram_bytes);
   json_object_set_int_member (object, "cpus", spec->cpus);
+  json_object_set_string_member (
+      object, "memory",
+      memory_kind_name (qemu_spec_shares_memory (spec) ? MEMORY_SHARED : MEMORY_PRIVATE));
   set_string_or_null (object, "machine", spec->machine);
   set_string_or_null (object, "accel", spec->accel);
   set_string_or_null (object, "qemu_version", guest->qemu_version);
@@ -437,6 +448,7 @@ guest_as_unit (Guest *guest, Unit *unit, GError **error)
                   .host = guest->host,
                   .monitor = guest->qemu.monitor,
                   .keeper = guest->qemu.keeper,
+                  .ram = guest->ram,
                   .clock = guest->clock };
   return TRUE;
 }

@@ -44,11 +44,12 @@ JsonObject *guest_to_json (Guest *guest);
 /**
  * guest_connect:
  * @qemu: (inout): emptied; the guest owns it from now on
+ * @ram: (inout) (nullable contents): likewise
  *
  * Gives the guest its QEMU and listens to it. Blocks until the listeners are set on the main
  * thread; the state is then what QEMU says.
  */
-gboolean guest_connect (Guest *guest, QemuGuest *qemu, GError **error);
+gboolean guest_connect (Guest *guest, QemuGuest *qemu, GuestRam **ram, GError **error);
 
 /**
  * guest_find_again:

@@ -30,11 +30,12 @@ bring_up (Request *request, Guest *guest, Store *store, const Manifest *manifest
   Daemon *daemon = request->daemon;
   const char *store_path = request_query (request, "store");
   g_auto (QemuGuest) qemu = { 0 };
+  g_autoptr (GuestRam) ram = NULL;
 
   if (!claims_take (guest, daemon->runtime, store, store_path, wish->take_over, error) ||
-      !unit_restore (store, manifest, guest_spec (guest), options, &request->watcher, &qemu,
+      !unit_restore (store, manifest, guest_spec (guest), options, &request->watcher, &ram, &qemu,
                      phase_ms, error) ||
-      !guest_connect (guest, &qemu, error))
+      !guest_connect (guest, &qemu, &ram, error))
     return FALSE;
   guest_set_checkpoint (guest, manifest->id);
   /* The claim was this daemon's so far; now it names the QEMU that runs the guest. */

@@ -98,13 +98,14 @@ bring_up (Request *request, Guest *guest, gboolean paused, GError **error)
   const char *store_path = request_query (request, "store");
   g_autoptr (Store) store = NULL;
   g_auto (QemuGuest) qemu = { 0 };
+  g_autoptr (GuestRam) ram = NULL;
 
   if (store_path != NULL &&
       ((store = request_store (request, error)) == NULL ||
        !claims_take (guest, daemon->runtime, store, store_path, FALSE, error)))
     return FALSE;
-  if (!qemu_start (guest_spec (guest), guest_directory (guest), FALSE, &qemu, error) ||
-      !guest_connect (guest, &qemu, error) || (!paused && !guest_continue (guest, error)))
+  if (!unit_start (guest_spec (guest), guest_directory (guest), FALSE, &ram, &qemu, error) ||
+      !guest_connect (guest, &qemu, &ram, error) || (!paused && !guest_continue (guest, error)))
     return FALSE;
   return store == NULL || claims_take (guest, daemon->runtime, store, store_path, FALSE, error);
 }
@@ -118,7 +119,8 @@ run_guest (Request *request, GError **error)
   g_autoptr (Guest) guest = NULL;
 
   if (!request_expect (request, error, "name", "ram_bytes", "cpus", "kernel", "initrd", "append",
-                       "disks", "qemu", "accel", "machine", "cpu", "extra", "paused", NULL) ||
+                       "disks", "qemu", "accel", "machine", "cpu", "extra", "paused", "memory",
+                       NULL) ||
       !request_bool (request, "paused", &paused, error) ||
       (spec = guest_spec_from_json (request->body, error)) == NULL)
     return NULL;

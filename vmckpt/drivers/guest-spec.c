@@ -22,10 +22,21 @@ static const char *const mode_names[] = {
   [DISK_EXCLUDE] = "exclude",
 };
 
+static const char *const memory_names[] = {
+  [MEMORY_SHARED] = "shared",
+  [MEMORY_PRIVATE] = "private",
+};
+
+const char *
+memory_kind_name (MemoryKind kind)
+{
+  return memory_names[kind];
+}
+
 /* Members of the document; "paused" is for whoever starts the guest. */
 static const char *const known_members[] = {
-  "name",  "uuid", "genid", "ram_bytes", "cpus", "kernel", "initrd", "append",
-  "disks", "qemu", "accel", "machine",   "cpu",  "extra",  "paused",
+  "name", "uuid",  "genid",   "ram_bytes", "cpus",  "kernel", "initrd", "append", "disks",
+  "qemu", "accel", "machine", "cpu",       "extra", "paused", "memory", "ram_id",
 };
 
 GuestSpec *
@@ -56,6 +67,7 @@ guest_spec_copy (const GuestSpec *spec)
   copy->kernel = g_strdup (spec->kernel);
   copy->initrd = g_strdup (spec->initrd);
   copy->append = g_strdup (spec->append);
+  copy->ram_id = g_strdup (spec->ram_id);
   copy->qemu = g_strdup (spec->qemu);
   copy->accel = g_strdup (spec->accel);
   copy->machine = g_strdup (spec->machine);
@@ -81,6 +93,7 @@ guest_spec_free (GuestSpec *spec)
   g_free (spec->name);
   g_free (spec->uuid);
   g_free (spec->genid);
+  g_free (spec->ram_id);
   g_free (spec->kernel);
   g_free (spec->initrd);
   g_free (spec->append);
@@ -224,6 +237,22 @@ take_accel (JsonObject *object, GuestSpec *spec, GError **error)
   if (!g_strv_contains (accels, spec->accel))
     return set_invalid (error, "accel", "must be auto, kvm or tcg");
   return TRUE;
+}
+
+static gboolean
+take_memory (JsonObject *object, GuestSpec *spec, GError **error)
+{
+  g_autofree char *name = g_strdup (memory_names[MEMORY_SHARED]);
+
+  if (!take_string (object, "memory", &name, error) ||
+      !take_word (object, "ram_id", &spec->ram_id, error))
+    return FALSE;
+  for (guint i = 0; i < G_N_ELEMENTS (memory_names); i++)
+    if (g_str_equal (name, memory_names[i])) {
+      spec->memory = i;
+      return TRUE;
+    }
+  return set_invalid (error, "memory", "must be shared or private");
 }
 
 static gboolean
@@ -394,7 +423,7 @@ guest_spec_from_json (JsonObject *object, GError **error)
   }
   if (!take_uuid (object, "uuid", &spec->uuid, error) ||
       !take_uuid (object, "genid", &spec->genid, error) || !take_sizes (object, spec, error) ||
-      !take_path (object, "kernel", &spec->kernel, error) ||
+      !take_memory (object, spec, error) || !take_path (object, "kernel", &spec->kernel, error) ||
       !take_path (object, "initrd", &spec->initrd, error) ||
       !take_string (object, "append", &spec->append, error) || !take_qemu (object, spec, error) ||
       !take_accel (object, spec, error) || !take_word (object, "machine", &spec->machine, error) ||
@@ -441,6 +470,8 @@ guest_spec_to_json (const GuestSpec *spec)
   add_string (object, "uuid", spec->uuid);
   add_string (object, "genid", spec->genid);
   json_object_set_int_member (object, "ram_bytes", spec->ram_bytes);
+  json_object_set_string_member (object, "memory", memory_names[spec->memory]);
+  add_string (object, "ram_id", spec->ram_id);
   json_object_set_int_member (object, "cpus", spec->cpus);
   add_string (object, "kernel", spec->kernel);
   add_string (object, "initrd", spec->initrd);

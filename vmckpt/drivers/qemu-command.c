@@ -64,8 +64,34 @@ add_disk (Args *args, guint number, const GuestDisk *disk)
   add (args, "-device", "virtio-blk-pci,id=vd%u,drive=%s,serial=disk%u", number, name, number);
 }
 
+gboolean
+qemu_spec_shares_memory (const GuestSpec *spec)
+{
+  return spec->memory == MEMORY_SHARED && spec->ram_id != NULL;
+}
+
+/* The machine and its RAM. Shared RAM is a file for QEMU, since x-ignore-shared leaves only named
+ * files out of a stream. Its block has the name that QEMU gives RAM of its own, so that checkpoints
+ * of both kinds are alike. */
+static void
+add_machine (Args *args, const GuestSpec *spec, const QemuLaunch *launch)
+{
+  guint64 mib = spec->ram_bytes >> 20;
+
+  if (!qemu_spec_shares_memory (spec)) {
+    add (args, "-machine", "%s", spec->machine);
+  } else {
+    add (args, "-machine", "%s,memory-backend=%s", spec->machine, spec->ram_id);
+    add (args, "-object",
+         "memory-backend-file,id=%s,size=%" G_GUINT64_FORMAT
+         "M,share=%s,mem-path=/proc/self/fd/%d,x-use-canonical-path-for-ramblock-id=off",
+         spec->ram_id, mib, launch->copy_on_write ? "off" : "on", GUEST_FD_RAM);
+  }
+  add (args, "-m", "%" G_GUINT64_FORMAT "M", mib);
+}
+
 GStrv
-qemu_command_line (const GuestSpec *spec, const char *directory, gboolean incoming)
+qemu_command_line (const GuestSpec *spec, const char *directory, const QemuLaunch *launch)
 {
   Args args = { g_ptr_array_new() };
 
@@ -76,12 +102,10 @@ qemu_command_line (const GuestSpec *spec, const char *directory, gboolean incomi
   add (&args, "-no-user-config", NULL);
   add (&args, "-display", "none");
   add (&args, "-msg", "timestamp=on");
-  add (&args, "-machine", "%s", spec->machine);
+  add_machine (&args, spec, launch);
   add (&args, "-accel", "%s", spec->accel);
   add (&args, "-cpu", "%s", spec->cpu);
   add (&args, "-smp", "%u", spec->cpus);
-  /* No backend of its own: the RAM block then has the machine's own name, pc.ram. */
-  add (&args, "-m", "%" G_GUINT64_FORMAT "M", spec->ram_bytes >> 20);
   if (spec->kernel != NULL)
     add (&args, "-kernel", "%s", spec->kernel);
   if (spec->initrd != NULL)
@@ -97,7 +121,7 @@ qemu_command_line (const GuestSpec *spec, const char *directory, gboolean incomi
   for (guint i = 0; i < spec->disks->len; i++)
     add_disk (&args, i, spec->disks->pdata[i]);
   add (&args, "-S", NULL);
-  if (incoming)
+  if (launch->incoming)
     add (&args, "-incoming", "defer");
   for (guint i = 0; spec->extra[i] != NULL; i++)
     add (&args, spec->extra[i], NULL);

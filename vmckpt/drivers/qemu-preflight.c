@@ -44,12 +44,16 @@ check_version (JsonObject *machine, const QmpGreeting *here, GPtrArray *sentence
 }
 
 static void
-check_machine (const GuestSpec *spec, QmpClient *monitor, GPtrArray *sentences)
+check_machine (GuestSpec *spec, QmpClient *monitor, GPtrArray *sentences)
 {
-  g_autofree char *machine = qmp_resolve_machine (monitor, spec->machine, NULL);
+  g_autofree char *ram_id = NULL;
+  g_autofree char *machine = qmp_resolve_machine (monitor, spec->machine, &ram_id, NULL);
 
   if (machine == NULL)
     complain (sentences, "machine type %s is unknown to %s", spec->machine, spec->qemu);
+  /* Records of guests that had no such block yet do not name it. */
+  if (spec->ram_id == NULL)
+    spec->ram_id = g_steal_pointer (&ram_id);
 }
 
 /* The accelerator must be the recorded one: a guest that found other CPU features, or other clocks,

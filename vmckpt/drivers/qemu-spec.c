@@ -44,7 +44,8 @@ static gboolean
 complete_machine (GuestSpec *spec, QmpClient *monitor, GError **error)
 {
   g_autoptr (GError) cause = NULL;
-  char *machine = qmp_resolve_machine (monitor, spec->machine, &cause);
+  g_autofree char *ram_id = NULL;
+  char *machine = qmp_resolve_machine (monitor, spec->machine, &ram_id, &cause);
 
   if (machine == NULL) {
     g_set_error (error, DRIVER_ERROR,
@@ -55,6 +56,8 @@ complete_machine (GuestSpec *spec, QmpClient *monitor, GError **error)
   }
   g_free (spec->machine);
   spec->machine = machine;
+  g_free (spec->ram_id);
+  spec->ram_id = g_steal_pointer (&ram_id);
   return TRUE;
 }
 

@@ -126,15 +126,20 @@ connect_monitor (const char *directory, QemuGuest *guest, GError **error)
 
 /* What @start does, without undoing anything. */
 static gboolean
-start_in (const GuestSpec *spec, const char *directory, gboolean incoming, QemuGuest *guest,
+start_in (const GuestSpec *spec, const char *directory, const QemuLaunch *launch, QemuGuest *guest,
           GError **error)
 {
-  g_auto (GStrv) argv = qemu_command_line (spec, directory, incoming);
+  g_auto (GStrv) argv = qemu_command_line (spec, directory, launch);
+  KeeperLaunch start = { .argv = (const char *const *)argv,
+                         .preload = launch->preload,
+                         .n_fds = launch->n_fds,
+                         .timeout_ms = START_TIMEOUT_MS };
   g_autoptr (GError) cause = NULL;
 
   if (!write_spec (spec, directory, error))
     return FALSE;
-  guest->keeper = keeper_start (directory, (const char *const *)argv, START_TIMEOUT_MS, &cause);
+  memcpy (start.fds, launch->fds, sizeof start.fds);
+  guest->keeper = keeper_start (directory, &start, &cause);
   if (guest->keeper == NULL) {
     g_set_error_literal (error, DRIVER_ERROR, DRIVER_ERROR_FAILED, cause->message);
     return FALSE;
@@ -143,8 +148,8 @@ start_in (const GuestSpec *spec, const char *directory, gboolean incoming, QemuG
 }
 
 gboolean
-qemu_start (const GuestSpec *spec, const char *directory, gboolean incoming, QemuGuest *guest,
-            GError **error)
+qemu_start (const GuestSpec *spec, const char *directory, const QemuLaunch *launch,
+            QemuGuest *guest, GError **error)
 {
   ERROR_PREFIX (error, "starting guest %s", spec->name);
 
@@ -156,7 +161,7 @@ qemu_start (const GuestSpec *spec, const char *directory, gboolean incoming, Qem
                  g_strerror (errno));
     return FALSE;
   }
-  if (start_in (spec, directory, incoming, guest, error))
+  if (start_in (spec, directory, launch, guest, error))
     return TRUE;
   qemu_guest_clear (guest);
   qemu_end (directory, NULL, NULL);

@@ -16,9 +16,22 @@
 #define POLL_US 2000
 #define TAIL_BYTES 2048
 
+/* The environment with @preload before whatever LD_PRELOAD names already, newly allocated. */
+static GStrv
+make_environment (const char *preload)
+{
+  GStrv environment = g_get_environ();
+  const char *others = g_environ_getenv (environment, "LD_PRELOAD");
+
+  if (preload == NULL)
+    return environment;
+  g_autofree char *all = others != NULL ? g_strconcat (preload, ":", others, NULL) : NULL;
+  return g_environ_setenv (environment, "LD_PRELOAD", all != NULL ? all : preload, TRUE);
+}
+
 /* In the child: undoes what the keeper set for itself, and runs QEMU. Does not return. */
 static void
-run_program (char *const *argv, int status_fd)
+run_program (char *const *argv, char *const *environment, int status_fd)
 {
   struct sigaction standard = { .sa_handler = SIG_DFL };
   sigset_t none;
@@ -30,7 +43,7 @@ run_program (char *const *argv, int status_fd)
   sigemptyset (&none);
   sigprocmask (SIG_SETMASK, &none, NULL);
   dup2 (STDERR_FILENO, STDOUT_FILENO);
-  execv (argv[0], argv);
+  execve (argv[0], argv, environment);
   int code = errno;
   if (write (status_fd, &code, sizeof code) < 0)
     _exit (126);
@@ -38,8 +51,9 @@ run_program (char *const *argv, int status_fd)
 }
 
 gboolean
-launch_qemu (char *const *argv, ChildProcess *child, GError **error)
+launch_qemu (char *const *argv, const char *preload, ChildProcess *child, GError **error)
 {
+  g_auto (GStrv) environment = make_environment (preload);
   g_auto (AutoFd) read_end = -1;
   g_auto (AutoFd) write_end = -1;
   int fds[2], code;
@@ -52,7 +66,7 @@ launch_qemu (char *const *argv, ChildProcess *child, GError **error)
   if (child->pid < 0)
     return fd_set_errno_error (error, "starting %s", argv[0]);
   if (child->pid == 0)
-    run_program (argv, write_end);
+    run_program (argv, environment, write_end);
   fd_close (&write_end);
   /* The pipe closes without a byte when exec succeeds. */
   if (fd_read_full (read_end, &code, sizeof code, NULL) == sizeof code) {

@@ -8,13 +8,14 @@
 /**
  * launch_qemu:
  * @argv: NULL-terminated command line
+ * @preload: (nullable): object that is loaded into it before all others
  * @child: (out): the process; its guard kills it
  *
- * Runs QEMU in the current directory with nothing open but standard input (/dev/null), output and
- * error (both the caller's standard error). To be called while the process has one thread.
- * KEEPER_ERROR_START if the program cannot be run.
+ * Runs QEMU in the current directory with standard input (/dev/null), output and error (both the
+ * caller's standard error), and whatever else is open here without close-on-exec. To be called
+ * while the process has one thread. KEEPER_ERROR_START if the program cannot be run.
  */
-gboolean launch_qemu (char *const *argv, ChildProcess *child, GError **error);
+gboolean launch_qemu (char *const *argv, const char *preload, ChildProcess *child, GError **error);
 
 /**
  * launch_wait_ready:

@@ -2,7 +2,8 @@
 /*
  * vmckpt-keeper: the parent of one QEMU. README.md has the picture.
  *
- *   vmckpt-keeper --directory=D [--timeout-ms=N] [--report-fd=N] -- QEMU ARGUMENTS…
+ *   vmckpt-keeper --directory=D [--timeout-ms=N] [--report-fd=N] [--preload=OBJECT]
+ *                 [--pass-fd=N]… -- QEMU ARGUMENTS…
  *   vmckpt-keeper --directory=D [--timeout-ms=N] [--report-fd=N] --adopt=PID:START [--paused]
  *
  * It works in D, so that socket names are short whatever D is.
@@ -39,6 +40,10 @@ typedef struct {
   int timeout_ms;
   char *adopt;
   gboolean paused;
+  char *preload;                /* (nullable): for QEMU alone */
+  char **pass_words;            /* (nullable) */
+  int pass_fds[KEEPER_FDS_MAX]; /* what QEMU inherits, by number, ascending */
+  guint n_pass_fds;
   char **argv; /* QEMU's */
 } Options;
 
@@ -47,6 +52,8 @@ options_clear (Options *options)
 {
   g_free (options->directory);
   g_free (options->adopt);
+  g_free (options->preload);
+  g_strfreev (options->pass_words);
   g_strfreev (options->argv);
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Options, options_clear)
@@ -59,6 +66,32 @@ typedef struct {
   GMainLoop *loop;
 } Program;
 
+static int
+compare_ints (gconstpointer a, gconstpointer b)
+{
+  return *(const int *)a - *(const int *)b;
+}
+
+/* The numbers of what QEMU inherits: descriptors that are open here and nothing of the keeper's. */
+static gboolean
+parse_pass_fds (Options *options, GError **error)
+{
+  for (char **word = options->pass_words; word != NULL && *word != NULL; word++) {
+    guint64 fd;
+
+    if (options->n_pass_fds == KEEPER_FDS_MAX ||
+        !g_ascii_string_to_unsigned (*word, 10, STDERR_FILENO + 1, G_MAXINT, &fd, NULL) ||
+        (int)fd <= options->report_fd || fcntl (fd, F_GETFD) < 0) {
+      g_set_error (error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
+                   "--pass-fd=%s is no descriptor that can be passed", *word);
+      return FALSE;
+    }
+    options->pass_fds[options->n_pass_fds++] = fd;
+  }
+  qsort (options->pass_fds, options->n_pass_fds, sizeof (int), compare_ints);
+  return TRUE;
+}
+
 static gboolean
 parse_options (int argc, char **argv, Options *options, GError **error)
 {
@@ -69,6 +102,9 @@ parse_options (int argc, char **argv, Options *options, GError **error)
     { "timeout-ms", 0, 0, G_OPTION_ARG_INT, &options->timeout_ms, "until QEMU is up", "N" },
     { "adopt", 0, 0, G_OPTION_ARG_STRING, &options->adopt, "a QEMU that runs", "PID:START" },
     { "paused", 0, 0, G_OPTION_ARG_NONE, &options->paused, "it is stopped on purpose", NULL },
+    { "preload", 0, 0, G_OPTION_ARG_FILENAME, &options->preload, "loaded into QEMU", "OBJECT" },
+    { "pass-fd", 0, 0, G_OPTION_ARG_STRING_ARRAY, &options->pass_words, "open here, for QEMU",
+      "N" },
     { G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &options->argv, NULL, NULL },
     { NULL }
   };
@@ -83,7 +119,25 @@ parse_options (int argc, char **argv, Options *options, GError **error)
                          "needs --directory, and either --adopt or QEMU's command line");
     return FALSE;
   }
-  return TRUE;
+  return parse_pass_fds (options, error);
+}
+
+/* Closes all but standard streams, the report pipe and what QEMU inherits. */
+static void
+close_others (const Options *options)
+{
+  int next = STDERR_FILENO + 1;
+
+  if (options->report_fd > STDERR_FILENO) {
+    fcntl (options->report_fd, F_SETFD, FD_CLOEXEC);
+    close_range (next, options->report_fd - 1, 0);
+    next = options->report_fd + 1;
+  }
+  for (guint i = 0; i < options->n_pass_fds; i++) {
+    close_range (next, options->pass_fds[i] - 1, 0);
+    next = options->pass_fds[i] + 1;
+  }
+  close_range (next, ~0U, 0);
 }
 
 /* Detaches from whoever started it. The report pipe is kept, and closed on every exec. */
@@ -109,11 +163,7 @@ detach (const Options *options, GError **error)
   dup2 (log, STDERR_FILENO);
   fd_close (&null);
   fd_close (&log);
-  if (options->report_fd > STDERR_FILENO) {
-    fcntl (options->report_fd, F_SETFD, FD_CLOEXEC);
-    close_range (STDERR_FILENO + 1, options->report_fd - 1, 0);
-  }
-  close_range (MAX (options->report_fd, STDERR_FILENO) + 1, ~0U, 0);
+  close_others (options);
   return TRUE;
 }
 
@@ -243,8 +293,11 @@ get_qemu (Program *program, const Options *options, AutoFd *serial, GError **err
 
   if (fstat (STDERR_FILENO, &log) < 0)
     return fd_set_errno_error (error, "looking at %s", GUEST_FILE_STDERR);
-  if (!launch_qemu (options->argv, &program->child, error))
+  if (!launch_qemu (options->argv, options->preload, &program->child, error))
     return FALSE;
+  /* QEMU has them now, and nobody else: its memory goes when it goes. */
+  for (guint i = 0; i < options->n_pass_fds; i++)
+    close (options->pass_fds[i]);
   state->qemu = process_id_of (program->child.pid);
   return launch_wait_ready (&program->child, GUEST_FILE_STDERR, log.st_size, deadline, serial,
                             error);

@@ -75,10 +75,14 @@ read_report (int fd, int timeout_ms)
   return g_steal_pointer (&report);
 }
 
-/* Starts the program with @args and waits for its report: "ok", or what went wrong. */
+/* Starts the program with @args and descriptors, and waits for its report: "ok", or what went
+ * wrong.
+ */
 static gboolean
-run_keeper (const char *const *args, int timeout_ms, GError **error)
+run_keeper (const char *const *args, const KeeperFd *fds, guint n_fds, int timeout_ms,
+            GError **error)
 {
+  int sources[KEEPER_FDS_MAX + 1], targets[KEEPER_FDS_MAX + 1];
   g_autoptr (GError) cause = NULL;
   g_auto (AutoFd) ours = -1;
   g_auto (AutoFd) theirs = -1;
@@ -89,10 +93,17 @@ run_keeper (const char *const *args, int timeout_ms, GError **error)
   ours = pipe_fds[0];
   theirs = pipe_fds[1];
 
-  const int target = REPORT_FD;
+  g_return_val_if_fail (n_fds <= KEEPER_FDS_MAX, FALSE);
+  sources[0] = theirs;
+  targets[0] = REPORT_FD;
+  for (guint i = 0; i < n_fds; i++) {
+    sources[i + 1] = fds[i].fd;
+    targets[i + 1] = fds[i].number;
+  }
   /* GLib lets it be started by a child in between, so that it never becomes our zombie. */
   if (!g_spawn_async_with_pipes_and_fds (NULL, args, NULL, G_SPAWN_DEFAULT, NULL, NULL, -1, -1, -1,
-                                         &theirs, &target, 1, NULL, NULL, NULL, NULL, &cause)) {
+                                         sources, targets, n_fds + 1, NULL, NULL, NULL, NULL,
+                                         &cause)) {
     g_set_error (error, KEEPER_ERROR, KEEPER_ERROR_START, "starting %s: %s", args[0],
                  cause->message);
     return FALSE;
@@ -111,7 +122,7 @@ run_keeper (const char *const *args, int timeout_ms, GError **error)
 }
 
 Keeper *
-keeper_start (const char *directory, const char *const *argv, int timeout_ms, GError **error)
+keeper_start (const char *directory, const KeeperLaunch *launch, GError **error)
 {
   g_autofree char *program = find_program (error);
   g_autoptr (GPtrArray) args = g_ptr_array_new_with_free_func (g_free);
@@ -121,13 +132,18 @@ keeper_start (const char *directory, const char *const *argv, int timeout_ms, GE
   g_ptr_array_add (args, g_strdup (program));
   g_ptr_array_add (args, g_strdup_printf ("--directory=%s", directory));
   g_ptr_array_add (args, g_strdup_printf ("--report-fd=%d", REPORT_FD));
-  g_ptr_array_add (args, g_strdup_printf ("--timeout-ms=%d", timeout_ms));
+  g_ptr_array_add (args, g_strdup_printf ("--timeout-ms=%d", launch->timeout_ms));
+  if (launch->preload != NULL)
+    g_ptr_array_add (args, g_strdup_printf ("--preload=%s", launch->preload));
+  for (guint i = 0; i < launch->n_fds; i++)
+    g_ptr_array_add (args, g_strdup_printf ("--pass-fd=%d", launch->fds[i].number));
   g_ptr_array_add (args, g_strdup ("--"));
-  for (gsize i = 0; argv[i] != NULL; i++)
-    g_ptr_array_add (args, g_strdup (argv[i]));
+  for (gsize i = 0; launch->argv[i] != NULL; i++)
+    g_ptr_array_add (args, g_strdup (launch->argv[i]));
   g_ptr_array_add (args, NULL);
 
-  if (!run_keeper ((const char *const *)args->pdata, timeout_ms, error))
+  if (!run_keeper ((const char *const *)args->pdata, launch->fds, launch->n_fds, launch->timeout_ms,
+                   error))
     return NULL;
   return keeper_attach (directory, error);
 }
@@ -144,7 +160,7 @@ keeper_adopt (const char *directory, ProcessId qemu, gboolean paused_on_purpose,
   const char *args[] = { program, in, report, timeout, adopt, paused_on_purpose ? "--paused" : NULL,
                          NULL };
 
-  if (program == NULL || !run_keeper (args, ADOPT_TIMEOUT_MS, error))
+  if (program == NULL || !run_keeper (args, NULL, 0, ADOPT_TIMEOUT_MS, error))
     return NULL;
   return keeper_attach (directory, error);
 }

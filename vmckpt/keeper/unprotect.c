@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "unprotect.h"
 
+#include <vmckpt/keeper/guest-fds.h>
 #include <vmckpt/util/fd.h>
 
 #include <linux/userfaultfd.h>
@@ -85,6 +86,16 @@ release_ranges (int uffd, const GArray *ranges)
   return released;
 }
 
+/* The userfaultfds that outlive a daemon: the next one goes on with them. Missing pages that were
+ * let go of would read as zeros. */
+static gboolean
+is_served_by_daemons (const char *number)
+{
+  gint64 fd = g_ascii_strtoll (number, NULL, 10);
+
+  return fd == GUEST_FD_UFFD_ASYNC || fd == GUEST_FD_UFFD_SYNC;
+}
+
 gboolean
 unprotect_memory (ProcessId qemu, guint *ranges, GError **error)
 {
@@ -107,7 +118,8 @@ unprotect_memory (ProcessId qemu, guint *ranges, GError **error)
   while ((name = g_dir_read_name (dir)) != NULL) {
     g_autofree char *link = g_build_filename (directory, name, NULL);
     g_autofree char *target = g_file_read_link (link, NULL);
-    if (target == NULL || !g_str_equal (target, "anon_inode:[userfaultfd]"))
+    if (target == NULL || !g_str_equal (target, "anon_inode:[userfaultfd]") ||
+        is_served_by_daemons (name))
       continue;
 
     g_auto (AutoFd) uffd =

@@ -50,6 +50,17 @@ choose_qemu (GuestSpec *spec, const char *wanted)
   }
 }
 
+/* RAM can be shared only if its block has the name that the checkpoint has its pages under. */
+static void
+choose_memory (GuestSpec *spec, const Manifest *manifest)
+{
+  const ManifestPart *part =
+      spec->ram_id != NULL ? manifest_find_part (manifest, "ram", spec->ram_id) : NULL;
+
+  if (part == NULL || part->map.length != spec->ram_bytes)
+    spec->memory = MEMORY_PRIVATE;
+}
+
 GuestSpec *
 unit_restore_spec (Store *store, const Manifest *manifest, const RestoreOptions *options,
                    GError **error)
@@ -72,6 +83,7 @@ unit_restore_spec (Store *store, const Manifest *manifest, const RestoreOptions 
   if (!boot_files_provide (store, manifest, options->files, spec, error) ||
       !qemu_preflight (manifest->machine, spec, ram_bytes (manifest), error))
     return NULL;
+  choose_memory (spec, manifest);
   return g_steal_pointer (&spec);
 }
 
@@ -128,14 +140,14 @@ load (Store *store, const Manifest *manifest, const RestoreOptions *options, Qem
 
 gboolean
 unit_restore (Store *store, const Manifest *manifest, const GuestSpec *spec,
-              const RestoreOptions *options, const UnitWatcher *watcher, QemuGuest *guest,
-              double *phase_ms, GError **error)
+              const RestoreOptions *options, const UnitWatcher *watcher, GuestRam **ram,
+              QemuGuest *guest, double *phase_ms, GError **error)
 {
   ERROR_PREFIX (error, "restoring checkpoint %.12s of guest %s", manifest->id, manifest->guest);
   gint64 began_us = g_get_monotonic_time();
 
   progress_report (watcher->progress, PHASE_REBUILD, 0, 0);
-  if (!qemu_start (spec, options->directory, TRUE, guest, error))
+  if (!unit_start (spec, options->directory, TRUE, ram, guest, error))
     return FALSE;
   phase_ms[PHASE_REBUILD] = (g_get_monotonic_time() - began_us) / 1000.0;
   if (load (store, manifest, options, guest, watcher, phase_ms, error))
@@ -143,6 +155,7 @@ unit_restore (Store *store, const Manifest *manifest, const GuestSpec *spec,
   qemu_end (options->directory, guest->monitor, NULL);
   add_last_words (options->directory, error);
   qemu_guest_clear (guest);
+  g_clear_pointer (ram, guest_ram_unref);
   qemu_remove_directory (options->directory);
   return FALSE;
 }

@@ -31,11 +31,20 @@ typedef struct {
                       could write the header of another format into its raw disk */
 } GuestDisk;
 
+/* How QEMU has the guest's RAM. */
+typedef enum {
+  MEMORY_SHARED,  /* a memfd that the daemon can read, and whose writes it can track */
+  MEMORY_PRIVATE, /* QEMU's own: checkpoints by the migration stream alone */
+} MemoryKind;
+
 typedef struct {
   char *name;
   char *uuid;        /* made by guest_spec_complete() where absent */
   char *genid;       /* vmgenid; likewise */
   guint64 ram_bytes; /* a multiple of 1 MiB */
+  MemoryKind memory;
+  char *ram_id; /* (nullable) name of the RAM block that MEMORY_SHARED makes: the one that the
+                   machine type would give it. Completed; absent where a machine has none */
   guint cpus;
   char *kernel;     /* (nullable) path */
   char *initrd;     /* (nullable) path */
@@ -47,6 +56,9 @@ typedef struct {
   char *cpu;        /* (nullable) QEMU's CPU model; named once completed */
   GStrv extra;      /* QEMU arguments after "--", as given; may be empty, never NULL */
 } GuestSpec;
+
+/* "shared" or "private". */
+const char *memory_kind_name (MemoryKind kind);
 
 GuestSpec *guest_spec_new (const char *name);
 GuestSpec *guest_spec_copy (const GuestSpec *spec);

@@ -38,9 +38,21 @@ gboolean qemu_probe (const char *program, QemuProbe *probe, GError **error);
  */
 gboolean qemu_spec_complete (GuestSpec *spec, GError **error);
 
-/* QEMU's whole command line for a completed spec, with sockets in @directory. @incoming: wait for a
- * migration stream (-incoming defer). Always begins stopped (-S). NULL-terminated. */
-GStrv qemu_command_line (const GuestSpec *spec, const char *directory, gboolean incoming);
+/* How a guest's QEMU is started, beside what its spec says. Everything is borrowed. */
+typedef struct {
+  gboolean incoming;      /* wait for a migration stream (-incoming defer): for a restore */
+  gboolean copy_on_write; /* the memory's file is a template: QEMU's writes stay its own */
+  const char *preload;    /* (nullable): see KeeperLaunch, like the rest */
+  KeeperFd fds[KEEPER_FDS_MAX];
+  guint n_fds;
+} QemuLaunch;
+
+/* TRUE if QEMU has the guest's RAM as a file, which it must inherit as GUEST_FD_RAM. */
+gboolean qemu_spec_shares_memory (const GuestSpec *spec);
+
+/* QEMU's whole command line for a completed spec, with sockets in @directory. Always begins stopped
+ * (-S). NULL-terminated. */
+GStrv qemu_command_line (const GuestSpec *spec, const char *directory, const QemuLaunch *launch);
 
 /* A guest that this process drives. The monitor's home (qmp/client.h) is the thread-default context
  * of whoever called qemu_start() or qemu_attach(). */
@@ -58,11 +70,10 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (QemuGuest, qemu_guest_clear)
  * @spec: completed
  * @directory: the guest's directory; made here, mode 0700, with guest.json in it. On failure
  *   everything that was made is removed again and no process is left.
- * @incoming: for a restore
  *
  * The guest is there but stopped; the caller resumes it with qmp_cont().
  */
-gboolean qemu_start (const GuestSpec *spec, const char *directory, gboolean incoming,
+gboolean qemu_start (const GuestSpec *spec, const char *directory, const QemuLaunch *launch,
                      QemuGuest *guest, GError **error);
 
 /**

@@ -13,6 +13,7 @@
 
 #include <gio/gio.h>
 
+#include <vmckpt/keeper/guest-fds.h>
 #include <vmckpt/util/process.h>
 
 #define KEEPER_ERROR (keeper_error_quark())
@@ -43,21 +44,38 @@ typedef enum {
 
 typedef struct _Keeper Keeper;
 
+#define KEEPER_FDS_MAX 8
+
+/* A descriptor that QEMU is to inherit. Borrowed; stays open in the caller. */
+typedef struct {
+  int fd;     /* the caller's */
+  int number; /* what it is in QEMU: above 3, each once */
+} KeeperFd;
+
+/* What a keeper is to start. Everything is borrowed. */
+typedef struct {
+  /* QEMU's command line; it must make the sockets named above and begin stopped (-S) */
+  const char *const *argv;
+  const char *preload; /* (nullable): object that ld.so loads into QEMU (LD_PRELOAD); absolute */
+  KeeperFd fds[KEEPER_FDS_MAX];
+  guint n_fds;
+  int timeout_ms; /* until QEMU's monitors and serial port are there */
+} KeeperLaunch;
+
 /**
  * keeper_start:
  * @directory: the guest's directory, absolute; exists, mode 0700
- * @argv: QEMU's command line; it must make the sockets named above and begin stopped (-S)
- * @timeout_ms: until QEMU's monitors and serial port are there
+ * @launch: what to run, and what it inherits
  *
  * Starts a keeper in a session of its own, which starts QEMU as its child, in @directory. When this
  * returns QEMU has built the machine and answers; on failure QEMU is gone, and files are left. The
+ * keeper itself keeps none of the descriptors: they live as long as QEMU does. The
  * program is VMCKPT_KEEPER if that is set, else the one beside the running program or in ../keeper/
  * from there (a build tree), else the installed one. Blocks; any thread.
  *
  * Returns: (transfer full): attached; KEEPER_ERROR_START with the end of QEMU's standard error.
  */
-Keeper *keeper_start (const char *directory, const char *const *argv, int timeout_ms,
-                      GError **error);
+Keeper *keeper_start (const char *directory, const KeeperLaunch *launch, GError **error);
 
 /* Attaches to the keeper that serves @directory; KEEPER_ERROR_GONE if there is none. */
 Keeper *keeper_attach (const char *directory, GError **error);

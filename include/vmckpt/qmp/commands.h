@@ -50,5 +50,7 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (QmpMigration, qmp_migration_clear)
 gboolean qmp_query_migrate (QmpClient *client, QmpMigration *migration, GError **error);
 
 /* query-machines: the versioned name that @alias ("q35", "pc") stands for in this QEMU, or @alias
- * itself if it is a full name; newly allocated. An unknown name is QMP_ERROR_COMMAND. */
-char *qmp_resolve_machine (QmpClient *client, const char *alias, GError **error);
+ * itself if it is a full name; newly allocated. An unknown name is QMP_ERROR_COMMAND. @ram_id:
+ * (out) (optional) (nullable): the name of the RAM block that it makes by default; newly allocated.
+ */
+char *qmp_resolve_machine (QmpClient *client, const char *alias, char **ram_id, GError **error);

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <vmckpt/drivers/qemu.h>
+#include <vmckpt/ram/guest-ram.h>
 #include <vmckpt/ram/run-clock.h>
 #include <vmckpt/store/manifest.h>
 #include <vmckpt/store/store.h>
@@ -17,8 +18,28 @@ typedef struct {
   const char *host; /* this host's name, for the manifest */
   QmpClient *monitor;
   Keeper *keeper;
+  GuestRam *ram; /* (nullable): memory that QEMU shares */
   RunClock *clock;
 } Unit;
+
+/**
+ * unit_start:
+ * @spec: completed
+ * @directory: the guest's directory: must not exist
+ * @incoming: for a restore
+ * @ram: (inout): RAM that was made before (guest_ram_new_template()), or NULL: made here if @spec
+ *   shares it. What the guest has, attached; NULL if QEMU has memory of its own
+ * @guest: (out): stopped
+ *
+ * On failure no process and no file is left.
+ */
+gboolean unit_start (const GuestSpec *spec, const char *directory, gboolean incoming,
+                     GuestRam **ram, QemuGuest *guest, GError **error);
+
+/* Finds a guest of an earlier daemon again (qemu_attach()), with its memory. @ram: (out): NULL if
+ * it has none that is shared. */
+gboolean unit_attach (const GuestSpec *spec, const char *directory, GuestRam **ram,
+                      QemuGuest *guest, GError **error);
 
 /* Who listens to long work: progress, things to tell the user, and the wish to stop. */
 typedef struct {
@@ -76,11 +97,12 @@ GuestSpec *unit_restore_spec (Store *store, const Manifest *manifest, const Rest
 /**
  * unit_restore:
  * @spec: from unit_restore_spec()
+ * @ram: (inout): as for unit_start()
  * @guest: (out): the running (or paused) guest
  * @phase_ms: (out caller-allocates): PHASE_COUNT durations, milliseconds
  *
  * On failure no process and no file is left.
  */
 gboolean unit_restore (Store *store, const Manifest *manifest, const GuestSpec *spec,
-                       const RestoreOptions *options, const UnitWatcher *watcher, QemuGuest *guest,
-                       double *phase_ms, GError **error);
+                       const RestoreOptions *options, const UnitWatcher *watcher, GuestRam **ram,
+                       QemuGuest *guest, double *phase_ms, GError **error);
