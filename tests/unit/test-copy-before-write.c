@@ -73,8 +73,7 @@ fixture_init (Fixture *fixture)
   written_child_run (&fixture->child);
   written_child_await (&fixture->child, 2000);
   written_child_stop (&fixture->child);
-  fixture->faults =
-      write_faults_start (fixture->child.uffd, fixture->child.address, PAGES, NULL, &error);
+  fixture->faults = write_faults_start (fixture->child.uffd, fixture->child.address, PAGES, &error);
   g_assert_no_error (error);
   return TRUE;
 }

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "write-faults.h"
 
+#include "uffd.h"
+
 #include <vmckpt/store/page-map.h>
 #include <vmckpt/util/error.h>
 #include <vmckpt/util/fd.h>
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/userfaultfd.h>
 #include <poll.h>
 #include <sys/eventfd.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #define WORD_PAGES 64
@@ -26,7 +26,6 @@ struct _WriteFaults {
   AutoFd stop; /* eventfd: readable = end */
   guint64 address;
   guint64 pages;
-  WriteFaultsFuncs funcs;
   GThread *thread;
 
   GMutex lock;     /* @fresh, and protection according to it */
@@ -72,8 +71,6 @@ let_write (WriteFaults *faults, guint64 page)
 
   g_autoptr (GMutexLocker) locker = g_mutex_locker_new (&faults->lock);
   faults->fresh[page / WORD_PAGES] |= G_GUINT64_CONSTANT (1) << page % WORD_PAGES;
-  if (faults->funcs.note != NULL)
-    faults->funcs.note (page, 1, faults->funcs.user_data);
   set_protection (faults, page, 1, FALSE);
   faults->served++;
 }
@@ -201,8 +198,7 @@ take_range (WriteFaults *faults, GError **error)
 }
 
 WriteFaults *
-write_faults_start (int uffd, guint64 address, guint64 pages, const WriteFaultsFuncs *funcs,
-                    GError **error)
+write_faults_start (int uffd, guint64 address, guint64 pages, GError **error)
 {
   WriteFaults *faults = g_new0 (WriteFaults, 1);
 
@@ -210,8 +206,6 @@ write_faults_start (int uffd, guint64 address, guint64 pages, const WriteFaultsF
   faults->stop = eventfd (0, EFD_CLOEXEC);
   faults->address = address;
   faults->pages = pages;
-  if (funcs != NULL)
-    faults->funcs = *funcs;
   faults->fresh = g_new0 (guint64, (pages + WORD_PAGES - 1) / WORD_PAGES);
   g_mutex_init (&faults->lock);
   g_mutex_init (&faults->guarding);

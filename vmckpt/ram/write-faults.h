@@ -7,7 +7,7 @@
  *
  *   vCPU writes a protected page ── waits ──▶ fault thread:  guard (copies the page, if it must)
  *                                                            ┌ lock
- *                                                            │ the page is marked: fresh, and noted
+ *                                                            │ the page is marked
  *                                                            │ protection off, vCPU goes on
  *                                                            └ unlock
  *   write_faults_collect:  ┌ lock
@@ -26,19 +26,11 @@
 
 typedef struct _WriteFaults WriteFaults;
 
-typedef struct {
-  /* Notes that @count pages from @first on are about to be written. Called under the lock by the
-   * fault thread; must not block. */
-  void (*note) (guint64 first, guint64 count, gpointer user_data);
-  gpointer user_data;
-} WriteFaultsFuncs;
-
 /**
  * write_faults_start:
  * @uffd: userfaultfd of the guest's process, handshake done without WP_ASYNC; duplicated
  * @address: of the range in that process
  * @pages: its length in pages of 4 KiB
- * @funcs: (nullable): copied
  *
  * Registers the range, protects all of it and starts the thread. Pages written before count as not
  * written. Blocks for some ms per GiB.
@@ -46,8 +38,7 @@ typedef struct {
  * Returns: G_IO_ERROR if the range is registered with another userfaultfd (EBUSY) or the kernel
  * cannot protect this memory.
  */
-WriteFaults *write_faults_start (int uffd, guint64 address, guint64 pages,
-                                 const WriteFaultsFuncs *funcs, GError **error);
+WriteFaults *write_faults_start (int uffd, guint64 address, guint64 pages, GError **error);
 
 /* Takes protection and registration off, wakes who waits, ends the thread. No guard may be set. */
 void write_faults_stop (WriteFaults *faults);
