@@ -33,7 +33,8 @@ test_proof (void)
   g_autoptr (GError) error = NULL;
   g_autoptr (Store) store = fixture_store_new (backend_memory_new());
   g_autoptr (StoreWriter) writer = store_writer_begin (store, &error);
-  guint64 seeds[PAGES] = { 0 }, skip[PAGES / 64 + 1] = { 0 };
+  guint64 seeds[PAGES] = { 0 };
+  g_autoptr (PageBitmap) skip = page_bitmap_new (PAGES);
 
   for (guint i = 0; i < PAGES; i++)
     seeds[i] = i % 5 == 0 ? 0 : i;
@@ -55,8 +56,8 @@ test_proof (void)
   g_assert_nonnull (strstr (error->message, "page 300 is not what"));
   g_assert_nonnull (strstr (error->message, "2 pages in all"));
   g_clear_error (&error);
-  skip[300 / 64] |= 1ull << 300 % 64;
-  skip[511 / 64] |= 1ull << 511 % 64;
+  page_bitmap_set (skip, 300);
+  page_bitmap_set (skip, 511);
   g_assert_true (ram_proof_check (proof, store, &wrong, skip, &error));
 }
 

@@ -13,10 +13,10 @@
 
 struct _PageBuffer {
   int fd;
-  guint64 ram_pages, capacity, used;
-  guint8 *data;    /* capacity pages, mapped */
-  guint64 *page;   /* which page of the RAM each one is */
-  guint64 *newest; /* bitmap over the RAM's pages, all clear between calls */
+  guint64 capacity, used;
+  guint8 *data;      /* capacity pages, mapped */
+  guint64 *page;     /* which page of the RAM each one is */
+  PageBitmap *newer; /* of the RAM's pages, empty between calls */
 };
 
 PageBuffer *
@@ -27,7 +27,6 @@ page_buffer_new (int fd, guint64 ram_pages, guint64 capacity, GError **error)
                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
   buffer->fd = fd;
-  buffer->ram_pages = ram_pages;
   buffer->capacity = capacity;
   if (data == MAP_FAILED) {
     fd_set_errno_error (error, "memory for %" G_GUINT64_FORMAT " pages", capacity);
@@ -35,7 +34,7 @@ page_buffer_new (int fd, guint64 ram_pages, guint64 capacity, GError **error)
   }
   buffer->data = data;
   buffer->page = g_new0 (guint64, capacity);
-  buffer->newest = g_new0 (guint64, ram_pages / 64 + 1);
+  buffer->newer = page_bitmap_new (ram_pages);
   return g_steal_pointer (&buffer);
 }
 
@@ -47,7 +46,7 @@ page_buffer_free (PageBuffer *buffer)
   if (buffer->data != NULL)
     munmap (buffer->data, buffer->capacity * PAGE_SIZE_BYTES);
   g_free (buffer->page);
-  g_free (buffer->newest);
+  page_bitmap_free (buffer->newer);
   g_free (buffer);
 }
 
@@ -72,12 +71,6 @@ page_buffer_reserve (PageBuffer *buffer, guint64 pages)
   if (count > 0)
     madvise (buffer->data + buffer->used * PAGE_SIZE_BYTES, count * PAGE_SIZE_BYTES,
              MADV_POPULATE_WRITE);
-}
-
-static gboolean
-is_set (const guint64 *bitmap, guint64 page)
-{
-  return bitmap[page / 64] >> page % 64 & 1;
 }
 
 /* Copies @count pages from @first on. */
@@ -109,49 +102,44 @@ copy_run (PageBuffer *buffer, guint64 first, guint64 count, GError **error)
 }
 
 gboolean
-page_buffer_copy (PageBuffer *buffer, const guint64 *bitmap, GError **error)
+page_buffer_copy (PageBuffer *buffer, const PageBitmap *pages, guint64 *at, guint64 limit,
+                  GError **error)
 {
-  guint64 pages = buffer->ram_pages;
+  guint64 left = MIN (limit, page_buffer_room (buffer));
 
-  for (guint64 word = 0; word * 64 < pages; word++) {
-    if (bitmap[word] == 0)
-      continue;
-    /* Runs end where words begin anew: what that costs in calls is nothing beside the copying. */
-    guint64 end = MIN (pages, word * 64 + 64);
-    for (guint64 page = word * 64; page < end; page++) {
-      guint64 first = page;
-      while (page < end && is_set (bitmap, page))
-        page++;
-      if (page > first && !copy_run (buffer, first, page - first, error))
-        return FALSE;
-    }
+  for (guint64 end; left > 0 && page_bitmap_next_run (pages, at, &end);) {
+    guint64 count = MIN (left, end - *at);
+    if (!copy_run (buffer, *at, count, error))
+      return FALSE;
+    *at += count;
+    left -= count;
   }
   return TRUE;
 }
 
-/* Sets in @stale, a bit for each place in the buffer, the copies of pages that were copied again
- * later. */
-static void
-mark_stale (PageBuffer *buffer, guint64 *stale)
+/* Finds the copies, by their places in the buffer, of pages that were copied again later. */
+static PageBitmap *
+find_stale (PageBuffer *buffer)
 {
+  PageBitmap *stale = page_bitmap_new (buffer->used);
+
   for (guint64 i = buffer->used; i-- > 0;) {
-    guint64 page = buffer->page[i];
-    if (is_set (buffer->newest, page))
-      stale[i / 64] |= 1ull << i % 64;
-    buffer->newest[page / 64] |= 1ull << page % 64;
+    if (page_bitmap_test (buffer->newer, buffer->page[i]))
+      page_bitmap_set (stale, i);
+    page_bitmap_set (buffer->newer, buffer->page[i]);
   }
   for (guint64 i = 0; i < buffer->used; i++)
-    buffer->newest[buffer->page[i] / 64] = 0;
+    page_bitmap_clear (buffer->newer, buffer->page[i]);
+  return stale;
 }
 
 gboolean
 page_buffer_flush (PageBuffer *buffer, PageMapWriter *map, GError **error)
 {
-  g_autofree guint64 *stale = g_new0 (guint64, buffer->used / 64 + 1);
+  g_autoptr (PageBitmap) stale = find_stale (buffer);
 
-  mark_stale (buffer, stale);
   for (guint64 i = 0; i < buffer->used; i++)
-    if (!is_set (stale, i) &&
+    if (!page_bitmap_test (stale, i) &&
         !page_map_writer_put (map, buffer->page[i], buffer->data + i * PAGE_SIZE_BYTES, error))
       return FALSE;
   buffer->used = 0;

@@ -5,6 +5,8 @@
  */
 #pragma once
 
+#include "page-bitmap.h"
+
 #include <vmckpt/store/page-map.h>
 
 typedef struct _PageBuffer PageBuffer;
@@ -30,12 +32,14 @@ void page_buffer_reserve (PageBuffer *buffer, guint64 pages);
 
 /**
  * page_buffer_copy:
- * @bitmap: a bit for each page of the RAM, lowest first: those to copy; at most as many as there is
- *   room for
+ * @pages: of the RAM: those to copy
+ * @at: (inout): the page to begin with; then the one to go on with, beyond the last if all are done
+ * @limit: pages to copy at most; what there is no room for is left, too
  *
  * Reads them with pread(2), neighbours together; what is not populated comes as zeros.
  */
-gboolean page_buffer_copy (PageBuffer *buffer, const guint64 *bitmap, GError **error);
+gboolean page_buffer_copy (PageBuffer *buffer, const PageBitmap *pages, guint64 *at, guint64 limit,
+                           GError **error);
 
 /* Puts what is in it into @map, of a page copied several times the last copy, and empties it. */
 gboolean page_buffer_flush (PageBuffer *buffer, PageMapWriter *map, GError **error);

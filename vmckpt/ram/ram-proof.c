@@ -69,7 +69,7 @@ ram_proof_take (int fd, guint64 length, GError **error)
 
 typedef struct {
   const RamProof *proof;
-  const guint64 *skip;
+  const PageBitmap *skip;
   guint64 differing, first;
 } Comparison;
 
@@ -81,7 +81,7 @@ compare_page (guint64 page, const guint8 *data, gpointer user_data, GError **err
   Comparison *comparison = user_data;
   guint8 was[PAGE_SIZE_BYTES];
 
-  if (comparison->skip != NULL && comparison->skip[page / 64] >> page % 64 & 1)
+  if (comparison->skip != NULL && page_bitmap_test (comparison->skip, page))
     return TRUE;
   if (pread (comparison->proof->copy, was, sizeof was, page * PAGE_SIZE_BYTES) != sizeof was)
     return fd_set_errno_error (error, "reading the copy of the guest's memory");
@@ -93,7 +93,7 @@ compare_page (guint64 page, const guint8 *data, gpointer user_data, GError **err
 }
 
 gboolean
-ram_proof_check (const RamProof *proof, Store *store, const PageMap *map, const guint64 *skip,
+ram_proof_check (const RamProof *proof, Store *store, const PageMap *map, const PageBitmap *skip,
                  GError **error)
 {
   ERROR_PREFIX (error, "proving that tracking missed nothing");

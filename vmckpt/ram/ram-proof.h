@@ -7,6 +7,8 @@
  */
 #pragma once
 
+#include "page-bitmap.h"
+
 #include <vmckpt/store/page-map.h>
 
 typedef struct _RamProof RamProof;
@@ -23,10 +25,10 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (RamProof, ram_proof_free)
 /**
  * ram_proof_check:
  * @map: flushed
- * @skip: (nullable): a bit for each page, those not to be compared: what had not come from an
- *   earlier checkpoint yet when the copy was made
+ * @skip: (nullable): pages not to be compared: those that had not come from an earlier checkpoint
+ *   yet when the copy was made
  *
  * Returns: FALSE with RAM_ERROR_FAILED, naming the first page that differs and how many do.
  */
 gboolean ram_proof_check (const RamProof *proof, Store *store, const PageMap *map,
-                          const guint64 *skip, GError **error);
+                          const PageBitmap *skip, GError **error);
