@@ -142,15 +142,3 @@ capture_ensure_running (CaptureSession *session, GError **error)
     return FALSE;
   return g_str_equal (status, "running") || qmp_cont (session->context->monitor, error);
 }
-
-gboolean
-capture_add_data_part (const CaptureContext *context, Manifest *manifest, const char *role,
-                       const GByteArray *data, GError **error)
-{
-  PageMap map;
-
-  if (!store_writer_put_data (context->writer, data->data, data->len, &map, error))
-    return FALSE;
-  manifest_add_part (manifest, role, "", &map);
-  return TRUE;
-}

@@ -51,7 +51,3 @@ gboolean capture_wait_migration_over (QmpClient *monitor, gboolean *completed, G
 
 /* The guest runs again if it ran before. */
 gboolean capture_ensure_running (CaptureSession *session, GError **error);
-
-/* Stores @data as the part @role of @manifest. */
-gboolean capture_add_data_part (const CaptureContext *context, Manifest *manifest, const char *role,
-                                const GByteArray *data, GError **error);

@@ -77,6 +77,25 @@ ram_blocks_put (RamBlocks *blocks, const StreamItem *item, GError **error)
 }
 
 gboolean
+ram_blocks_adopt (RamBlocks *blocks, const char *name, guint64 length, PageMapWriter *map,
+                  GError **error)
+{
+  for (guint i = 0; i < blocks->list->len; i++) {
+    RamBlock *block = g_ptr_array_index (blocks->list, i);
+    if (!g_str_equal (block->name, name) || block->length != length || block->count > 0)
+      continue;
+    page_map_writer_free (block->map);
+    block->map = map;
+    block->count = length / STREAM_PAGE_SIZE;
+    return TRUE;
+  }
+  page_map_writer_free (map);
+  g_set_error (error, RAM_ERROR, RAM_ERROR_IMPOSSIBLE,
+               "QEMU has no RAM block %s whose pages are shared and stay out of the stream", name);
+  return FALSE;
+}
+
+gboolean
 ram_blocks_check_complete (const RamBlocks *blocks, GError **error)
 {
   for (guint i = 0; i < blocks->list->len; i++) {

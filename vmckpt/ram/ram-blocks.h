@@ -23,6 +23,16 @@ guint64 ram_blocks_bytes (const RamBlocks *blocks);
 /* Takes a page (STREAM_ITEM_PAGE). */
 gboolean ram_blocks_put (RamBlocks *blocks, const StreamItem *item, GError **error);
 
+/**
+ * ram_blocks_adopt:
+ * @map: (transfer full): gets the block's pages otherwise than from the stream
+ *
+ * Block @name, @length bytes long, is complete with @map. FALSE with RAM_ERROR_IMPOSSIBLE if no
+ * such block was declared, or pages of it came in the stream.
+ */
+gboolean ram_blocks_adopt (RamBlocks *blocks, const char *name, guint64 length, PageMapWriter *map,
+                           GError **error);
+
 /* Every page of every block must have come: one that did not would silently be the parent's.
  * RAM_ERROR_IMPOSSIBLE names the block. */
 gboolean ram_blocks_check_complete (const RamBlocks *blocks, GError **error);

@@ -13,7 +13,7 @@
 #include <vmckpt/ram/stream-engine.h>
 
 #include "capture-session.h"
-#include "ram-blocks.h"
+#include "stream-parts.h"
 
 #include <vmckpt/qmp/commands.h>
 #include <vmckpt/qmp/stream-reader.h>
@@ -26,7 +26,6 @@
 
 /* QEMU keeps silent while it stops the guest and saves devices, never for long. */
 #define PATIENCE_MS 30000
-#define MAX_DEVICE_STATE (256u << 20)
 #define PROGRESS_EVERY_PAGES 1024
 #define FD_NAME "vmckpt-stream"
 #define CAPABILITY "background-snapshot"
@@ -36,11 +35,9 @@ typedef struct {
   CaptureMode mode;
   Manifest *manifest;
   StreamReader *reader;
-  AutoFd stream;       /* read end of the pipe */
-  RamBlocks *ram;      /* NULL until the stream has declared its blocks */
-  GByteArray *config;  /* the configuration section */
-  GByteArray *devices; /* the opaque device state */
-  gboolean sending;    /* QEMU was told to send */
+  AutoFd stream; /* read end of the pipe */
+  StreamParts parts;
+  gboolean sending; /* QEMU was told to send */
   guint64 pages;
 } Capture;
 
@@ -50,9 +47,7 @@ capture_clear (Capture *capture)
   capture_session_clear (&capture->session);
   g_clear_pointer (&capture->reader, stream_reader_free);
   fd_close (&capture->stream);
-  g_clear_pointer (&capture->ram, ram_blocks_free);
-  g_clear_pointer (&capture->config, g_byte_array_unref);
-  g_clear_pointer (&capture->devices, g_byte_array_unref);
+  stream_parts_clear (&capture->parts);
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Capture, capture_clear)
 
@@ -142,20 +137,7 @@ start_sending (Capture *capture, GError **error)
 }
 
 static gboolean
-open_blocks (Capture *capture, GError **error)
-{
-  guint count;
-  const StreamBlock *blocks = stream_reader_blocks (capture->reader, &count);
-
-  capture->ram = ram_blocks_open (capture->session.context->writer, blocks, count,
-                                  capture->session.context->parent, error);
-  if (capture->ram != NULL)
-    capture->session.report->ram_bytes = ram_blocks_bytes (capture->ram);
-  return capture->ram != NULL;
-}
-
-static gboolean
-take_page (Capture *capture, const StreamItem *item, GError **error)
+note_page (Capture *capture, GError **error)
 {
   if (capture->pages++ == 0 && capture->mode == CAPTURE_LIVE)
     capture_enter_phase (&capture->session,
@@ -165,45 +147,20 @@ take_page (Capture *capture, const StreamItem *item, GError **error)
   if (capture->pages % PROGRESS_EVERY_PAGES == 0)
     progress_report (capture->session.context->progress, capture->session.phase,
                      capture->pages * STREAM_PAGE_SIZE, capture->session.report->ram_bytes);
-  return ram_blocks_put (capture->ram, item, error);
-}
-
-static gboolean
-take_device_state (Capture *capture, const StreamItem *item, GError **error)
-{
-  if (item->len > MAX_DEVICE_STATE - capture->devices->len) {
-    g_set_error (error, RAM_ERROR, RAM_ERROR_IMPOSSIBLE,
-                 "the guest has more than %u MiB of device state", MAX_DEVICE_STATE >> 20);
-    return FALSE;
-  }
-  g_byte_array_append (capture->devices, item->data, item->len);
   return TRUE;
 }
 
 static gboolean
 take_item (Capture *capture, const StreamItem *item, GError **error)
 {
-  switch (item->type) {
-  case STREAM_ITEM_CONFIGURATION:
-    g_byte_array_append (capture->config, item->data, item->len);
-    g_free (capture->session.report->machine);
-    capture->session.report->machine = g_strdup (item->machine);
-    return TRUE;
-  case STREAM_ITEM_BLOCKS:
-    return open_blocks (capture, error);
-  case STREAM_ITEM_PAGE:
-    return take_page (capture, item, error);
-  case STREAM_ITEM_DEVICE_STATE:
-    return take_device_state (capture, item, error);
-  case STREAM_ITEM_END:
-    if (capture->ram == NULL) {
-      g_set_error (error, RAM_ERROR, RAM_ERROR_FAILED, "QEMU sent no RAM at all");
-      return FALSE;
-    }
-    return ram_blocks_check_complete (capture->ram, error) &&
-           fault_visit (FAULT_STREAM_ENDED, error);
-  }
-  g_assert_not_reached();
+  if (item->type == STREAM_ITEM_PAGE && !note_page (capture, error))
+    return FALSE;
+  if (!stream_parts_take (&capture->parts, capture->reader, item, error))
+    return FALSE;
+  if (item->type == STREAM_ITEM_BLOCKS)
+    capture->session.report->ram_bytes = ram_blocks_bytes (capture->parts.ram);
+  return item->type != STREAM_ITEM_END || (stream_parts_check_complete (&capture->parts, error) &&
+                                           fault_visit (FAULT_STREAM_ENDED, error));
 }
 
 /* Turns "the stream broke off" into what QEMU says about it. */
@@ -287,18 +244,6 @@ capture_put_right (Capture *capture)
 
 /* ---- store ---- */
 
-/* Everything read becomes parts of the manifest. */
-static gboolean
-add_parts (Capture *capture, GError **error)
-{
-  return ram_blocks_finish (capture->ram, capture->manifest, &capture->session.report->pages,
-                            error) &&
-         capture_add_data_part (capture->session.context, capture->manifest, "configuration",
-                                capture->config, error) &&
-         capture_add_data_part (capture->session.context, capture->manifest, "device-state",
-                                capture->devices, error);
-}
-
 static void
 report_times (Capture *capture)
 {
@@ -307,6 +252,7 @@ report_times (Capture *capture)
 
   capture_enter_phase (&capture->session, PHASE_STORE);
   report->was_running = capture->session.was_running;
+  report->machine = g_steal_pointer (&capture->parts.machine);
   report->pause_ms = clock.paused_us / 1000.0;
   if (capture->mode == CAPTURE_STOP_KEEP) /* it does not end here: what it took to read the guest */
     report->pause_ms = report->phase_ms[PHASE_STOP] + report->phase_ms[PHASE_CAPTURE];
@@ -323,16 +269,14 @@ stream_engine_capture (const CaptureContext *context, CaptureMode mode, Manifest
                        KeeperLease **lease, CaptureReport *report, GError **error)
 {
   ERROR_PREFIX (error, "capturing RAM and devices");
-  g_auto (Capture) capture = { .mode = mode,
-                               .manifest = manifest,
-                               .stream = -1,
-                               .config = g_byte_array_new(),
-                               .devices = g_byte_array_new() };
+  g_auto (Capture) capture = { .mode = mode, .manifest = manifest, .stream = -1 };
 
+  stream_parts_init (&capture.parts, context->writer, context->parent);
   capture_session_init (&capture.session, context, report);
 
   if (!prepare (&capture, error) || !start_sending (&capture, error) ||
-      !read_stream (&capture, error) || !settle (&capture, error) || !add_parts (&capture, error)) {
+      !read_stream (&capture, error) || !settle (&capture, error) ||
+      !stream_parts_store (&capture.parts, manifest, &report->pages, error)) {
     capture_put_right (&capture);
     return FALSE;
   }
