@@ -76,6 +76,8 @@ console_obey (const char *line, CellSet *set, const Load *load, const Work *work
       load_request_write (load, mib);
   } else if (strcmp (line, "work") == 0) {
     say ("work done %" PRIu64, work_done (work));
+  } else if (strcmp (line, "work rest") == 0 || strcmp (line, "work on") == 0) {
+    work_rest (work, line[5] == 'r');
   } else if (strcmp (line, "verify") == 0) {
     load_request_verify (load);
   } else if ((argument = argument_of (line, "break"))) {
@@ -87,7 +89,7 @@ console_obey (const char *line, CellSet *set, const Load *load, const Work *work
     sync();
     reboot (RB_POWER_OFF);
   } else if (line[0]) {
-    say ("orders: ping X, dirty MIB, work, verify, break CELL, shell, poweroff");
+    say ("orders: ping X, dirty MIB, work [rest|on], verify, break CELL, shell, poweroff");
   }
 }
 

@@ -101,6 +101,14 @@ work_done (const Work *work)
 }
 
 void
+work_rest (const Work *work, bool rest)
+{
+  for (unsigned i = 0; i < work->workers; i++)
+    kill (work->pids[i], rest ? SIGSTOP : SIGCONT);
+  say (rest ? "work rests" : "work goes on");
+}
+
+void
 work_end (Work *work)
 {
   for (unsigned i = 0; i < work->workers; i++)

@@ -21,6 +21,9 @@ void work_start (Work *work, uint64_t mib, unsigned workers, Slot *slot);
 /* How many pages all workers have computed over since they began. */
 uint64_t work_done (const Work *work);
 
+/* Stops them (@rest), or lets them go on; "work rests" or "work goes on" is the answer. */
+void work_rest (const Work *work, bool rest);
+
 /* Ends them. */
 void work_end (Work *work);
 
