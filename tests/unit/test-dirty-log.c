@@ -158,6 +158,20 @@ test_marks_count_as_written_and_as_present (void)
 }
 
 static void
+test_transfers_that_were_begun_count_until_the_guest_stands_still (void)
+{
+  g_autoptr (DirtyLog) log = make_log();
+
+  dirty_log_set_base (log, "store", "one");
+  dirty_log_set_bits (dirty_log_header (log), DIRTY_LOG_BEGUN, 50, 60);
+  g_assert_cmpuint (dirty_log_take_marks (log, NULL), ==, 10);
+  g_assert_cmpuint (dirty_log_take_marks (log, NULL), ==, 10);
+  dirty_log_instant (log);
+  g_assert_cmpuint (dirty_log_take_marks (log, NULL), ==, 0);
+  assert_written (log, "one", 50, 60);
+}
+
+static void
 test_other_files_are_refused (void)
 {
   g_autoptr (GError) error = NULL;
@@ -181,6 +195,8 @@ main (int argc, char **argv)
   g_test_add_func ("/dirty-log/next-daemon", test_next_daemon_takes_over);
   g_test_add_func ("/dirty-log/first", test_first_checkpoint_has_no_base);
   g_test_add_func ("/dirty-log/marks", test_marks_count_as_written_and_as_present);
+  g_test_add_func ("/dirty-log/begun",
+                   test_transfers_that_were_begun_count_until_the_guest_stands_still);
   g_test_add_func ("/dirty-log/other-files", test_other_files_are_refused);
   return g_test_run();
 }

@@ -27,8 +27,12 @@ enum dirty_log_bitmap {
   /* Changed in a way that page protection does not show, and not yet collected: by the preloaded
    * object. Discarded pages read as zeros and may be missing from the page tables. */
   DIRTY_LOG_DISCARDED,
-  /* Written by the kernel through pages that it had pinned (direct I/O), and not yet collected. */
+  /* Written by the kernel, maybe through pages that it had pinned (direct I/O), and not yet
+   * collected. */
   DIRTY_LOG_TRANSFERRED,
+  /* Such a transfer was begun since the last instant, and may be going on as long as the guest
+   * runs: these count as written at every collection, and are forgotten only at an instant. */
+  DIRTY_LOG_BEGUN,
   /* Of a guest that is restored lazily: never to be filled from the checkpoint any more, since it
    * was, or since it was discarded after that instant. */
   DIRTY_LOG_PRESENT,
@@ -43,8 +47,9 @@ struct dirty_log_checkpoint {
 
 /* Bits of `state`. */
 #define DIRTY_LOG_CURRENT_B UINT32_C (1) /* SINCE_B is current, else SINCE_A */
-#define DIRTY_LOG_PENDING UINT32_C (2)   /* the one that is not current counts too: an instant was \
-                                          */
+#define DIRTY_LOG_PENDING                                                                          \
+  UINT32_C (2) /* the one that is not current counts too: an instant was                           \
+                */
 /* taken, its checkpoint is neither committed nor given up */
 #define DIRTY_LOG_BASE_1 UINT32_C (4)   /* bases[1] is the base, else bases[0] */
 #define DIRTY_LOG_HAS_BASE UINT32_C (8) /* there is a base */
@@ -66,7 +71,7 @@ struct dirty_log_header {
 };
 
 #define DIRTY_LOG_PRELOAD_DISCARDS UINT32_C (1)  /* DISCARDED is kept */
-#define DIRTY_LOG_PRELOAD_TRANSFERS UINT32_C (2) /* TRANSFERRED is kept */
+#define DIRTY_LOG_PRELOAD_TRANSFERS UINT32_C (2) /* TRANSFERRED and BEGUN are kept */
 
 _Static_assert(sizeof (struct dirty_log_header) <= DIRTY_LOG_HEADER_BYTES, "header in one page");
 

@@ -272,6 +272,8 @@ dirty_log_instant (DirtyLog *log)
   /* Nobody reads the other one while it is not pending, so it may be cleared in peace; the one
    * store then makes it current and the former current one pending. */
   clear_bits (log, other_of (get_state (log)));
+  /* A guest that stands still has no transfer going on, and what there was is collected. */
+  clear_bits (log, DIRTY_LOG_BEGUN);
   atomic_store (&log->header->state, (get_state (log) ^ DIRTY_LOG_CURRENT_B) | DIRTY_LOG_PENDING);
 }
 
@@ -299,8 +301,8 @@ dirty_log_rollback (DirtyLog *log)
 
 /* ---- What the preloaded object notes ---- */
 
-/* Takes the marks of @which. Each word is taken only after it is noted everywhere else, and bits
- * that came meanwhile stay: killed in between, it is taken once more. */
+/* Takes the marks of @which, or leaves them (BEGUN). Each word is taken only after it is noted
+ * everywhere else, and bits that came meanwhile stay: killed in between, it is taken once more. */
 static guint64
 take_bits (DirtyLog *log, enum dirty_log_bitmap which, PageBitmap *found)
 {
@@ -318,7 +320,8 @@ take_bits (DirtyLog *log, enum dirty_log_bitmap which, PageBitmap *found)
       atomic_fetch_or (&present[i], word);
     if (found != NULL)
       found->words[i] |= word;
-    atomic_fetch_and (&words[i], ~word);
+    if (which != DIRTY_LOG_BEGUN)
+      atomic_fetch_and (&words[i], ~word);
     count += __builtin_popcountll (word);
   }
   return count;
@@ -329,7 +332,7 @@ dirty_log_take_marks (DirtyLog *log, PageBitmap *found)
 {
   g_return_val_if_fail (found == NULL || found->pages == log->pages, 0);
   return take_bits (log, DIRTY_LOG_DISCARDED, found) +
-         take_bits (log, DIRTY_LOG_TRANSFERRED, found);
+         take_bits (log, DIRTY_LOG_TRANSFERRED, found) + take_bits (log, DIRTY_LOG_BEGUN, found);
 }
 
 /* ---- The lazy source ---- */

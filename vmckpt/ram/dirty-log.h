@@ -97,10 +97,12 @@ void dirty_log_rollback (DirtyLog *log);
  * dirty_log_take_marks:
  * @found: (nullable): the pages are added to it
  *
- * Takes the pages that were discarded, or written by direct I/O, since this was called last; they
- * count as written. Discarded ones become "present". May be called while the guest runs.
+ * Takes the pages that were discarded, or that the kernel may have written in a way that it does
+ * not show (preload-marks.h), since this was called last; they count as written. Discarded ones
+ * become "present". May be called while the guest runs. Transfers that were begun and of which the
+ * end is not seen are taken again each time, until dirty_log_instant().
  *
- * Returns: how many pages.
+ * Returns: how many bits were set.
  */
 guint64 dirty_log_take_marks (DirtyLog *log, PageBitmap *found);
 

@@ -14,6 +14,8 @@
 /* Both mmap(2)s are defined here, so none may be another name of the other. */
 #undef _FILE_OFFSET_BITS
 
+#include "preload-marks.h"
+
 #include <vmckpt/keeper/guest-fds.h>
 
 #include <fcntl.h>
@@ -95,9 +97,15 @@ is_guest_ram (int fd)
 EXPORT void *
 mmap (void *address, size_t length, int protection, int flags, int fd, off_t offset)
 {
-  if (!atomic_load_explicit (&found_ram, memory_order_relaxed) && is_guest_ram (fd))
+  int found = !atomic_load_explicit (&found_ram, memory_order_relaxed) && is_guest_ram (fd);
+  void *mapped;
+
+  if (found)
     become_qemu();
-  return (void *)syscall (SYS_mmap, address, length, protection, flags, fd, offset);
+  mapped = (void *)syscall (SYS_mmap, address, length, protection, flags, fd, offset);
+  if (found && mapped != MAP_FAILED && (flags & MAP_SHARED) != 0)
+    preload_marks_begin (GUEST_FD_RAM, GUEST_FD_LOG, mapped, length);
+  return mapped;
 }
 
 EXPORT void *
