@@ -19,7 +19,8 @@ struct _Guest {
   /* Everything below is guarded by the lock. */
   GMutex lock;
   QemuGuest qemu;
-  GuestRam *ram; /* (nullable): not replaced while something is at work */
+  GuestRam *ram;           /* (nullable): not replaced while something is at work */
+  GuestTracking *tracking; /* (nullable): of @ram; likewise */
   ProcessId process;
   GuestState state;
   char *reason;
@@ -65,6 +66,7 @@ free_on_main_thread (gpointer data)
   Guest *guest = data;
 
   qemu_guest_clear (&guest->qemu);
+  g_clear_pointer (&guest->tracking, guest_tracking_free);
   g_clear_pointer (&guest->ram, guest_ram_unref);
   guest_spec_free (guest->spec);
   run_clock_free (guest->clock);
@@ -233,6 +235,19 @@ refresh_state (Guest *guest, GError **error)
   return TRUE;
 }
 
+/* Without this, checkpoints take the migration stream. With the lock held. */
+static void
+follow_writes (Guest *guest)
+{
+  g_autoptr (GError) reason = NULL;
+
+  if (guest->ram == NULL)
+    return;
+  guest->tracking = guest_tracking_new (guest->ram, &reason);
+  if (guest->tracking == NULL)
+    g_message ("guest %s: %s", guest->spec->name, reason->message);
+}
+
 gboolean
 guest_connect (Guest *guest, QemuGuest *qemu, GuestRam **ram, GError **error)
 {
@@ -241,9 +256,11 @@ guest_connect (Guest *guest, QemuGuest *qemu, GuestRam **ram, GError **error)
   {
     LOCK (guest);
     qemu_guest_clear (&guest->qemu);
+    g_clear_pointer (&guest->tracking, guest_tracking_free);
     g_clear_pointer (&guest->ram, guest_ram_unref);
     guest->qemu = *qemu;
     guest->ram = g_steal_pointer (ram);
+    follow_writes (guest);
     *qemu = (QemuGuest){ 0 };
     guest->process = keeper_qemu (guest->qemu.keeper);
     g_free (guest->qemu_version);
@@ -265,10 +282,12 @@ let_go (gpointer user_data)
 {
   Guest *guest = user_data;
   g_autoptr (GuestRam) ram = NULL;
+  g_autoptr (GuestTracking) tracking = NULL;
   QemuGuest qemu;
 
   {
     LOCK (guest);
+    tracking = g_steal_pointer (&guest->tracking);
     qemu = guest->qemu;
     guest->qemu = (QemuGuest){ 0 };
     ram = g_steal_pointer (&guest->ram);
@@ -449,6 +468,7 @@ guest_as_unit (Guest *guest, Unit *unit, GError **error)
                   .monitor = guest->qemu.monitor,
                   .keeper = guest->qemu.keeper,
                   .ram = guest->ram,
+                  .tracking = guest->tracking,
                   .clock = guest->clock };
   return TRUE;
 }

@@ -8,10 +8,9 @@
 
 #include <vmckpt/keeper/keeper.h>
 #include <vmckpt/qmp/client.h>
+#include <vmckpt/ram/guest-tracking.h>
 #include <vmckpt/ram/run-clock.h>
 #include <vmckpt/store/writer.h>
-
-typedef struct _GuestRam GuestRam;
 
 #define RAM_ERROR (ram_error_quark())
 GQuark ram_error_quark (void);
@@ -31,7 +30,10 @@ typedef struct {
   StoreWriter *writer;
   const Manifest *parent; /* (nullable): pages equal to its are not stored again */
   const char *store_id;   /* (nullable): the store that @writer writes to: which one a base is in */
-  GuestRam *ram;          /* (nullable): memory that the guest shares; the tracked engine's */
+  GuestTracking *tracking; /* (nullable): of the memory that QEMU shares; the tracked engine's */
+  /* (nullable): called right before the guest is stopped: what makes stopping short */
+  void (*before_stop) (gpointer user_data);
+  gpointer before_stop_data;
   const Progress *progress;
   GCancellable *cancellable;
   /* (nullable): told why, when something is done in another way than was wanted */

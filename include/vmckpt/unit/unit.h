@@ -6,7 +6,7 @@
 #pragma once
 
 #include <vmckpt/drivers/qemu.h>
-#include <vmckpt/ram/guest-ram.h>
+#include <vmckpt/ram/guest-tracking.h>
 #include <vmckpt/ram/run-clock.h>
 #include <vmckpt/store/manifest.h>
 #include <vmckpt/store/store.h>
@@ -18,7 +18,8 @@ typedef struct {
   const char *host; /* this host's name, for the manifest */
   QmpClient *monitor;
   Keeper *keeper;
-  GuestRam *ram; /* (nullable): memory that QEMU shares */
+  GuestRam *ram;           /* (nullable): memory that QEMU shares */
+  GuestTracking *tracking; /* (nullable): what is known of writes to it */
   RunClock *clock;
 } Unit;
 

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What is known of a guest's writes, for as long as this process serves the guest: the log that
+ * QEMU keeps, and whoever adds to it. Made once per guest and daemon, from its GuestRam.
+ */
+#pragma once
+
+#include <vmckpt/ram/guest-ram.h>
+
+typedef struct _GuestTracking GuestTracking;
+
+/**
+ * guest_tracking_new:
+ * @ram: attached; a reference is taken
+ *
+ * Opens the log and, if an earlier daemon left it in the middle of something, puts it right. Writes
+ * are tracked from the first checkpoint on, or since a former daemon began; until then this costs
+ * the guest nothing.
+ *
+ * Returns: NULL with @error: RAM_ERROR_IMPOSSIBLE if writes to this memory cannot be told at all
+ * (RAM that is a copy), else G_IO_ERROR.
+ */
+GuestTracking *guest_tracking_new (GuestRam *ram, GError **error);
+/* The log stays in QEMU. */
+void guest_tracking_free (GuestTracking *tracking);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (GuestTracking, guest_tracking_free)
+
+/* TRUE once: what was known was in doubt and the next checkpoint compares contents. */
+gboolean guest_tracking_take_doubt (GuestTracking *tracking);
+
+/* The checkpoint that writes are known relative to, borrowed until the next one; FALSE: none. */
+gboolean guest_tracking_base (GuestTracking *tracking, const char **store, const char **id);
+
+/* Borrowed. */
+GuestRam *guest_tracking_ram (GuestTracking *tracking);
+
+/* For the other files of this room (dirty-log.h, dirty-tracker.h); borrowed. One thread at a time:
+ * whoever works on the guest. */
+struct _DirtyLog *guest_tracking_log (GuestTracking *tracking);
+struct _DirtyTracker *guest_tracking_tracker (GuestTracking *tracking);
