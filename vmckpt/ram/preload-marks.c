@@ -25,6 +25,7 @@ static struct {
   uintptr_t address;
   dev_t device;
   ino_t inode;
+  _Atomic int spared; /* `device` and `inode` are a template's, and nothing else is set */
   _Atomic size_t length;
 } marks;
 
@@ -63,6 +64,18 @@ preload_marks_begin (int ram, int log, void *address, size_t length)
   marks.inode = st.st_ino;
   atomic_store (&marks.length, length);
   atomic_fetch_or (&marks.log->preload, DIRTY_LOG_PRELOAD_DISCARDS | DIRTY_LOG_PRELOAD_TRANSFERS);
+}
+
+void
+preload_marks_spare (int ram)
+{
+  struct stat st;
+
+  if (fstat (ram, &st) < 0)
+    return;
+  marks.device = st.st_dev;
+  marks.inode = st.st_ino;
+  atomic_store (&marks.spared, 1);
 }
 
 /* Marks the pages that the bytes from @offset to @end (excluded) of RAM are in. */
@@ -105,7 +118,8 @@ is_discard (int fd, int mode)
 {
   struct stat st;
 
-  return (mode & ~FALLOC_FL_KEEP_SIZE) != 0 && atomic_load (&marks.length) != 0 &&
+  return (mode & ~FALLOC_FL_KEEP_SIZE) != 0 &&
+         (atomic_load (&marks.length) != 0 || atomic_load (&marks.spared)) &&
          fstat (fd, &st) == 0 && st.st_ino == marks.inode && st.st_dev == marks.device;
 }
 
@@ -114,6 +128,9 @@ fallocate (int fd, int mode, off_t offset, off_t len)
 {
   int discard = is_discard (fd, mode), result;
 
+  /* QEMU's madvise(2) that comes next drops what this guest wrote itself. */
+  if (discard && atomic_load (&marks.spared))
+    return 0;
   if (discard)
     mark_bytes (DIRTY_LOG_DISCARDED, offset, offset + len);
   result = syscall (SYS_fallocate, fd, mode, offset, len);

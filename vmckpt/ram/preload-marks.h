@@ -31,3 +31,7 @@
  * From now on changes are marked. Without a log that is one nothing is.
  */
 void preload_marks_begin (int ram, int log, void *address, size_t length);
+
+/* @ram is a template that this QEMU has mapped copy-on-write, like others: from now on it is spared
+ * discards, which leave to the guest what the template has there. */
+void preload_marks_spare (int ram);

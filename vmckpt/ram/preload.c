@@ -103,8 +103,10 @@ mmap (void *address, size_t length, int protection, int flags, int fd, off_t off
   if (found)
     become_qemu();
   mapped = (void *)syscall (SYS_mmap, address, length, protection, flags, fd, offset);
-  if (found && mapped != MAP_FAILED && (flags & MAP_SHARED) != 0)
+  if (found && mapped != MAP_FAILED && (flags & MAP_TYPE) != MAP_PRIVATE)
     preload_marks_begin (GUEST_FD_RAM, GUEST_FD_LOG, mapped, length);
+  else if (found && mapped != MAP_FAILED)
+    preload_marks_spare (GUEST_FD_RAM);
   return mapped;
 }
 
