@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "dirty-tracker.h"
 #include "tracked-child.h"
+#include "uffd.h"
 
 #define PAGES 4096
 
@@ -134,6 +135,58 @@ test_compare_finds_all_that_is_populated_each_time (void)
   assert_collects (tracker, 10, 15);
 }
 
+/* The keeper does that to a guest that waits for ever. */
+static void
+test_protection_that_was_taken_off_is_noticed (void)
+{
+  g_auto (TrackedChild) child;
+  g_autoptr (DirtyTracker) tracker = NULL;
+  g_autoptr (GError) error = NULL;
+  struct uffdio_range range;
+
+  if (!tracked_child_start (&child, PAGES))
+    return;
+  tracker = begin (&child, TRACK_ASYNC);
+  if (tracker == NULL)
+    return;
+  range = (struct uffdio_range){ child.memory.address, child.memory.bytes };
+  for (guint i = 0; i < 2; i++) {
+    dirty_log_set_base (child.log, "store", "one");
+    g_assert_no_errno (ioctl (child.memory.uffd_async, UFFDIO_UNREGISTER, &range));
+    if (i == 0) { /* in the middle of a checkpoint, or before one */
+      g_assert_false (dirty_tracker_collect (tracker, NULL, &error));
+      g_assert_error (error, G_IO_ERROR, G_IO_ERROR_PERMISSION_DENIED);
+    }
+    g_assert_true (dirty_tracker_begin (tracker, TRACK_NONE, TRUE, NULL));
+    g_assert_false (dirty_log_base (child.log, NULL, NULL));
+    tracked_child_do (&child, CHILD_WRITE, 3, 1, 1);
+    assert_collects (tracker, 3, 4);
+  }
+}
+
+static void
+test_discarded_pages_are_not_seen_but_marked (void)
+{
+  g_auto (TrackedChild) child;
+  g_autoptr (DirtyTracker) tracker = NULL;
+  g_autoptr (PageBitmap) found = page_bitmap_new (PAGES);
+
+  if (!tracked_child_start (&child, PAGES))
+    return;
+  tracked_child_do (&child, CHILD_WRITE, 0, 100, 1);
+  tracker = begin (&child, TRACK_ASYNC);
+  if (tracker == NULL)
+    return;
+  tracked_child_do (&child, CHILD_PUNCH, 10, 10, 0);
+  g_assert_cmpuint (tracked_child_do (&child, CHILD_READ, 10, 10, 0), ==, 0);
+  /* Linux 6.18 does not report them; should another do so, well. */
+  g_assert_true (dirty_tracker_collect (tracker, NULL, NULL));
+  dirty_log_set_bits (dirty_log_header (child.log), DIRTY_LOG_DISCARDED, 10, 20);
+  assert_collects (tracker, 10, 20);
+  g_assert_true (dirty_tracker_populated (tracker, found, NULL));
+  g_assert_cmpuint (page_bitmap_count (found), ==, 100);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -143,5 +196,8 @@ main (int argc, char **argv)
   g_test_add_func ("/dirty-tracker/scattered", test_scattered_pages);
   g_test_add_func ("/dirty-tracker/populated", test_populated);
   g_test_add_func ("/dirty-tracker/compare", test_compare_finds_all_that_is_populated_each_time);
+  g_test_add_func ("/dirty-tracker/protection-taken-off",
+                   test_protection_that_was_taken_off_is_noticed);
+  g_test_add_func ("/dirty-tracker/discarded", test_discarded_pages_are_not_seen_but_marked);
   return g_test_run();
 }

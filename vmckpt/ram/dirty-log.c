@@ -207,7 +207,8 @@ dirty_log_base (DirtyLog *log, const char **store, const char **id)
   guint32 state = get_state (log);
   const struct dirty_log_checkpoint *base = &log->header->bases[(state & DIRTY_LOG_BASE_1) != 0];
 
-  if ((state & DIRTY_LOG_HAS_BASE) == 0 || atomic_load (&log->header->scanning) != 0)
+  if ((state & DIRTY_LOG_HAS_BASE) == 0 || atomic_load (&log->header->scanning) != 0 ||
+      atomic_load (&log->header->mode) == TRACK_COMPARE)
     return FALSE;
   if (store != NULL)
     *store = base->store;

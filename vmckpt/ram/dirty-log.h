@@ -24,6 +24,15 @@
 
 typedef struct _DirtyLog DirtyLog;
 
+/* How it is known what the guest writes (dirty-tracker.h); `mode` in the log. */
+typedef enum {
+  TRACK_NONE, /* not yet, or not any more; as a wish: the best there is */
+  TRACK_ASYNC,
+  TRACK_SYNC,
+  TRACK_SOFT_DIRTY,
+  TRACK_COMPARE,
+} TrackMode;
+
 /**
  * dirty_log_create:
  * @bytes: of RAM, a multiple of 4096
@@ -63,7 +72,8 @@ gboolean dirty_log_recover (DirtyLog *log);
 
 /* ---- The base: the checkpoint that the guest's memory is known relative to ---- */
 
-/* FALSE if there is none: every page of the guest counts as written. The strings live as long as
+/* FALSE if there is none, or nobody knows what was written since (TRACK_COMPARE): every page of the
+ * guest counts as written. The strings live as long as
  * the log is not committed or forgotten. */
 gboolean dirty_log_base (DirtyLog *log, const char **store, const char **id);
 

@@ -30,14 +30,6 @@
 
 #include <sys/types.h>
 
-typedef enum {
-  TRACK_NONE, /* the best there is */
-  TRACK_ASYNC,
-  TRACK_SYNC,
-  TRACK_SOFT_DIRTY,
-  TRACK_COMPARE,
-} TrackMode;
-
 /* "async", "sync", "soft-dirty", "compare"; "none". */
 const char *track_mode_name (TrackMode mode);
 
@@ -81,8 +73,9 @@ gboolean dirty_tracker_is_live (const DirtyTracker *tracker);
  * reason
  *
  * Protects all of the RAM: 5 to 20 ms for each 2 GiB while the guest runs, if it is populated. Does
- * nothing if it is tracked in that way already. Else the base is forgotten unless @keep_base: of a
- * guest that has not run since its memory was that of its base.
+ * nothing if it is tracked in that way already: to be called before each checkpoint. If it was
+ * tracked otherwise, or the protection was taken off, the base is forgotten; also if it was not
+ * tracked at all, unless @keep_base: of a guest that has not run since its memory was its base's.
  */
 gboolean dirty_tracker_begin (DirtyTracker *tracker, TrackMode mode, gboolean keep_base,
                               GError **error);
@@ -91,10 +84,14 @@ gboolean dirty_tracker_begin (DirtyTracker *tracker, TrackMode mode, gboolean ke
  * dirty_tracker_collect:
  * @found: (nullable): the pages written since the last time are added to it
  *
- * Returns: FALSE with @error (G_IO_ERROR) if the kernel refused: the log is then in doubt.
+ * Returns: FALSE with @error (G_IO_ERROR) if the kernel refused. The guest is then not tracked any
+ * more, and its base is forgotten: begin again, and make a full checkpoint.
  */
 gboolean dirty_tracker_collect (DirtyTracker *tracker, PageBitmap *found, GError **error);
 
 /* Adds to @populated the pages that were ever touched, or are written now; all others are zeros.
  * Reads no memory. */
 gboolean dirty_tracker_populated (DirtyTracker *tracker, PageBitmap *populated, GError **error);
+
+/* The same of memory that is not tracked. */
+gboolean memory_populated (const TrackedMemory *memory, PageBitmap *populated, GError **error);

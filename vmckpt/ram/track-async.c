@@ -81,6 +81,28 @@ track_async_begin (const TrackedMemory *memory, DirtyLog *log, GError **error)
          uffd_protect (memory->uffd_async, memory, TRUE, error);
 }
 
+gboolean
+track_async_is_on (const TrackedMemory *memory)
+{
+  /* Asks of the first and of the last page, and changes nothing. */
+  const guint64 pages[] = { memory->address,
+                            memory->address + memory->bytes - DIRTY_LOG_PAGE_BYTES };
+
+  for (guint i = 0; i < G_N_ELEMENTS (pages); i++) {
+    struct pagemap_scan scan = {
+      .size = sizeof scan,
+      .flags = PAGEMAP_SCAN_CHECK_ASYNC,
+      .start = pages[i],
+      .end = pages[i] + DIRTY_LOG_PAGE_BYTES,
+      .category_mask = PAGEMAP_WRITTEN,
+      .return_mask = PAGEMAP_WRITTEN,
+    };
+    if (ioctl (memory->pagemap, PAGEMAP_SCAN_IOCTL, &scan) < 0)
+      return FALSE;
+  }
+  return TRUE;
+}
+
 /* Notes the pages of @count regions. */
 static void
 note_regions (const TrackedMemory *memory, DirtyLog *log, PageBitmap *found,

@@ -8,6 +8,9 @@
  * protects it. G_IO_ERROR_NOT_SUPPORTED if kernel or descriptors lack what it needs. */
 gboolean track_async_begin (const TrackedMemory *memory, DirtyLog *log, GError **error);
 
+/* Whether the RAM is registered so. */
+gboolean track_async_is_on (const TrackedMemory *memory);
+
 /* Adds what was written since the last time to the log and to @found (nullable), and protects it
  * again. Two threads for large guests. */
 gboolean track_async_collect (const TrackedMemory *memory, DirtyLog *log, PageBitmap *found,
