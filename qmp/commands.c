@@ -171,6 +171,12 @@ qmp_migrate_incoming (QmpClient *client, const char *uri, GError **error)
   return run_plain (client, "migrate-incoming", string_argument ("uri", uri), error);
 }
 
+gboolean
+qmp_migrate_cancel (QmpClient *client, GError **error)
+{
+  return run_plain (client, "migrate_cancel", NULL, error);
+}
+
 void
 qmp_migration_clear (QmpMigration *migration)
 {

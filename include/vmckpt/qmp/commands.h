@@ -35,6 +35,9 @@ gboolean qmp_migrate_set_bandwidth (QmpClient *client, guint64 bytes_per_second,
 gboolean qmp_migrate (QmpClient *client, const char *uri, GError **error);
 gboolean qmp_migrate_incoming (QmpClient *client, const char *uri, GError **error);
 
+/* migrate_cancel: ends an outgoing migration, soon; does nothing if there is none. */
+gboolean qmp_migrate_cancel (QmpClient *client, GError **error);
+
 /* What query-migrate says. Free with qmp_migration_clear(). */
 typedef struct {
   char *status;          /* "none", "setup", "active", "completed", "failed", … */
