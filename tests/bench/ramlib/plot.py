@@ -123,5 +123,7 @@ def draw_all(results, sizes, directory):
         draw(os.path.join(directory, f'ram-{name}.svg'), f'{axis.split(",")[0].capitalize()} over RAM size',
              'RAM, GiB (three quarters filled, 20 MiB/s written)', axis,
              _over_ram(results, sizes, figure), ticks, x_log=True, y_log=True)
+    numbers = _over_number(results)
     draw(os.path.join(directory, 'ram-stored.svg'), 'Stored bytes of a checkpoint, one after the other',
-         'number of the checkpoint', 'MiB', _over_number(results), y_log=True)
+         'number of the checkpoint', 'MiB', numbers, sorted({p[0] for s in numbers.values() for p in s}),
+         y_log=True)

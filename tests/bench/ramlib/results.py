@@ -6,18 +6,20 @@ import platform
 import statistics
 import subprocess
 
-# Part: its title, the way that ratios refer to, and the columns (figure, heading, divisor, digits).
+# Part: its title, the way that ratios refer to, the figures of which ratios are shown, and the columns
+# (figure, heading, divisor, digits).
 TABLES = {
-    'checkpoints': ('pause, time until durable, bytes', 'virsh save lzop', (
+    'checkpoints': ('pause, time until durable, bytes', 'virsh save lzop', {'pause_ms': 'pause', 'wall_ms': 'time'}, (
         ('pause_ms', 'pause ms', 1, 1), ('wall_ms', 'durable after ms', 1, 0),
         ('stored_bytes', 'stored MiB', 2**20, 1), ('cpu_s', 'CPU s', 1, 2),
         ('peak_mib', 'daemon MiB', 1, 0))),
-    'restores': ('running, answering, and pages worked on in the first seconds', 'virsh restore raw', (
+    'restores': ('running, answering, and pages worked on in the first seconds', 'virsh restore raw',
+                 {'running_ms': 'running'}, (
         ('running_ms', 'running after ms', 1, 0), ('answers_ms', 'answers after ms', 1, 0),
         ('work', 'work, 1000 pages', 1000, 0), ('peak_mib', 'daemon MiB', 1, 0))),
-    'slowdown': ('pages per second that a busy guest works on', 'private memory', (
+    'slowdown': ('pages per second that a busy guest works on', 'private memory', {'pages_per_s': 'work'}, (
         ('pages_per_s', '1000 pages/s', 1000, 1), ('daemon_cpu', 'daemon CPU', 1, 3))),
-    'stored': ('an increment beside its changed pages, compressed', None, (
+    'stored': ('an increment beside its changed pages, compressed', None, {}, (
         ('pages', 'changed pages', 1, 0), ('dirty_bytes', 'dirty MiB', 2**20, 1),
         ('stored_bytes', 'stored MiB', 2**20, 2), ('compressed_bytes', 'zstd -1 MiB', 2**20, 2))),
 }
@@ -96,15 +98,15 @@ def _ratio(results, part, load, way, base, figure):
 def show(results):
     """Markdown tables: medians, ranges in brackets, and × how much less than the base's."""
     print('\nOn ' + ', '.join(f'{k} {v}' for k, v in results.host.items()))
-    for part, (title, base, columns) in TABLES.items():
+    for part, (title, base, ratios, columns) in TABLES.items():
         for load in results.loads(part):
             ways = results.ways(part, load)
-            ratios = [c for c in columns[:2] if base in ways]
+            shown = ratios if base in ways else {}
             print(f'\n**{load}: {title}**\n')
             print('| | ' + ' | '.join([c[1] for c in columns] +
-                                      [f'× {base}, {c[1].rsplit(" ", 1)[0]}' for c in ratios]) + ' |')
-            print('|---' * (1 + len(columns) + len(ratios)) + '|')
+                                      [f'× {name} of {base}' for name in shown.values()]) + ' |')
+            print('|---' * (1 + len(columns) + len(shown)) + '|')
             for way in ways:
                 cells = [_cell(results, part, load, way, c) for c in columns]
-                cells += [_ratio(results, part, load, way, base, c[0]) for c in ratios]
+                cells += [_ratio(results, part, load, way, base, f) for f in shown]
                 print(f'| {way} | ' + ' | '.join(cells) + ' |')
