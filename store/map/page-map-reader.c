@@ -18,6 +18,7 @@
 struct _PageMapReader {
   Store *store;
   PageMap map;
+  GMutex lock; /* of `names`, where several threads read */
   MapNames *names;
 };
 
@@ -32,6 +33,7 @@ page_map_reader_new (Store *store, const PageMap *map, GError **error)
   reader->store = store_ref (store);
   reader->map = *map;
   reader->names = g_steal_pointer (&names);
+  g_mutex_init (&reader->lock);
   return reader;
 }
 
@@ -41,6 +43,7 @@ page_map_reader_free (PageMapReader *reader)
   if (reader == NULL)
     return;
   map_names_free (reader->names);
+  g_mutex_clear (&reader->lock);
   store_unref (reader->store);
   g_free (reader);
 }
@@ -81,6 +84,90 @@ page_map_reader_read (PageMapReader *reader, guint64 page, guint8 *data, GError 
   if (chunk == NULL || !page_check_length (g_bytes_get_size (chunk), error))
     return page_prefix_error (page, error);
   memcpy (data, g_bytes_get_data (chunk, NULL), PAGE_SIZE_BYTES);
+  return TRUE;
+}
+
+/* ---- A few pages, by several threads ---- */
+
+/* Copies the names of @count pages. */
+static gboolean
+copy_names (PageMapReader *reader, guint64 first, guint count, ChunkName *names, GError **error)
+{
+  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&reader->lock);
+
+  for (guint done = 0, some; done < count; done += some) {
+    guint64 at = first + done;
+    guint from = at & (NODE_FANOUT - 1);
+    const ChunkName *leaf = map_names_leaf (reader->names, at >> NODE_FANOUT_BITS, error);
+    some = MIN (count - done, NODE_FANOUT - from);
+    if (leaf == NULL)
+      return page_prefix_error (at, error);
+    memcpy (names + done, leaf + from, some * sizeof *names);
+  }
+  return TRUE;
+}
+
+gboolean
+page_map_reader_read_run (PageMapReader *reader, guint64 first, guint count, guint8 *data,
+                          gboolean *zero, GError **error)
+{
+  g_autofree PageBatch *batch = g_new (PageBatch, 1);
+
+  g_return_val_if_fail (count > 0 && count <= PAGE_MAP_RUN_MAX, FALSE);
+  batch->store = reader->store;
+  batch->first = first;
+  batch->count = count;
+  batch->data = data;
+  if (!check_page (reader, first + count - 1, error) ||
+      !copy_names (reader, first, count, batch->names, error) || !page_batch_read (batch, error))
+    return FALSE;
+  for (guint i = 0; i < count; i++) {
+    zero[i] = chunk_name_is_zero (&batch->names[i]);
+    if (zero[i])
+      memset (data + (gsize)i * PAGE_SIZE_BYTES, 0, PAGE_SIZE_BYTES);
+  }
+  return TRUE;
+}
+
+typedef struct {
+  guint64 *bits;
+  guint64 stretches;
+} DataBits;
+
+static void
+set_data_bit (DataBits *data, guint64 stretch)
+{
+  if (stretch < data->stretches)
+    data->bits[stretch / 64] |= G_GUINT64_CONSTANT (1) << stretch % 64;
+}
+
+/* A RunEntryFunc. */
+static void
+note_override (const RunEntry *entry, gpointer user_data)
+{
+  if (!chunk_name_is_zero (&entry->name))
+    set_data_bit (user_data, entry->page >> NODE_FANOUT_BITS);
+}
+
+gboolean
+page_map_reader_find_data (PageMapReader *reader, guint64 *bits, GError **error)
+{
+  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&reader->lock);
+  const MapRoot *root = map_names_root (reader->names);
+  guint64 pages = map_pages (reader->map.length);
+  DataBits data = { bits, (pages + NODE_FANOUT - 1) >> NODE_FANOUT_BITS };
+  ChunkName name;
+
+  memset (bits, 0, (data.stretches + 63) / 64 * sizeof *bits);
+  for (guint64 leaf = 0; leaf < data.stretches && root->tree_levels > 0; leaf++) {
+    if (!map_names_tree_node (reader->names, 0, leaf, &name, error))
+      return page_prefix_error (leaf << NODE_FANOUT_BITS, error);
+    if (!chunk_name_is_zero (&name))
+      set_data_bit (&data, leaf);
+  }
+  for (guint i = 0; i < root->n_runs; i++)
+    if (!map_names_foreach_in_run (reader->names, &root->runs[i], note_override, &data, error))
+      return FALSE;
   return TRUE;
 }
 

@@ -28,12 +28,17 @@ typedef void (*LazyFillFunc) (LazyFillEvent event, gpointer user_data);
 typedef struct {
   Store *store; /* a reference is taken */
   PageMap map;
-  int uffd;                 /* borrowed; its features were agreed on (UFFDIO_API) */
-  guint64 address;          /* of the RAM's first byte in the guest's process */
-  guint64 *present;         /* bitmap of pages, shared; outlives the fill */
-  const guint64 *discarded; /* likewise: pages that the guest gave back, which read as zeros */
+  int uffd;        /* borrowed; its features were agreed on (UFFDIO_API) */
+  guint64 address; /* of the RAM's first byte in the guest's process */
+  /* Bitmaps of pages, lowest bit of a word first, that others use at the same time; they outlive
+   * the fill (dirty-log-layout.h). */
+  _Atomic guint64 *present;
+  _Atomic guint64 *discarded; /* (nullable): pages that the guest gave back: they read as zeros */
   /* (nullable): from lazy_fill_touched() of an earlier restore: the order to read in */
   GBytes *order;
+  /* The guest has a device that gives pages back to the host (virtio-balloon). When all is there,
+   * no page is missing any more, at the price that all count as written once. */
+  gboolean discards;
   LazyFillFunc func; /* (nullable) */
   gpointer user_data;
   /* For RAM that several guests map privately (template.h): @uffd and @address are then of this
@@ -51,10 +56,11 @@ LazyFill *lazy_fill_new (const LazyFillSetup *setup, GError **error);
 /**
  * lazy_fill_register:
  *
- * For a new restore, before anything touches the RAM: registers all that the map has data for as
- * missing, and everything for write-protection, and protects it. Stretches of zeros are never
- * missing. Takes a bounded number of memory areas (vm.max_map_count). A fill that goes on where
- * another one ended does without: the registration is QEMU's.
+ * For a new restore, after tracking has begun (dirty_tracker_begin() in async mode: all is
+ * registered for write-protection, and protected) and before anything touches the RAM: registers
+ * all that the map has data for as missing too. Long stretches of zeros are never missing. Takes a
+ * bounded number of memory areas (vm.max_map_count). A fill that goes on where another one ended
+ * does without: the registration is QEMU's.
  */
 gboolean lazy_fill_register (LazyFill *fill, GError **error);
 
@@ -96,6 +102,12 @@ gboolean lazy_fill_wait (LazyFill *fill, GCancellable *cancellable, GError **err
  * map. Any thread.
  */
 gboolean lazy_fill_bring (LazyFill *fill, guint64 first, guint64 count, GError **error);
+
+/* Between the two the registration of the memory does not change, so that written pages can be
+ * looked for (PAGEMAP_SCAN wants all of it to be registered). The fill goes on, but is not
+ * complete. Any thread; may be nested. */
+void lazy_fill_hold (LazyFill *fill);
+void lazy_fill_release (LazyFill *fill);
 
 /* A fault that came otherwise than through the fill's own uffd: the page is fetched before others
  * and `delivered` told. Returns at once; any thread. */

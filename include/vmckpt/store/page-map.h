@@ -91,6 +91,33 @@ gboolean page_map_reader_name (PageMapReader *reader, guint64 page, ChunkName *n
 /* Reads one page, verified; @data: (out caller-allocates): PAGE_SIZE_BYTES. */
 gboolean page_map_reader_read (PageMapReader *reader, guint64 page, guint8 *data, GError **error);
 
+/* Pages that page_map_reader_read_run() takes at once. */
+#define PAGE_MAP_RUN_MAX 512
+/* Pages of which page_map_reader_find_data() tells together. */
+#define PAGE_MAP_STRETCH 256
+
+/**
+ * page_map_reader_read_run:
+ * @count: 1 … PAGE_MAP_RUN_MAX
+ * @data: (out caller-allocates): @count pages
+ * @zero: (out caller-allocates): of each page, whether it is one of zeros
+ *
+ * Reads @count pages from @first, verified. Frames of which a part is taken are kept for a while,
+ * so that what lies beside a page comes soon after it. Any thread, several at once.
+ * STORE_ERROR_DAMAGED names the page.
+ */
+gboolean page_map_reader_read_run (PageMapReader *reader, guint64 first, guint count, guint8 *data,
+                                   gboolean *zero, GError **error);
+
+/**
+ * page_map_reader_find_data:
+ * @bits: (out caller-allocates): a bit for each PAGE_MAP_STRETCH pages of the map, lowest first
+ *
+ * Sets the bits of the stretches that may have pages other than zeros; the others have none. Reads
+ * one node in 256 and the overrides. Any thread.
+ */
+gboolean page_map_reader_find_data (PageMapReader *reader, guint64 *bits, GError **error);
+
 /* @data is NULL for a page of zeros; return FALSE with @error set to stop. */
 typedef gboolean (*PageFunc) (guint64 page, const guint8 *data, gpointer user_data, GError **error);
 
