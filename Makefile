@@ -3,7 +3,7 @@
 BUILD  ?= build
 PREFIX ?= /usr/local
 
-.PHONY: all deps demo check bench bench-store install clean help
+.PHONY: all deps demo check bench bench-ram bench-store install clean help
 
 all: $(BUILD)/build.ninja ## build vmckpt in build/
 	@ninja -C $(BUILD)
@@ -20,8 +20,11 @@ demo: deps all ## the main job on a small guest: checkpoint, kill, restore elsew
 check: deps ## build, also with sanitizers, and run every test
 	@tests/run
 
-bench: deps all bench-store ## checkpoints beside plain QEMU; the store beside backup tools
-	@tests/bench/ram --build $(BUILD)
+bench: bench-ram bench-store ## all that is compared with others
+
+bench-ram: deps all ## checkpoints and restores beside QEMU's and libvirt's own; plots and figures in BUILD/bench
+	@mkdir -p $(BUILD)/bench
+	@tests/bench/ram --build $(BUILD) --json $(BUILD)/bench/ram.json --svg $(BUILD)/bench
 
 bench-store: deps all ## the store beside restic, borg, casync, zstd
 	@tests/bench/store --build $(BUILD)
