@@ -177,6 +177,21 @@ qmp_migrate_cancel (QmpClient *client, GError **error)
   return run_plain (client, "migrate_cancel", NULL, error);
 }
 
+gboolean
+qmp_find_shared_memory (QmpClient *client, const char *besides, char **name, GError **error)
+{
+  g_autoptr (JsonArray) list = run_objects (client, "query-memdev", error);
+
+  *name = NULL;
+  for (guint i = 0; list != NULL && i < json_array_get_length (list) && *name == NULL; i++) {
+    JsonObject *item = json_array_get_object_element (list, i);
+    const char *id = json_get_string_or (item, "id", "without a name");
+    if (json_get_bool_or (item, "share", FALSE) && g_strcmp0 (id, besides) != 0)
+      *name = g_strdup (id);
+  }
+  return list != NULL;
+}
+
 void
 qmp_migration_clear (QmpMigration *migration)
 {

@@ -5,9 +5,10 @@
  *   Store ──▶ PageMapReader per RAM block ──▶ StreamWriter ──pipe──▶ QEMU (-incoming defer, -S)
  *
  * Pages of zeros are sent too: a fresh QEMU's ROM blocks are not zero, and nothing is gained by
- * relying on which of its blocks are.
+ * relying on which of its blocks are. A block that QEMU has as a shared file, filled by others, is
+ * declared and left out (x-ignore-shared).
  */
-#include <vmckpt/ram/stream-engine.h>
+#include "stream-restore.h"
 
 #include <vmckpt/qmp/commands.h>
 #include <vmckpt/qmp/stream-writer.h>
@@ -23,11 +24,13 @@
 #define MAX_CONFIGURATION (1u << 20)
 #define MAX_DEVICE_STATE (256u << 20)
 #define LOAD_TIMEOUT_US (60 * G_USEC_PER_SEC)
-#define LOAD_POLL_US 2000
+#define LOAD_POLL_US 500
+#define IGNORE_SHARED "x-ignore-shared"
 #define PROGRESS_EVERY_PAGES 1024
 
 typedef struct {
   StreamWriter *stream;
+  const char *left_out; /* (nullable): the block of which no page is sent */
   guint block;
   const Progress *progress;
   guint64 done, total; /* pages */
@@ -69,7 +72,8 @@ declare_blocks (Feed *feed, GPtrArray *parts, GError **error)
     const ManifestPart *part = g_ptr_array_index (parts, i);
     g_strlcpy (blocks[i].name, part->name, sizeof blocks[i].name);
     blocks[i].length = part->map.length;
-    feed->total += part->map.length / STREAM_PAGE_SIZE;
+    if (g_strcmp0 (part->name, feed->left_out) != 0)
+      feed->total += part->map.length / STREAM_PAGE_SIZE;
   }
   return stream_writer_blocks (feed->stream, blocks, parts->len, error);
 }
@@ -79,6 +83,8 @@ feed_ram (Feed *feed, Store *store, GPtrArray *parts, GCancellable *cancellable,
 {
   for (guint i = 0; i < parts->len; i++) {
     const ManifestPart *part = g_ptr_array_index (parts, i);
+    if (g_strcmp0 (part->name, feed->left_out) == 0)
+      continue;
     ERROR_PREFIX (error, "RAM block %s", part->name);
     g_autoptr (PageMapReader) map = page_map_reader_new (store, &part->map, error);
     feed->block = i;
@@ -103,13 +109,13 @@ read_part (Store *store, const Manifest *manifest, const char *role, gsize max, 
 }
 
 static gboolean
-feed_all (int fd, Store *store, const Manifest *manifest, const Progress *progress,
-          GCancellable *cancellable, GError **error)
+feed_all (int fd, Store *store, const Manifest *manifest, const char *left_out,
+          const Progress *progress, GCancellable *cancellable, GError **error)
 {
   g_autoptr (StreamWriter) stream = stream_writer_new (fd);
   g_autoptr (GPtrArray) parts = ram_parts (manifest);
   g_autoptr (GBytes) config = NULL, devices = NULL;
-  Feed feed = { .stream = stream, .progress = progress };
+  Feed feed = { .stream = stream, .left_out = left_out, .progress = progress };
   gsize config_len, devices_len;
 
   config = read_part (store, manifest, "configuration", MAX_CONFIGURATION, error);
@@ -117,6 +123,8 @@ feed_all (int fd, Store *store, const Manifest *manifest, const Progress *progre
       config != NULL ? read_part (store, manifest, "device-state", MAX_DEVICE_STATE, error) : NULL;
   if (devices == NULL)
     return FALSE;
+  if (left_out != NULL)
+    stream_writer_set_ignore_shared (stream);
   const guint8 *config_data = g_bytes_get_data (config, &config_len);
   const guint8 *devices_data = g_bytes_get_data (devices, &devices_len);
   return stream_writer_configuration (stream, config_data, config_len, error) &&
@@ -171,18 +179,29 @@ wait_loaded (QmpClient *monitor, GCancellable *cancellable, GError **error)
 }
 
 gboolean
-stream_engine_restore (QmpClient *monitor, Store *store, const Manifest *manifest,
-                       const Progress *progress, GCancellable *cancellable, GError **error)
+stream_restore_feed (QmpClient *monitor, Store *store, const Manifest *manifest,
+                     const char *left_out, const Progress *progress, GCancellable *cancellable,
+                     GError **error)
 {
-  ERROR_PREFIX (error, "loading RAM and devices");
+  ERROR_PREFIX (error, left_out != NULL ? "loading devices" : "loading RAM and devices");
   g_auto (AutoFd) fd = -1;
 
   progress_report (progress, PHASE_REBUILD, 0, 0);
-  if (!qmp_migrate_set_bandwidth (monitor, G_MAXINT64 >> 8, error))
+  if (!qmp_migrate_set_bandwidth (monitor, G_MAXINT64 >> 8, error) ||
+      (left_out != NULL && !qmp_migrate_set_capability (monitor, IGNORE_SHARED, TRUE, error)))
     return FALSE;
   fd = open_stream (monitor, error);
-  if (fd < 0 || !feed_all (fd, store, manifest, progress, cancellable, error))
+  if (fd < 0 || !feed_all (fd, store, manifest, left_out, progress, cancellable, error))
     return FALSE;
   fd_close (&fd); /* the end of the stream */
-  return wait_loaded (monitor, cancellable, error) && fault_visit (FAULT_RESTORE_LOADED, error);
+  return wait_loaded (monitor, cancellable, error) &&
+         (left_out == NULL || qmp_migrate_set_capability (monitor, IGNORE_SHARED, FALSE, error)) &&
+         fault_visit (FAULT_RESTORE_LOADED, error);
+}
+
+gboolean
+stream_engine_restore (QmpClient *monitor, Store *store, const Manifest *manifest,
+                       const Progress *progress, GCancellable *cancellable, GError **error)
+{
+  return stream_restore_feed (monitor, store, manifest, NULL, progress, cancellable, error);
 }

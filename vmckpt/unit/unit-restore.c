@@ -12,6 +12,7 @@
 
 #include <vmckpt/qmp/commands.h>
 #include <vmckpt/ram/stream-engine.h>
+#include <vmckpt/ram/tracked-restore.h>
 #include <vmckpt/util/error.h>
 #include <vmckpt/util/fd.h>
 #include <vmckpt/util/json.h>
@@ -119,15 +120,42 @@ add_last_words (const char *directory, GError **error)
   (*error)->message = g_steal_pointer (&message);
 }
 
+/* Memory that is shared is filled from here, other memory by QEMU from a stream. */
 static gboolean
-load (Store *store, const Manifest *manifest, const RestoreOptions *options, QemuGuest *guest,
-      const UnitWatcher *watcher, double *phase_ms, GError **error)
+load_memory (const TrackedRestore *restore, const UnitWatcher *watcher, GuestTracking **tracking,
+             GError **error)
 {
+  g_autofree char *reason = NULL;
+
+  if (restore->ram != NULL && !tracked_restore_check (restore, &reason, error))
+    return FALSE;
+  if (restore->ram != NULL && reason == NULL)
+    return tracked_restore_fill (restore, error) &&
+           (*tracking = tracked_restore_protect (restore, error)) != NULL &&
+           tracked_restore_load (restore, error);
+  if (reason != NULL && watcher->message != NULL) {
+    g_autofree char *text = g_strdup_printf ("loaded through QEMU's migration stream: %s", reason);
+    watcher->message (text, watcher->user_data);
+  }
+  return stream_engine_restore (restore->monitor, restore->store, restore->manifest,
+                                restore->progress, restore->cancellable, error);
+}
+
+static gboolean
+load (Store *store, const Manifest *manifest, const RestoreOptions *options, GuestRam *ram,
+      QemuGuest *guest, const UnitWatcher *watcher, double *phase_ms, GError **error)
+{
+  const TrackedRestore restore = { .monitor = guest->monitor,
+                                   .ram = ram,
+                                   .store = store,
+                                   .manifest = manifest,
+                                   .progress = watcher->progress,
+                                   .cancellable = watcher->cancellable };
+  g_autoptr (GuestTracking) tracking = NULL;
   g_autoptr (KeeperLease) lease = keeper_lease_restore (guest->keeper, error);
   gint64 began_us = g_get_monotonic_time();
 
-  if (lease == NULL || !stream_engine_restore (guest->monitor, store, manifest, watcher->progress,
-                                               watcher->cancellable, error))
+  if (lease == NULL || !load_memory (&restore, watcher, &tracking, error))
     return FALSE;
   phase_ms[PHASE_REBUILD] += (g_get_monotonic_time() - began_us) / 1000.0;
   began_us = g_get_monotonic_time();
@@ -150,7 +178,7 @@ unit_restore (Store *store, const Manifest *manifest, const GuestSpec *spec,
   if (!unit_start (spec, options->directory, TRUE, ram, guest, error))
     return FALSE;
   phase_ms[PHASE_REBUILD] = (g_get_monotonic_time() - began_us) / 1000.0;
-  if (load (store, manifest, options, guest, watcher, phase_ms, error))
+  if (load (store, manifest, options, *ram, guest, watcher, phase_ms, error))
     return TRUE;
   qemu_end (options->directory, guest->monitor, NULL);
   add_last_words (options->directory, error);

@@ -52,6 +52,11 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (QmpMigration, qmp_migration_clear)
 
 gboolean qmp_query_migrate (QmpClient *client, QmpMigration *migration, GError **error);
 
+/* query-memdev: a memory backend that is shared with others and is not called @besides: its name,
+ * newly allocated, or NULL if there is none. */
+gboolean qmp_find_shared_memory (QmpClient *client, const char *besides, char **name,
+                                 GError **error);
+
 /* query-machines: the versioned name that @alias ("q35", "pc") stands for in this QEMU, or @alias
  * itself if it is a full name; newly allocated. An unknown name is QMP_ERROR_COMMAND. @ram_id:
  * (out) (optional) (nullable): the name of the RAM block that it makes by default; newly allocated.
