@@ -8,6 +8,7 @@
 #include <vmckpt/util/fd.h>
 
 #include <glib-unix.h>
+#include <poll.h>
 
 GQuark
 keeper_error_quark (void)
@@ -29,6 +30,10 @@ struct _Keeper {
 };
 
 struct _KeeperLease {
+  AutoFd fd;
+};
+
+struct _KeeperGuard {
   AutoFd fd;
 };
 
@@ -174,22 +179,29 @@ keeper_lease_restore (Keeper *keeper, GError **error)
   return take_lease (keeper, &request, -1, error);
 }
 
-gboolean
-keeper_lease_end (KeeperLease *lease, GError **error)
+/* Says END on @fd and closes it; nothing is said twice. */
+static gboolean
+end_connection (AutoFd *fd, GError **error)
 {
   KeeperMessage request = keeper_message (KEEPER_END), answer;
 
-  if (lease->fd < 0)
+  if (*fd < 0)
     return TRUE;
 
-  gboolean ok = keeper_exchange (lease->fd, &request, -1, HELLO_TIMEOUT_MS, &answer, error);
+  gboolean ok = keeper_exchange (*fd, &request, -1, HELLO_TIMEOUT_MS, &answer, error);
   if (ok && answer.status != KEEPER_OK) {
     g_set_error_literal (error, KEEPER_ERROR, KEEPER_ERROR_PROTOCOL,
                          "the keeper knows of no lease here");
     ok = FALSE;
   }
-  fd_close (&lease->fd);
+  fd_close (fd);
   return ok;
+}
+
+gboolean
+keeper_lease_end (KeeperLease *lease, GError **error)
+{
+  return end_connection (&lease->fd, error);
 }
 
 void
@@ -199,4 +211,45 @@ keeper_lease_free (KeeperLease *lease)
     return;
   fd_close (&lease->fd);
   g_free (lease);
+}
+
+/* ---- Guards ---- */
+
+KeeperGuard *
+keeper_guard_take (const char *directory, GError **error)
+{
+  ERROR_PREFIX (error, "having the keeper guard the guest");
+  KeeperMessage request = keeper_message (KEEPER_GUARD), answer;
+  g_auto (AutoFd) fd = open_connection (directory, &request, -1, LEASE_TIMEOUT_MS, &answer, error);
+
+  if (fd < 0)
+    return NULL;
+
+  KeeperGuard *guard = g_new0 (KeeperGuard, 1);
+  guard->fd = fd_steal (&fd);
+  return guard;
+}
+
+gboolean
+keeper_guard_is_lost (KeeperGuard *guard)
+{
+  /* The keeper says nothing on its own. */
+  struct pollfd wait = { .fd = guard->fd, .events = POLLIN };
+
+  return poll (&wait, 1, 0) != 0;
+}
+
+gboolean
+keeper_guard_end (KeeperGuard *guard, GError **error)
+{
+  return end_connection (&guard->fd, error);
+}
+
+void
+keeper_guard_free (KeeperGuard *guard)
+{
+  if (guard == NULL)
+    return;
+  fd_close (&guard->fd);
+  g_free (guard);
 }

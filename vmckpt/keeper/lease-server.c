@@ -22,7 +22,9 @@ typedef enum {
   CONNECTED,
   WAITING, /* a lease was asked for and is not granted yet */
   HOLDING,
-  DONE, /* had its lease */
+  GUARD_WAITING,
+  GUARDING,
+  DONE, /* had its lease or guard */
 } ConnectionState;
 
 typedef struct {
@@ -117,18 +119,60 @@ handle_lease (Connection *connection)
     grant (connection);
 }
 
+/* Who is at the other end; start_ticks 0 if that cannot be found out. */
+static ProcessId
+peer_of (const Connection *connection)
+{
+  struct ucred peer = { 0 };
+  socklen_t len = sizeof peer;
+
+  getsockopt (connection->fd, SOL_SOCKET, SO_PEERCRED, &peer, &len);
+  return process_id_of (peer.pid);
+}
+
+static void
+grant_guard (Connection *connection)
+{
+  LeaseServer *server = connection->server;
+
+  connection->state = GUARDING;
+  server->funcs->guarded (peer_of (connection), server->user_data);
+  answer (connection, KEEPER_GUARD, KEEPER_OK);
+}
+
+static void
+handle_guard (Connection *connection)
+{
+  LeaseServer *server = connection->server;
+
+  if (connection->state != CONNECTED) {
+    answer (connection, KEEPER_GUARD, KEEPER_REFUSED);
+    return;
+  }
+  if (find_in_state (server, GUARDING) != NULL || find_in_state (server, GUARD_WAITING) != NULL) {
+    answer (connection, KEEPER_GUARD, KEEPER_BUSY);
+    return;
+  }
+  connection->state = GUARD_WAITING;
+  if (!server->held)
+    grant_guard (connection);
+}
+
 static void
 handle_end (Connection *connection)
 {
   LeaseServer *server = connection->server;
 
-  if (connection->state != HOLDING) {
+  if (connection->state == HOLDING) {
+    fd_close (&connection->stream);
+    server->funcs->changed (LEASE_NONE, server->user_data);
+  } else if (connection->state == GUARDING) {
+    server->funcs->guarded ((ProcessId){ 0 }, server->user_data);
+  } else {
     answer (connection, KEEPER_END, KEEPER_REFUSED);
     return;
   }
   connection->state = DONE;
-  fd_close (&connection->stream);
-  server->funcs->changed (LEASE_NONE, server->user_data);
   answer (connection, KEEPER_END, KEEPER_OK);
 }
 
@@ -142,6 +186,9 @@ handle (Connection *connection)
   case KEEPER_LEASE_CHECKPOINT:
   case KEEPER_LEASE_RESTORE:
     handle_lease (connection);
+    break;
+  case KEEPER_GUARD:
+    handle_guard (connection);
     break;
   case KEEPER_END:
     handle_end (connection);
@@ -186,10 +233,15 @@ on_connection_readable (int fd, GIOCondition condition, gpointer user_data)
     return G_SOURCE_CONTINUE;
 
   gboolean broken = connection->state == HOLDING;
+  gboolean unguarded = connection->state == GUARDING;
   LeaseKind lease = connection->lease;
   int stream = fd_steal (&connection->stream);
   connection->source = 0;
   g_ptr_array_remove_fast (server->connections, connection);
+  if (unguarded) {
+    server->held = TRUE;
+    server->funcs->unguarded (server->user_data);
+  }
   if (broken) {
     server->held = TRUE;
     server->funcs->broken (lease, stream, server->user_data);
@@ -243,10 +295,13 @@ void
 lease_server_ready (LeaseServer *server)
 {
   Connection *waiting = find_in_state (server, WAITING);
+  Connection *guard = find_in_state (server, GUARD_WAITING);
 
   server->held = FALSE;
   if (waiting != NULL)
     grant (waiting);
+  if (guard != NULL)
+    grant_guard (guard);
 }
 
 void

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The keeper's side of keeper.sock: answers HELLO, holds the one lease, and notices when it breaks.
+ * The keeper's side of keeper.sock: answers HELLO, holds the one lease and the one
+ * guard, and notices when they break.
  * Runs on the default GMainContext. The picture of a connection:
  *
  *   connected ──LEASE_*──▶ waiting ──guest is right──▶ holding ──END──▶ done
@@ -8,6 +9,8 @@
  *        └── HELLO: stays, its end says that the keeper is gone
  *                                                        └── breaks ──▶ broken(), then putting
  * right
+ *
+ * A guard goes the same way, by the side of leases.
  */
 #pragma once
 
@@ -23,6 +26,10 @@ typedef struct {
   /* A lease broke. @stream (transfer full) or -1. The server grants no lease until
    * lease_server_ready() is called. */
   void (*broken) (LeaseKind kind, int stream, gpointer user_data);
+  /* A guard begins, of process @daemon, or ends (start_ticks 0); to be recorded likewise. */
+  void (*guarded) (ProcessId daemon, gpointer user_data);
+  /* A guard broke; as for a lease. */
+  void (*unguarded) (gpointer user_data);
 } LeaseServerFuncs;
 
 /* @listener: (transfer full). @funcs is borrowed and must outlive the server. */
@@ -31,8 +38,8 @@ LeaseServer *lease_server_new (int listener, const KeeperState *state,
 void lease_server_free (LeaseServer *server);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (LeaseServer, lease_server_free)
 
-/* Leases are to wait until lease_server_ready(): the guest is being put right. */
+/* Leases and guards are to wait until lease_server_ready(): the guest is being put right. */
 void lease_server_hold (LeaseServer *server);
 
-/* The guest is right again: leases that wait are granted. */
+/* The guest is right again: leases and guards that wait are granted. */
 void lease_server_ready (LeaseServer *server);

@@ -13,6 +13,7 @@
 #include "lease-server.h"
 #include "rescue.h"
 #include "state.h"
+#include "unprotect.h"
 
 #include <vmckpt/keeper/keeper.h>
 #include <vmckpt/util/error.h>
@@ -64,6 +65,10 @@ typedef struct {
   Console *console;
   LeaseServer *server;
   GMainLoop *loop;
+  guint righting; /* what is being done to put the guest right; leases wait for all of it */
+  /* A daemon whose guard a predecessor held; -1 and 0: none */
+  AutoFd guard_pidfd;
+  guint guard_source;
 } Program;
 
 static int
@@ -188,6 +193,20 @@ write_record (Program *program)
 /* ---- Leases ---- */
 
 static void
+begin_righting (Program *program)
+{
+  lease_server_hold (program->server);
+  program->righting++;
+}
+
+static void
+end_righting (Program *program)
+{
+  if (--program->righting == 0)
+    lease_server_ready (program->server);
+}
+
+static void
 on_lease_changed (LeaseKind kind, gpointer user_data)
 {
   Program *program = user_data;
@@ -208,7 +227,7 @@ on_rescued (GObject *source, GAsyncResult *result, gpointer user_data)
               done.settled ? "the guest was put right" : "the guest could not be put right",
               done.elapsed_us / 1000, done.drained, done.ranges, done.resumed ? ", resumed" : "");
   on_lease_changed (LEASE_NONE, program);
-  lease_server_ready (program->server);
+  end_righting (program);
 }
 
 static void
@@ -224,17 +243,98 @@ on_lease_broken (LeaseKind kind, int stream, gpointer user_data)
     return;
   }
   g_printerr ("keeper: a checkpoint was not finished: putting the guest right\n");
+  begin_righting (program);
   rescue_async (GUEST_FILE_KEEPER_MONITOR, program->record.public.qemu, stream,
                 kind == LEASE_CHECKPOINT_RESUME, on_rescued, program);
 }
 
-static const LeaseServerFuncs lease_funcs = { on_lease_changed, on_lease_broken };
+/* ---- Guards ---- */
+
+static void
+on_guarded (ProcessId daemon, gpointer user_data)
+{
+  Program *program = user_data;
+
+  g_clear_handle_id (&program->guard_source, g_source_remove);
+  fd_close (&program->guard_pidfd);
+  program->record.guard = daemon;
+  write_record (program);
+}
+
+static void
+on_freed (GObject *source, GAsyncResult *result, gpointer user_data)
+{
+  Program *program = user_data;
+  g_autoptr (GError) error = NULL;
+  gssize ranges = g_task_propagate_int (G_TASK (result), &error);
+
+  if (ranges < 0)
+    g_printerr ("keeper: taking write-protection off the guest's memory: %s\n", error->message);
+  else
+    g_printerr ("keeper: %d ranges of memory freed\n", (int)ranges);
+  on_guarded ((ProcessId){ 0 }, program);
+  end_righting (program);
+}
+
+/* Reading a large guest's mappings takes its time. */
+static void
+free_thread (GTask *task, gpointer source, gpointer task_data, GCancellable *cancellable)
+{
+  const ProcessId *qemu = task_data;
+  GError *error = NULL;
+  guint ranges;
+
+  if (unprotect_served_memory (*qemu, &ranges, &error))
+    g_task_return_int (task, ranges);
+  else
+    g_task_return_error (task, error);
+}
+
+static void
+on_unguarded (gpointer user_data)
+{
+  Program *program = user_data;
+  const ProcessId *qemu = &program->record.public.qemu;
+  g_autoptr (GTask) task = g_task_new (NULL, NULL, on_freed, program);
+
+  g_printerr ("keeper: nobody serves the guest's write faults any more: freeing it\n");
+  begin_righting (program);
+  g_task_set_task_data (task, g_memdup2 (qemu, sizeof *qemu), g_free);
+  g_task_run_in_thread (task, free_thread);
+}
+
+static gboolean
+on_guarding_daemon_gone (int fd, GIOCondition condition, gpointer user_data)
+{
+  Program *program = user_data;
+
+  program->guard_source = 0;
+  on_unguarded (program);
+  return G_SOURCE_REMOVE;
+}
+
+/* A predecessor was killed that held a guard of @daemon. If that lives it serves the guest, and
+ * will take a guard here when it needs one next; until then it is watched itself. */
+static void
+take_over_guard (Program *program, ProcessId daemon)
+{
+  if (daemon.start_ticks == 0)
+    return;
+  program->guard_pidfd = syscall (SYS_pidfd_open, daemon.pid, 0);
+  if (program->guard_pidfd < 0 || !process_id_alive (daemon))
+    on_unguarded (program);
+  else
+    program->guard_source =
+        g_unix_fd_add (program->guard_pidfd, G_IO_IN, on_guarding_daemon_gone, program);
+}
+
+static const LeaseServerFuncs lease_funcs = { on_lease_changed, on_lease_broken, on_guarded,
+                                              on_unguarded };
 
 /* A predecessor was killed: what it held is dealt with as if its lease had broken. */
 static void
 take_over (Program *program, LeaseKind lease, gboolean paused)
 {
-  lease_server_hold (program->server);
   if (lease == LEASE_NONE)
     lease = paused ? LEASE_CHECKPOINT : LEASE_CHECKPOINT_RESUME;
   else if (lease == LEASE_CHECKPOINT_RESUME && paused)
@@ -347,22 +447,28 @@ run (const Options *options, GError **error)
   g_autoptr (GMainLoop) loop = g_main_loop_new (NULL, FALSE);
   g_auto (AutoFd) serial = -1;
   g_auto (AutoFd) pidfd = -1;
-  Program program = { .loop = loop };
+  Program program = { .loop = loop, .guard_pidfd = -1 };
   KeeperRecord before = { .lease = LEASE_NONE };
   gboolean ok;
 
   if (options->adopt != NULL)
     keeper_record_read (".", &before, NULL);
+  /* So that it is still there should this keeper be killed, too, before it has dealt with it. */
+  program.record.lease = before.lease;
+  program.record.guard = before.guard;
   ok = get_qemu (&program, options, &serial, error) && serve (&program, &serial, error) &&
        watch_qemu (&program, &pidfd, error);
   if (ok) {
-    if (options->adopt != NULL)
+    if (options->adopt != NULL) {
+      take_over_guard (&program, before.guard);
       take_over (&program, before.lease, options->paused);
+    }
     report (options->report_fd, "ok");
     g_main_loop_run (loop);
   }
   lease_server_free (program.server);
   console_free (program.console);
+  fd_close (&program.guard_pidfd);
   child_process_end (&program.child);
   return ok;
 }

@@ -4,13 +4,20 @@
  * both ends are on it. Every request gets one answer of the same size and type. A version that one
  * side does not know is refused by both.
  *
- *   HELLO             → OK with both pids; the connection then tells by its end that the keeper is
- * gone LEASE_CHECKPOINT  → OK when the lease is held, BUSY while another connection holds one; the
- * answer waits while the guest is being put right after a broken lease. A descriptor may come
- * along: the read end of the migration stream LEASE_RESTORE     → likewise END               → OK:
- * the lease of this connection is over
+ *   HELLO              OK with both pids; the connection then tells by its end that the keeper is
+ * gone
  *
- * A connection has one lease at most in its life.
+ *   LEASE_CHECKPOINT   OK when the lease is held, BUSY while another connection holds one; the
+ * answer waits while the guest is being put right after a broken lease or guard. A descriptor may
+ * come along: the read end of the migration stream
+ *
+ *   LEASE_RESTORE      likewise
+ *
+ *   GUARD              likewise, and beside a lease of another connection
+ *
+ *   END                OK: the lease or guard of this connection is over
+ *
+ * A connection has one lease or guard at most in its life.
  */
 #pragma once
 
@@ -27,6 +34,7 @@ typedef enum {
   KEEPER_LEASE_CHECKPOINT,
   KEEPER_LEASE_RESTORE,
   KEEPER_END,
+  KEEPER_GUARD,
 } KeeperMessageType;
 
 typedef enum {

@@ -40,6 +40,8 @@ keeper_record_write (const char *directory, const KeeperRecord *record, GError *
   add_process (object, "keeper", state->keeper);
   add_process (object, "qemu", state->qemu);
   json_object_set_string_member (object, "lease", lease_names[record->lease]);
+  if (record->guard.start_ticks != 0)
+    add_process (object, "guard", record->guard);
   json_object_set_boolean_member (object, "exited", state->exited);
   json_object_set_int_member (object, "wait_status", state->wait_status);
   json_object_set_int_member (object, "exited_us", state->exited_us);
@@ -104,6 +106,9 @@ keeper_record_read (const char *directory, KeeperRecord *record, GError **error)
   if (!get_process (object, "keeper", &state->keeper, error) ||
       !get_process (object, "qemu", &state->qemu, error))
     return FALSE;
+  if (json_object_has_member (object, "guard") &&
+      !get_process (object, "guard", &record->guard, error))
+    return FALSE;
   record->lease = lease_from_name (json_get_string_or (object, "lease", ""));
   state->leased = record->lease != LEASE_NONE;
   state->exited = json_get_bool_or (object, "exited", FALSE);
@@ -113,6 +118,7 @@ keeper_record_read (const char *directory, KeeperRecord *record, GError **error)
     /* The machine was started anew: those pids mean nothing now. */
     state->keeper.start_ticks = 0;
     state->qemu.start_ticks = 0;
+    record->guard.start_ticks = 0;
     state->exited = TRUE;
   }
   return TRUE;

@@ -14,6 +14,7 @@
 typedef struct {
   guint64 start;
   guint64 end;
+  gboolean missing; /* guarded for missing pages, too */
 } Range;
 
 /* The first line of an entry of smaps is "START-END PERMS …" in hexadecimal; other lines are
@@ -21,7 +22,7 @@ typedef struct {
 static gboolean
 parse_range (const char *line, Range *range)
 {
-  Range found;
+  Range found = { 0 };
   char *end;
 
   if (!g_ascii_isxdigit (line[0]))
@@ -36,14 +37,14 @@ parse_range (const char *line, Range *range)
   return TRUE;
 }
 
-/* TRUE if a "VmFlags:" line says that userfaultfd guards the range: uw = write, um = missing. */
+/* Whether a "VmFlags:" line has @flag: userfaultfd guards the range: uw = write, um = missing. */
 static gboolean
-is_guarded (const char *line)
+has_flag (const char *line, const char *flag)
 {
-  return strstr (line, " uw") != NULL || strstr (line, " um") != NULL;
+  return strstr (line, flag) != NULL;
 }
 
-/* The guarded ranges of @pid, in an array of Range. */
+/* The ranges of @pid that are guarded against writes, in an array of Range. */
 static GArray *
 find_ranges (pid_t pid, GError **error)
 {
@@ -58,17 +59,20 @@ find_ranges (pid_t pid, GError **error)
     next = strchr (line, '\n');
     if (next != NULL)
       *next++ = '\0';
-    if (g_str_has_prefix (line, "VmFlags:") && is_guarded (line) && current.end != 0)
+    if (g_str_has_prefix (line, "VmFlags:") && has_flag (line, " uw") && current.end != 0) {
+      current.missing = has_flag (line, " um");
       g_array_append_val (ranges, current);
-    else
+    } else {
       parse_range (line, &current);
+    }
   }
   return g_steal_pointer (&ranges);
 }
 
-/* Returns how many of @ranges were registered with @uffd and are now free. */
+/* Returns how many of @ranges were registered with @uffd and are now free. @served: it is the one
+ * whose faults the daemon served. */
 static guint
-release_ranges (int uffd, const GArray *ranges)
+release_ranges (int uffd, const GArray *ranges, gboolean served)
 {
   guint released = 0;
 
@@ -77,62 +81,125 @@ release_ranges (int uffd, const GArray *ranges)
     struct uffdio_range where = { .start = range.start, .len = range.end - range.start };
     struct uffdio_writeprotect off = { .range = where, .mode = 0 };
 
-    /* Only the first wakes the threads that wait; only the second keeps others from waiting. A
-     * range of another userfaultfd fails in both, which is its turn later. */
-    ioctl (uffd, UFFDIO_WRITEPROTECT, &off);
-    if (ioctl (uffd, UFFDIO_UNREGISTER, &where) == 0)
+    /* A range of another userfaultfd fails in the first call, which is its turn later. Some kernels
+     * let it be ended by this one, but never have its protection taken off and the rest believed
+     * intact: who tracks through it is refused and knows. Who is woken before the protection is
+     * off waits again. */
+    if (range.missing) {
+      if (served && ioctl (uffd, UFFDIO_WRITEPROTECT, &off) == 0)
+        released++;
+    } else if (ioctl (uffd, UFFDIO_UNREGISTER, &where) == 0) {
+      ioctl (uffd, UFFDIO_WAKE, &where);
       released++;
+    }
   }
   return released;
 }
 
-/* The userfaultfds that outlive a daemon: the next one goes on with them. Missing pages that were
- * let go of would read as zeros. */
-static gboolean
-is_served_by_daemons (const char *number)
+/* Takes the userfaultfd that QEMU has as @number. */
+static int
+take_userfaultfd (int pidfd, pid_t pid, int number, GError **error)
 {
-  gint64 fd = g_ascii_strtoll (number, NULL, 10);
+  g_autofree char *link = g_strdup_printf ("/proc/%d/fd/%d", (int)pid, number);
+  g_autofree char *target = g_file_read_link (link, NULL);
+  int uffd;
 
-  return fd == GUEST_FD_UFFD_ASYNC || fd == GUEST_FD_UFFD_SYNC;
+  if (g_strcmp0 (target, "anon_inode:[userfaultfd]") != 0) {
+    g_set_error_literal (error, G_IO_ERROR, G_IO_ERROR_NOT_FOUND, "no userfaultfd there");
+    return -1;
+  }
+  uffd = syscall (SYS_pidfd_getfd, pidfd, number, 0);
+  if (uffd < 0)
+    fd_set_errno_error (error, "taking QEMU's userfaultfd");
+  return uffd;
+}
+
+/* Adds to @released what the userfaultfd @number of QEMU, if it is one, guards. */
+static gboolean
+release_of (int pidfd, pid_t pid, int number, gboolean served, guint *released, GError **error)
+{
+  g_autoptr (GError) cause = NULL;
+  g_auto (AutoFd) uffd = take_userfaultfd (pidfd, pid, number, &cause);
+  g_autoptr (GArray) guarded = NULL;
+
+  if (g_error_matches (cause, G_IO_ERROR, G_IO_ERROR_NOT_FOUND))
+    return TRUE;
+  if (cause != NULL) {
+    g_propagate_error (error, g_steal_pointer (&cause));
+    return FALSE;
+  }
+  /* smaps walks all of the guest's memory, so it is read only where there is a reason. */
+  guarded = find_ranges (pid, error);
+  if (guarded == NULL)
+    return FALSE;
+  *released += release_ranges (uffd, guarded, served);
+  return TRUE;
+}
+
+/* Whether QEMU runs in RAM of ours, so that the numbers of guest-fds.h mean what they say. */
+static gboolean
+has_our_memory (pid_t pid)
+{
+  g_autofree char *link = g_strdup_printf ("/proc/%d/fd/%d", (int)pid, GUEST_FD_RAM);
+  g_autofree char *target = g_file_read_link (link, NULL);
+
+  return target != NULL && g_str_has_prefix (target, "/memfd:");
+}
+
+/* A pidfd of @qemu, or -1. */
+static int
+open_process (ProcessId qemu, GError **error)
+{
+  g_auto (AutoFd) pidfd = syscall (SYS_pidfd_open, qemu.pid, 0);
+
+  if (pidfd >= 0 && process_id_alive (qemu))
+    return fd_steal (&pidfd);
+  g_set_error_literal (error, G_IO_ERROR, G_IO_ERROR_NOT_FOUND, "QEMU is gone");
+  return -1;
 }
 
 gboolean
 unprotect_memory (ProcessId qemu, guint *ranges, GError **error)
 {
   g_autofree char *directory = g_strdup_printf ("/proc/%d/fd", (int)qemu.pid);
-  g_auto (AutoFd) pidfd = syscall (SYS_pidfd_open, qemu.pid, 0);
-  g_autoptr (GArray) guarded = NULL;
+  g_auto (AutoFd) pidfd = open_process (qemu, error);
+  gboolean ours = has_our_memory (qemu.pid);
   g_autoptr (GDir) dir = NULL;
   const char *name;
   guint released = 0;
 
   if (ranges != NULL)
     *ranges = 0;
-  if (pidfd < 0 || !process_id_alive (qemu)) {
-    g_set_error_literal (error, G_IO_ERROR, G_IO_ERROR_NOT_FOUND, "QEMU is gone");
+  if (pidfd < 0)
     return FALSE;
-  }
   dir = g_dir_open (directory, 0, error);
   if (dir == NULL)
     return FALSE;
   while ((name = g_dir_read_name (dir)) != NULL) {
-    g_autofree char *link = g_build_filename (directory, name, NULL);
-    g_autofree char *target = g_file_read_link (link, NULL);
-    if (target == NULL || !g_str_equal (target, "anon_inode:[userfaultfd]") ||
-        is_served_by_daemons (name))
+    int number = (int)g_ascii_strtoll (name, NULL, 10);
+    if (ours && (number == GUEST_FD_UFFD_ASYNC || number == GUEST_FD_UFFD_SYNC))
       continue;
-
-    g_auto (AutoFd) uffd =
-        syscall (SYS_pidfd_getfd, pidfd, (int)g_ascii_strtoll (name, NULL, 10), 0);
-    if (uffd < 0)
-      return fd_set_errno_error (error, "taking QEMU's userfaultfd");
-    /* smaps walks all of the guest's memory, so it is read only where there is a reason. */
-    g_clear_pointer (&guarded, g_array_unref);
-    guarded = find_ranges (qemu.pid, error);
-    if (guarded == NULL)
+    if (!release_of (pidfd, qemu.pid, number, FALSE, &released, error))
       return FALSE;
-    released += release_ranges (uffd, guarded);
   }
+  if (ranges != NULL)
+    *ranges = released;
+  return TRUE;
+}
+
+gboolean
+unprotect_served_memory (ProcessId qemu, guint *ranges, GError **error)
+{
+  g_auto (AutoFd) pidfd = open_process (qemu, error);
+  guint released = 0;
+
+  if (ranges != NULL)
+    *ranges = 0;
+  if (pidfd < 0)
+    return FALSE;
+  if (has_our_memory (qemu.pid) &&
+      !release_of (pidfd, qemu.pid, GUEST_FD_UFFD_SYNC, TRUE, &released, error))
+    return FALSE;
   if (ranges != NULL)
     *ranges = released;
   return TRUE;

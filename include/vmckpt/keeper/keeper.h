@@ -144,3 +144,33 @@ gboolean keeper_lease_end (KeeperLease *lease, GError **error);
 /* Breaks a lease that was not ended: the keeper puts the guest right. Safe after an end. */
 void keeper_lease_free (KeeperLease *lease);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (KeeperLease, keeper_lease_free)
+
+/* ---- Guards ---- */
+
+/*
+ * A guard says "the daemon serves write faults of the guest's memory", which the guest waits for.
+ * It is a connection of its own; if that breaks before the guard was ended, the keeper takes the
+ * write-protection off, so that the guest runs on. What it writes from then on is not known.
+ */
+typedef struct _KeeperGuard KeeperGuard;
+
+/**
+ * keeper_guard_take:
+ * @directory: the guest's
+ *
+ * To be called before the memory is protected. One guard at a time, independent of leases; waits
+ * while the guest is being put right. Any thread. KEEPER_ERROR_PROTOCOL from a keeper that knows no
+ * guards.
+ */
+KeeperGuard *keeper_guard_take (const char *directory, GError **error);
+
+/* Whether the keeper is gone. Its successor watches the process that held the guard, and takes a
+ * new one of it. */
+gboolean keeper_guard_is_lost (KeeperGuard *guard);
+
+/* Ends the guard: nothing is protected any more. FALSE if the keeper is gone. */
+gboolean keeper_guard_end (KeeperGuard *guard, GError **error);
+
+/* Breaks a guard that was not ended. Safe after an end. */
+void keeper_guard_free (KeeperGuard *guard);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (KeeperGuard, keeper_guard_free)
