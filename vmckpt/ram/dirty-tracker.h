@@ -26,12 +26,25 @@
  */
 #pragma once
 
+#include "copy-before-write.h"
 #include "dirty-log.h"
+
+#include <vmckpt/keeper/keeper.h>
 
 #include <sys/types.h>
 
 /* "async", "sync", "soft-dirty", "compare"; "none". */
 const char *track_mode_name (TrackMode mode);
+
+/**
+ * track_mode_wanted:
+ * @mode: (out): TRACK_NONE: the best that works
+ * @tracked: (out): FALSE: guests are not to be tracked at all, but captured by the `stream` engine
+ *
+ * What VMCKPT_TRACK in the environment asks for: async, sync, soft-dirty, compare or none. FALSE
+ * with @error (G_IO_ERROR_INVALID_ARGUMENT) for anything else.
+ */
+gboolean track_mode_wanted (TrackMode *mode, gboolean *tracked, GError **error);
 
 /* A guest's RAM in QEMU. Everything is borrowed and outlives the tracker; what is not there is -1.
  */
@@ -56,9 +69,20 @@ typedef struct _DirtyTracker DirtyTracker;
  * yet. Touches nothing.
  */
 DirtyTracker *dirty_tracker_new (const TrackedMemory *memory, DirtyLog *log);
-/* Frees @tracker; the guest stays tracked. In sync mode it waits at its first write then. */
+/* Frees @tracker; the guest stays tracked. Not in sync mode: nobody would serve its faults, so its
+ * memory is freed, and the base forgotten. */
 void dirty_tracker_free (DirtyTracker *tracker);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (DirtyTracker, dirty_tracker_free)
+
+/**
+ * dirty_tracker_set_keeper:
+ * @directory: the guest's
+ *
+ * Whose keeper is to free the guest if this process dies while it serves the guest's faults. Sync
+ * mode is refused if it cannot; without this call nobody does. A guard that was lost with its
+ * keeper is taken anew.
+ */
+void dirty_tracker_set_keeper (DirtyTracker *tracker, const char *directory);
 
 /* How pages are tracked: TRACK_NONE before dirty_tracker_begin(). */
 TrackMode dirty_tracker_mode (const DirtyTracker *tracker);
@@ -95,3 +119,33 @@ gboolean dirty_tracker_populated (DirtyTracker *tracker, PageBitmap *populated, 
 
 /* The same of memory that is not tracked. */
 gboolean memory_populated (const TrackedMemory *memory, PageBitmap *populated, GError **error);
+
+/* ---- Copy-before-write ---- */
+
+/**
+ * dirty_tracker_copy_before_write:
+ * @pages: to be copied
+ *
+ * To be called while the guest is stopped and everything written is collected: goes over to sync
+ * mode and lets the guest be resumed before @pages are copied (copy-before-write.h). Pages may be
+ * collected meanwhile. The base is kept. What is written afterwards goes on being tracked in sync
+ * mode, until dirty_tracker_settle().
+ *
+ * Returns: to be freed before @tracker and before the next dirty_tracker_begin() or _settle(); NULL
+ * with @error, G_IO_ERROR_NOT_SUPPORTED if it cannot be done here: nothing has changed then, or the
+ * base is forgotten.
+ */
+CopyBeforeWrite *dirty_tracker_copy_before_write (DirtyTracker *tracker, const PageBitmap *pages,
+                                                  GError **error);
+
+/* Whether that can be done here, as far as can be told without trying. */
+gboolean dirty_tracker_can_copy_before_write (DirtyTracker *tracker);
+
+/**
+ * dirty_tracker_settle:
+ *
+ * To be called while the guest is stopped and everything written is collected: goes back from sync
+ * mode to the one that costs the guest less, if there is one. The base is kept. If that fails,
+ * tracking begins anew at the next dirty_tracker_begin().
+ */
+void dirty_tracker_settle (DirtyTracker *tracker);

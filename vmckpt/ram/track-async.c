@@ -50,6 +50,16 @@ uffd_register (int uffd, const TrackedMemory *memory, guint64 mode, GError **err
 }
 
 gboolean
+uffd_unregister (int uffd, const TrackedMemory *memory, GError **error)
+{
+  struct uffdio_range range = { .start = memory->address, .len = memory->bytes };
+
+  if (ioctl (uffd, UFFDIO_UNREGISTER, &range) < 0)
+    return fd_set_errno_error (error, "taking the guest's memory from userfaultfd");
+  return TRUE;
+}
+
+gboolean
 uffd_protect (int uffd, const TrackedMemory *memory, gboolean on, GError **error)
 {
   struct uffdio_writeprotect range = {

@@ -31,6 +31,8 @@ gboolean track_async_collect_range (const TrackedMemory *memory, DirtyLog *log, 
  */
 gboolean uffd_agree (int uffd, guint64 features, _Atomic uint64_t *agreed, GError **error);
 
-/* Registers the RAM with @uffd, @mode (UFFDIO_REGISTER_MODE_…), and protects or unprotects it. */
+/* Registers the RAM with @uffd, @mode (UFFDIO_REGISTER_MODE_…), or ends that, which takes
+ * protection off; and protects or unprotects it. */
 gboolean uffd_register (int uffd, const TrackedMemory *memory, guint64 mode, GError **error);
+gboolean uffd_unregister (int uffd, const TrackedMemory *memory, GError **error);
 gboolean uffd_protect (int uffd, const TrackedMemory *memory, gboolean on, GError **error);
