@@ -3,6 +3,10 @@
 #include "tracked-child.h"
 #include "uffd.h"
 
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
 #define PAGES 4096
 
 /* A tracker of @child that tracks in the way @mode; NULL, and the test is skipped, if it cannot. */
@@ -187,6 +191,99 @@ test_discarded_pages_are_not_seen_but_marked (void)
   g_assert_cmpuint (page_bitmap_count (found), ==, 100);
 }
 
+/* What a checkpoint would hold, made of what was found and nothing else. */
+typedef struct {
+  TrackedChild *child;
+  DirtyTracker *tracker;
+  guint8 *copy;
+  guint64 reclaimed; /* pages that the kernel took out of the page tables, in all */
+} Copy;
+
+/* Brings the copy up to date, and asserts that it is what the memory is. */
+static void
+assert_copy_is_right (Copy *copy)
+{
+  g_autoptr (PageBitmap) found = page_bitmap_new (PAGES);
+  g_autofree guint8 *now = g_malloc (PAGES * DIRTY_LOG_PAGE_BYTES);
+  g_autoptr (GError) error = NULL;
+  int memory = copy->child->memory.memory;
+
+  dirty_tracker_collect (copy->tracker, found, &error);
+  g_assert_no_error (error);
+  for (guint64 first = 0, end; page_bitmap_next_run (found, &first, &end); first = end) {
+    gsize len = (end - first) * DIRTY_LOG_PAGE_BYTES, at = first * DIRTY_LOG_PAGE_BYTES;
+    g_assert_cmpint (pread (memory, copy->copy + at, len, at), ==, len);
+  }
+  g_assert_cmpint (pread (memory, now, PAGES * DIRTY_LOG_PAGE_BYTES, 0), ==,
+                   PAGES * DIRTY_LOG_PAGE_BYTES);
+  for (guint64 page = 0; page < PAGES; page++)
+    if (memcmp (now + page * DIRTY_LOG_PAGE_BYTES, copy->copy + page * DIRTY_LOG_PAGE_BYTES,
+                DIRTY_LOG_PAGE_BYTES) != 0)
+      g_error ("page %" G_GUINT64_FORMAT " was changed and not found", page);
+}
+
+/* Adds to @copy->reclaimed the pages of @count from @first on that have content, but are in no page
+ * table. */
+static void
+count_reclaimed (Copy *copy, guint64 first, guint64 count)
+{
+  g_autoptr (PageBitmap) populated = page_bitmap_new (PAGES);
+  guint64 entry, at = copy->child->memory.address / DIRTY_LOG_PAGE_BYTES;
+
+  g_assert_true (memory_populated (&copy->child->memory, populated, NULL));
+  for (guint64 page = first; page < first + count; page++) {
+    g_assert_cmpint (
+        pread (copy->child->memory.pagemap, &entry, sizeof entry, (at + page) * sizeof entry), ==,
+        sizeof entry);
+    copy->reclaimed += page_bitmap_test (populated, page) && entry >> 63 == 0;
+  }
+}
+
+/* One thing that can happen to a guest's memory, by chance. */
+static void
+do_something (Copy *copy)
+{
+  static const ChildOp ops[] = { CHILD_WRITE, CHILD_WRITE,    CHILD_WRITE,   CHILD_READ,
+                                 CHILD_PUNCH, CHILD_DONTNEED, CHILD_PAGEOUT, CHILD_SYSCALL };
+  ChildOp op = ops[g_test_rand_int_range (0, G_N_ELEMENTS (ops))];
+  guint64 count = g_test_rand_int_range (1, 100);
+  guint64 first = g_test_rand_int_range (0, PAGES - count);
+
+  tracked_child_do (copy->child, op, first, count, g_test_rand_int_range (0, 256));
+  if (op == CHILD_PUNCH) /* as the preloaded object does */
+    dirty_log_set_bits (dirty_log_header (copy->child->log), DIRTY_LOG_DISCARDED, first,
+                        first + count);
+  if (op == CHILD_PAGEOUT)
+    count_reclaimed (copy, first, count);
+}
+
+/* Whatever the kernel does to the pages in between: swap them out, move them. */
+static void
+test_nothing_is_lost (void)
+{
+  g_auto (TrackedChild) child;
+  g_autoptr (DirtyTracker) tracker = NULL;
+  g_autofree guint8 *memory = g_malloc0 (PAGES * DIRTY_LOG_PAGE_BYTES);
+  Copy copy = { .copy = memory, .child = &child };
+
+  if (!tracked_child_start (&child, PAGES))
+    return;
+  copy.tracker = tracker = begin (&child, TRACK_ASYNC);
+  if (tracker == NULL)
+    return;
+  for (guint i = 0; i < 100; i++) {
+    for (gint j = g_test_rand_int_range (1, 20); j > 0; j--)
+      do_something (&copy);
+    if (i == 50) {
+      /* Moves pages together, where that is allowed; costs what the machine's memory costs. */
+      g_auto (AutoFd) compact = open ("/proc/sys/vm/compact_memory", O_WRONLY | O_CLOEXEC);
+      g_test_message ("compacted: %d", compact >= 0 && write (compact, "1", 1) == 1);
+    }
+    assert_copy_is_right (&copy);
+  }
+  g_test_message ("%" G_GUINT64_FORMAT " pages were reclaimed", copy.reclaimed);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -199,5 +296,6 @@ main (int argc, char **argv)
   g_test_add_func ("/dirty-tracker/protection-taken-off",
                    test_protection_that_was_taken_off_is_noticed);
   g_test_add_func ("/dirty-tracker/discarded", test_discarded_pages_are_not_seen_but_marked);
+  g_test_add_func ("/dirty-tracker/nothing-lost", test_nothing_is_lost);
   return g_test_run();
 }
