@@ -25,6 +25,8 @@ def _measure(guest, path, copy):
 def _stopped(guest, uri):
     guest.monitor.command('stop')
     guest.monitor.migrate(uri)
+    while guest.monitor.command('query-status')['status'] == 'finish-migrate':
+        time.sleep(0.002)
     guest.monitor.command('cont')
 
 
