@@ -37,7 +37,7 @@ struct _Template {
   AutoFd uffd;
   void *mapping;
   guint64 pages;
-  guint64 *present;
+  _Atomic guint64 *present;
   gint unmapped_since; /* pages put; atomic */
   GMutex lock;         /* forks, stats */
   GPtrArray *forks;

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * From the spec of a checkpoint to the specs of its forks: what makes each a guest of its own, and
+ * what two guests cannot both have.
+ */
+#pragma once
+
+#include <vmckpt/drivers/guest-spec.h>
+
+/**
+ * guest_spec_check_fork:
+ * @spec: completed
+ *
+ * Several guests are to run from @spec at once. Refused is what they would have to share and
+ * cannot: writable disks on shared storage, ports and sockets and files on the host, devices of the
+ * host, memory beside the guest's RAM.
+ *
+ * Returns: FALSE with DRIVER_ERROR_IMPOSSIBLE and a sentence for each hindrance.
+ */
+gboolean guest_spec_check_fork (const GuestSpec *spec, GError **error);
+
+/**
+ * guest_spec_fork:
+ * @spec: that guest_spec_check_fork() has passed
+ * @name: the fork's
+ *
+ * A copy with a name, uuid and generation id of its own, and a locally administered address for
+ * each network card.
+ */
+GuestSpec *guest_spec_fork (const GuestSpec *spec, const char *name);
