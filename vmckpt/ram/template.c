@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
 #include <poll.h>
+#include <stdatomic.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -38,8 +39,8 @@ struct _Template {
   void *mapping;
   guint64 pages;
   _Atomic guint64 *present;
-  gint unmapped_since; /* pages put; atomic */
-  GMutex lock;         /* forks, stats */
+  GMutex lock; /* forks, stats, put */
+  guint64 put; /* pages since the page tables were emptied */
   GPtrArray *forks;
   TemplateStats stats;
   AutoFd changed; /* eventfd: the set of forks is another, or it is time to end */
@@ -64,14 +65,13 @@ fork_free (gpointer data)
 static gboolean
 is_present (const Template *template, guint64 page)
 {
-  return __atomic_load_n (&template->present[page / BITS], __ATOMIC_ACQUIRE) >> page % BITS & 1;
+  return template->present[page / BITS] >> page % BITS & 1;
 }
 
 static void
 set_present (Template *template, guint64 page)
 {
-  __atomic_fetch_or (&template->present[page / BITS], G_GUINT64_CONSTANT (1) << page % BITS,
-                     __ATOMIC_RELEASE);
+  atomic_fetch_or (&template->present[page / BITS], G_GUINT64_CONSTANT (1) << page % BITS);
 }
 
 /* ---- The file ---- */
@@ -173,7 +173,7 @@ template_address (Template *template)
   return (guint64)(guintptr) template->mapping;
 }
 
-guint64 *
+_Atomic guint64 *
 template_present (Template *template)
 {
   return template->present;
@@ -190,10 +190,6 @@ template_put (Template *template, guint64 page, const guint8 *data, GError **err
     if (errno != EAGAIN)
       return fd_set_errno_error (error, "putting page %" G_GUINT64_FORMAT " into memory", page);
   set_present (template, page);
-  if (g_atomic_int_add (&template->unmapped_since, 1) + 1 == UNMAP_EVERY) {
-    g_atomic_int_set (&template->unmapped_since, 0);
-    madvise (template->mapping, template->setup.length, MADV_DONTNEED);
-  }
   return TRUE;
 }
 
@@ -207,11 +203,23 @@ wake_fork (const Fork *fork, guint64 first, guint64 count)
   ioctl (fork->uffd, UFFDIO_WAKE, &range);
 }
 
+/* With the lock held. The file's pages need not be in this process's page tables, too. */
+static void
+drop_mappings (Template *template, guint64 put)
+{
+  template->put += put;
+  if (template->put < UNMAP_EVERY)
+    return;
+  template->put = 0;
+  madvise (template->mapping, template->setup.length, MADV_DONTNEED);
+}
+
 void
 template_wake (Template *template, guint64 first, guint64 count)
 {
   LOCK (template);
 
+  drop_mappings (template, count);
   for (guint i = 0; i < template->forks->len; i++)
     wake_fork (template->forks->pdata[i], first, count);
 }
@@ -340,37 +348,54 @@ note_waiting (const Template *template, Fork *fork, guint64 page)
   g_array_append_val (fork->waiting, page);
 }
 
-/* With the lock held. Returns TRUE if the page is to be asked for. */
-static gboolean
-serve_fault (Template *template, Fork *fork, guint64 page)
+/* Sees to a page that @name waits for. The store may be asked, so this does not keep the lock. */
+static void
+serve_fault (Template *template, const char *name, guint64 page)
 {
-  template->stats.faults++;
-  if (is_present (template, page))
-    wake_fork (fork, page, 1);
-  else if (template->setup.is_zero (page, template->setup.user_data))
-    give_zeros (template, fork, page);
-  else {
-    note_waiting (template, fork, page);
-    return TRUE;
+  gboolean zero =
+      !is_present (template, page) && template->setup.is_zero (page, template->setup.user_data);
+  gboolean wanted = FALSE;
+
+  {
+    LOCK (template);
+    Fork *fork = find_fork (template, name);
+    if (fork == NULL)
+      return;
+    template->stats.faults++;
+    if (is_present (template, page))
+      wake_fork (fork, page, 1);
+    else if (zero)
+      give_zeros (template, fork, page);
+    else {
+      note_waiting (template, fork, page);
+      wanted = TRUE;
+    }
   }
-  return FALSE;
+  if (wanted)
+    template->setup.want (page, template->setup.user_data);
 }
 
-/* Reads what @fork waits for; @wanted gets the pages that are to be asked for. */
+/* Serves what @name waits for. */
 static void
-read_faults (Template *template, const char *name, GArray *wanted)
+serve_faults (Template *template, const char *name)
 {
   struct uffd_msg messages[MESSAGES];
-  LOCK (template);
-  Fork *fork = find_fork (template, name);
-  gssize len = fork != NULL ? read (fork->uffd, messages, sizeof messages) : 0;
+  guint64 base = 0;
+  gssize len = 0;
 
+  {
+    LOCK (template);
+    const Fork *fork = find_fork (template, name);
+    if (fork != NULL) {
+      base = fork->address;
+      len = read (fork->uffd, messages, sizeof messages);
+    }
+  }
   for (gssize i = 0; i < len / (gssize)sizeof messages[0]; i++) {
     guint64 address = messages[i].arg.pagefault.address;
-    guint64 page = (address - fork->address) / PAGE;
-    if (messages[i].event == UFFD_EVENT_PAGEFAULT && address >= fork->address &&
-        page < template->pages && serve_fault (template, fork, page))
-      g_array_append_val (wanted, page);
+    if (messages[i].event == UFFD_EVENT_PAGEFAULT && address >= base &&
+        (address - base) / PAGE < template->pages)
+      serve_fault (template, name, (address - base) / PAGE);
   }
 }
 
@@ -396,7 +421,6 @@ static gpointer
 serve (gpointer data)
 {
   Template *template = data;
-  g_autoptr (GArray) wanted = g_array_new (FALSE, FALSE, sizeof (guint64));
 
   while (!g_atomic_int_get (&template->ending)) {
     g_autoptr (GPtrArray) names = g_ptr_array_new_with_free_func (g_free);
@@ -408,10 +432,7 @@ serve (gpointer data)
       ;
     for (guint i = 1; i < set->len; i++)
       if (fds[i].revents & POLLIN)
-        read_faults (template, names->pdata[i - 1], wanted);
-    for (guint i = 0; i < wanted->len; i++)
-      template->setup.want (g_array_index (wanted, guint64, i), template->setup.user_data);
-    g_array_set_size (wanted, 0);
+        serve_faults (template, names->pdata[i - 1]);
     if ((fds[0].revents & POLLIN) && read (template->changed, &changes, sizeof changes) < 0)
       break;
   }
@@ -430,7 +451,7 @@ template_new (const TemplateSetup *setup, GError **error)
   template->memfd = template->uffd = -1;
   template->mapping = MAP_FAILED;
   template->pages = setup->length / PAGE;
-  template->present = g_new0 (guint64, (template->pages + BITS - 1) / BITS);
+  template->present = g_malloc0 ((template->pages / BITS + 1) * sizeof *template->present);
   template->forks = g_ptr_array_new_with_free_func (fork_free);
   template->changed = eventfd (0, EFD_CLOEXEC);
   if (template->changed < 0) {
@@ -445,22 +466,27 @@ template_new (const TemplateSetup *setup, GError **error)
 }
 
 void
+template_stop (Template *template)
+{
+  g_atomic_int_set (&template->ending, TRUE);
+  tell_server (template);
+  g_thread_join (g_steal_pointer (&template->server));
+}
+
+void
 template_free (Template *template)
 {
   if (template == NULL)
     return;
-  if (template->server != NULL) {
-    g_atomic_int_set (&template->ending, TRUE);
-    tell_server (template);
-    g_thread_join (template->server);
-  }
+  if (template->server != NULL)
+    template_stop (template);
   if (template->mapping != MAP_FAILED)
     munmap (template->mapping, template->setup.length);
   fd_close (&template->memfd);
   fd_close (&template->uffd);
   fd_close (&template->changed);
   g_ptr_array_unref (template->forks);
-  g_free (template->present);
+  g_free ((void *)template->present);
   g_mutex_clear (&template->lock);
   g_free (template);
 }

@@ -40,6 +40,9 @@ Template *template_new (const TemplateSetup *setup, GError **error);
 void template_free (Template *template);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (Template, template_free)
 
+/* Ends the thread that serves; nothing is asked for any more. Once or not at all. */
+void template_stop (Template *template);
+
 /* The file, borrowed: QEMU opens it as its memory. */
 int template_memfd (Template *template);
 
@@ -48,7 +51,7 @@ int template_uffd (Template *template);
 guint64 template_address (Template *template);
 
 /* The bitmap of pages that are there: whoever puts a page sets its bit afterwards. */
-guint64 *template_present (Template *template);
+_Atomic guint64 *template_present (Template *template);
 
 /* Puts one page; nothing happens to one that is there already. Any thread. */
 gboolean template_put (Template *template, guint64 page, const guint8 *data, GError **error);
