@@ -7,6 +7,7 @@
 #include "restore.h"
 #include "router.h"
 
+#include <vmckpt/ram/track-probe.h>
 #include <vmckpt/util/error.h>
 #include <vmckpt/util/name.h>
 
@@ -29,12 +30,40 @@ show_daemon (Request *request, GError **error)
   return result;
 }
 
+/* How fast checkpoints can be here. */
+static void
+add_tracking_check (JsonArray *checks)
+{
+  g_auto (TrackProbe) probe = { 0 };
+  JsonObject *object = json_object_new();
+  const char *instead;
+
+  track_probe (&probe);
+  instead = probe.sync         ? "first writes to pages wait for vmckptd (synchronous)"
+            : probe.soft_dirty ? "a checkpoint stops the guest and copies what it wrote (soft-dirty)"
+                               : "a checkpoint reads all of the guest's memory";
+  g_autofree char *found =
+      probe.async ? g_strdup ("asynchronous write-protection, told by PAGEMAP_SCAN")
+                  : g_strdup_printf ("%s; instead, %s", probe.lacks, instead);
+  json_object_set_string_member (object, "check", "write-tracking");
+  json_object_set_boolean_member (object, "ok", probe.async);
+  json_object_set_string_member (object, "found", found);
+  json_object_set_string_member (object, "for",
+                                 "checkpoints that cost what the guest wrote, not what it has");
+  json_object_set_string_member (object, "mend",
+                                 probe.async ? ""
+                                             : "Linux 6.7 or newer, and a userfaultfd (see there)");
+  json_array_add_object_element (checks, object);
+}
+
 static JsonObject *
 doctor (Request *request, GError **error)
 {
   JsonObject *result = json_object_new();
+  JsonArray *checks = qemu_doctor (request_query (request, "qemu"));
 
-  json_object_set_array_member (result, "checks", qemu_doctor (request_query (request, "qemu")));
+  add_tracking_check (checks);
+  json_object_set_array_member (result, "checks", checks);
   return result;
 }
 
