@@ -3,6 +3,7 @@
 #include <vmckpt/drivers/qemu.h>
 
 #include "cpu-features.h"
+#include "memory-devices.h"
 #include "rom.h"
 
 #include <vmckpt/util/error.h>
@@ -104,6 +105,8 @@ qemu_record_machine (const GuestSpec *spec, QmpClient *monitor, GError **error)
 
   json_object_set_string_member (machine, "driver", "qemu");
   json_object_set_object_member (machine, "spec", guest_spec_to_json (spec));
+  if (!memory_devices_record (json_object_get_object_member (machine, "spec"), monitor, error))
+    return NULL;
   json_object_set_object_member (machine, "qemu", record_qemu (monitor));
   json_object_set_string_member (machine, "machine", spec->machine);
   json_object_set_string_member (machine, "accel", spec->accel);

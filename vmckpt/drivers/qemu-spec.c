@@ -84,7 +84,7 @@ static const struct {
   const char *option;
   const char *instead;
 } refused[] = {
-  { "m", "give the size as ram (--ram)" },
+  { "m", "give the size as ram (--ram); only slots=N,maxmem=SIZE may be given here" },
   { "smp", "give the number as cpus (--cpus)" },
   { "machine", "give the type as machine" },
   { "M", "give the type as machine" },
@@ -105,6 +105,19 @@ option_name (const char *argument)
   return argument[1] == '-' ? argument + 2 : argument + 1;
 }
 
+/* TRUE if @value, of an argument -m, only makes room for memory that is plugged in later: QEMU takes
+ * it together with the size that it gets from the spec. */
+static gboolean
+is_room_for_memory (const char *value)
+{
+  g_auto (GStrv) parts = g_strsplit (value != NULL ? value : "", ",", -1);
+
+  for (guint i = 0; parts[i] != NULL; i++)
+    if (!g_str_has_prefix (parts[i], "slots=") && !g_str_has_prefix (parts[i], "maxmem="))
+      return FALSE;
+  return parts[0] != NULL;
+}
+
 /* Extra arguments go to QEMU as they are, but must not contradict what is recorded: a -cpu becomes
  * the spec's model, and what would build another machine than the spec says is refused. */
 static gboolean
@@ -114,6 +127,8 @@ take_extra (GuestSpec *spec, GError **error)
 
   for (guint i = 0; spec->extra[i] != NULL; i++) {
     const char *name = option_name (spec->extra[i]);
+    if (g_strcmp0 (name, "m") == 0 && is_room_for_memory (spec->extra[i + 1]))
+      name = NULL;
     for (guint j = 0; name != NULL && j < G_N_ELEMENTS (refused); j++)
       if (g_str_equal (name, refused[j].option)) {
         g_set_error (error, DRIVER_ERROR, DRIVER_ERROR_INVALID,
