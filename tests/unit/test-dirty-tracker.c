@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "dirty-tracker.h"
+#include "track-async.h"
 #include "tracked-child.h"
 #include "uffd.h"
 
@@ -168,6 +169,29 @@ test_protection_that_was_taken_off_is_noticed (void)
   }
 }
 
+/* Memory that is not registered reads as zeros where it is missing. */
+static void
+test_memory_that_is_being_filled_stays_registered (void)
+{
+  g_auto (TrackedChild) child;
+  g_autoptr (DirtyTracker) tracker = NULL;
+
+  if (!tracked_child_start (&child, PAGES))
+    return;
+  tracker = begin (&child, TRACK_ASYNC);
+  if (tracker == NULL)
+    return;
+  dirty_log_set_source (child.log, "store", "one");
+  g_assert_true (dirty_tracker_begin (tracker, TRACK_COMPARE, FALSE, NULL));
+  g_assert_true (track_async_is_on (&child.memory));
+  g_assert_true (dirty_tracker_begin (tracker, TRACK_ASYNC, FALSE, NULL));
+  tracked_child_do (&child, CHILD_WRITE, 3, 1, 1);
+  assert_collects (tracker, 3, 4);
+  dirty_log_clear_source (child.log);
+  g_assert_true (dirty_tracker_begin (tracker, TRACK_COMPARE, FALSE, NULL));
+  g_assert_false (track_async_is_on (&child.memory));
+}
+
 static void
 test_discarded_pages_are_not_seen_but_marked (void)
 {
@@ -295,6 +319,8 @@ main (int argc, char **argv)
   g_test_add_func ("/dirty-tracker/compare", test_compare_finds_all_that_is_populated_each_time);
   g_test_add_func ("/dirty-tracker/protection-taken-off",
                    test_protection_that_was_taken_off_is_noticed);
+  g_test_add_func ("/dirty-tracker/being-filled",
+                   test_memory_that_is_being_filled_stays_registered);
   g_test_add_func ("/dirty-tracker/discarded", test_discarded_pages_are_not_seen_but_marked);
   g_test_add_func ("/dirty-tracker/nothing-lost", test_nothing_is_lost);
   return g_test_run();

@@ -116,12 +116,15 @@ await_keeper (DirtyTracker *tracker)
 
 /* ---- From one way to another ---- */
 
-/* Ends how pages are tracked now: no memory is registered or protected any more. */
+/* Ends how pages are tracked now: no memory is registered or protected any more, unless pages are
+ * missing still: those would read as zeros. */
 static void
 end_mode (DirtyTracker *tracker)
 {
+  gboolean filling = dirty_log_source (tracker->log, NULL, NULL);
+
   /* An error can only mean that somebody else has ended it. */
-  if (dirty_tracker_mode (tracker) == TRACK_ASYNC)
+  if (dirty_tracker_mode (tracker) == TRACK_ASYNC && !filling)
     uffd_unregister (tracker->memory.uffd_async, &tracker->memory, NULL);
   g_clear_pointer (&tracker->faults, write_faults_stop);
   set_mode (tracker, TRACK_NONE);
