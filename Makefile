@@ -22,9 +22,9 @@ check: deps ## build, also with sanitizers, and run every test
 
 bench: bench-ram bench-store ## all that is compared with others
 
-bench-ram: deps all ## checkpoints and restores beside QEMU's and libvirt's own; plots and figures in BUILD/bench
+bench-ram: deps all ## checkpoints and restores beside QEMU's and libvirt's own; BENCH="--quick …" for its options
 	@mkdir -p $(BUILD)/bench
-	@tests/bench/ram --build $(BUILD) --json $(BUILD)/bench/ram.json --svg $(BUILD)/bench
+	@tests/bench/ram $(BENCH) --build $(BUILD) --json $(BUILD)/bench/ram.json --svg $(BUILD)/bench
 
 bench-store: deps all ## the store beside restic, borg, casync, zstd
 	@tests/bench/store --build $(BUILD)

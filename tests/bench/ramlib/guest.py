@@ -64,6 +64,10 @@ class Host:
         lines = done.stdout.strip().splitlines()
         return json.loads(lines[-1]) if lines and lines[-1].startswith('{') else None
 
+    def help(self, verb):
+        return subprocess.run([os.path.join(self.options.build, 'vmckpt/cli/vmckpt'), verb, '--help'],
+                              check=True, text=True, stdout=subprocess.PIPE).stdout
+
     def new_store(self):
         self.stores += 1
         store = os.path.join(self.work, f'store{self.stores}')
