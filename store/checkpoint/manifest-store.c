@@ -2,6 +2,7 @@
 /* Manifests in a store: which checkpoints there are. */
 #include <vmckpt/store/manifest.h>
 
+#include "hint-private.h"
 #include "store-private.h"
 #include "tag.h"
 
@@ -288,7 +289,8 @@ store_manifest_remove (Store *store, const char *id, GError **error)
       set_not_found (error, id);
     return FALSE;
   }
-  /* The manifest first: tags of a checkpoint that is not there are nothing. */
+  /* The manifest first: tags and hints of a checkpoint that is not there are nothing. */
   return store_remove (store, object, error) && store_sync (store, error) &&
-         tags_remove (store, id, error) && store_sync (store, error);
+         tags_remove (store, id, error) && hint_remove (store, id, error) &&
+         store_sync (store, error);
 }

@@ -11,6 +11,7 @@
 #include "check-private.h"
 #include "claim-check.h"
 #include "gc-private.h"
+#include "hint-private.h"
 #include "key-private.h"
 #include "quota-private.h"
 #include "tag.h"
@@ -22,13 +23,13 @@
 /* How often a check begins anew because the index changed under it. */
 #define RUNS_MAX 10
 
-/* Tags, announcements, claims and limits. */
+/* Tags, hints, announcements, claims and limits. */
 static gboolean
 check_small_objects (Check *check, GError **error)
 {
   g_autoptr (GPtrArray) damaged = g_ptr_array_new_with_free_func (g_free);
 
-  if (!tags_check (check->store, damaged, error) ||
+  if (!tags_check (check->store, damaged, error) || !hints_check (check->store, damaged, error) ||
       !announcements_check (check->store, damaged, error) ||
       !claims_check (check->store, damaged, error) || !keys_check (check->store, damaged, error) ||
       !quota_check (check->store, damaged, error))

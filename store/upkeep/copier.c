@@ -12,6 +12,7 @@
 #include "page-node.h"
 #include "writer-private.h"
 
+#include <vmckpt/store/hint.h>
 #include <vmckpt/util/error.h>
 
 #include <string.h>
@@ -274,14 +275,26 @@ describe (Copier *copier, const Manifest *manifest)
   return target;
 }
 
+/* A hint that cannot be had does not matter. */
+static void
+copy_hint (Copier *copier, const Manifest *manifest, const Manifest *target)
+{
+  g_autoptr (GBytes) hint = store_hint_get (copier->from, manifest->id, NULL);
+
+  if (hint != NULL)
+    store_hint_put (copier->to, target->id, hint, NULL);
+}
+
 gboolean
-copier_copy_tags (Copier *copier, const Manifest *manifest, const Manifest *target, GError **error)
+copier_copy_extras (Copier *copier, const Manifest *manifest, const Manifest *target,
+                    GError **error)
 {
   g_auto (GStrv) wanted = store_tags (copier->from, manifest, error);
   g_auto (GStrv) have = wanted != NULL ? store_tags (copier->to, target, error) : NULL;
 
   if (have == NULL)
     return FALSE;
+  copy_hint (copier, manifest, target);
   for (guint i = 0; wanted[i] != NULL; i++)
     if (!g_strv_contains ((const char *const *)have, wanted[i]) &&
         !store_tag_add (copier->to, target->id, wanted[i], error))
@@ -321,5 +334,5 @@ copier_copy (Copier *copier, const Manifest *manifest, StoreCopied *copied,
   copied->stored_bytes = stats.stored_bytes;
   const Manifest *made = target;
   add_there (copier, g_steal_pointer (&target));
-  return copier_copy_tags (copier, manifest, made, error);
+  return copier_copy_extras (copier, manifest, made, error);
 }

@@ -70,7 +70,7 @@ copy_one (Copier *copier, const Manifest *manifest, StoreCopied *copied, const P
   if (there != NULL) {
     copied->there = TRUE;
     copied->id = g_strdup (there->id);
-    return copier_copy_tags (copier, manifest, there, error);
+    return copier_copy_extras (copier, manifest, there, error);
   }
   if (copier_copy (copier, manifest, copied, progress, cancellable, &cause))
     return TRUE;

@@ -8,6 +8,7 @@
  */
 #include "announce.h"
 #include "gc-private.h"
+#include "hint-private.h"
 #include "tag.h"
 
 #include <vmckpt/util/error.h>
@@ -417,14 +418,15 @@ run (Gc *gc, GError **error)
     return FALSE;
   if (walkers) {
     gc->report->waiting_packs = g_hash_table_size (gc->waiting) + g_hash_table_size (gc->ripe);
-    return tags_remove_stray (gc->store, error);
+    return tags_remove_stray (gc->store, error) && hints_remove_stray (gc->store, error);
   }
   gc->report->waiting_packs = g_hash_table_size (gc->waiting);
   /* What is lost must not be taken for there by the next writer. Of a pack that was cut, or has
    * grown, much may still be read: that is left to repair. */
   pack_set_add_all (gc->ripe, mark_gone_packs (gc->mark));
   if (!gc_delete (gc->store, gc->ripe, gc->needed, gc->listed, gc->report, error) ||
-      !remove_done_lists (gc, error) || !tags_remove_stray (gc->store, error))
+      !remove_done_lists (gc, error) || !tags_remove_stray (gc->store, error) ||
+      !hints_remove_stray (gc->store, error))
     return FALSE;
   gc->report->freed_bytes -= MIN (written, gc->report->freed_bytes);
   return TRUE;

@@ -14,6 +14,7 @@
 
 #include "announce.h"
 #include "gc-private.h"
+#include "hint-private.h"
 #include "tag.h"
 
 #include <vmckpt/util/error.h>
@@ -248,7 +249,8 @@ run (Repair *repair, gboolean dry_run, GError **error)
     return FALSE;
   }
   judge_unknown (repair);
-  return condemn_damaged (repair, error) && tags_remove_stray (repair->store, error);
+  return condemn_damaged (repair, error) && tags_remove_stray (repair->store, error) &&
+         hints_remove_stray (repair->store, error);
 }
 
 StoreRepair *
