@@ -239,24 +239,24 @@ qmp_query_migrate (QmpClient *client, QmpMigration *migration, GError **error)
   return TRUE;
 }
 
-char *
-qmp_resolve_machine (QmpClient *client, const char *alias, char **ram_id, GError **error)
+JsonArray *
+qmp_query_machines (QmpClient *client, GError **error)
 {
-  g_autoptr (JsonArray) machines = run_objects (client, "query-machines", error);
+  return run_objects (client, "query-machines", error);
+}
 
-  if (machines == NULL)
-    return NULL;
+char *
+qmp_find_machine (JsonArray *machines, const char *alias, char **ram_id)
+{
   for (guint i = 0; i < json_array_get_length (machines); i++) {
     JsonObject *machine = json_array_get_object_element (machines, i);
     const char *name = json_get_string_or (machine, "name", "");
-    if (strcmp (name, alias) == 0 ||
-        g_strcmp0 (json_get_string_or (machine, "alias", NULL), alias) == 0) {
-      if (ram_id != NULL)
-        *ram_id = g_strdup (json_get_string_or (machine, "default-ram-id", NULL));
-      return g_strdup (name);
-    }
+    if (strcmp (name, alias) != 0 &&
+        g_strcmp0 (json_get_string_or (machine, "alias", NULL), alias) != 0)
+      continue;
+    if (ram_id != NULL)
+      *ram_id = g_strdup (json_get_string_or (machine, "default-ram-id", NULL));
+    return g_strdup (name);
   }
-  g_set_error (error, QMP_ERROR, QMP_ERROR_COMMAND,
-               "GenericError: this QEMU has no machine type '%s'", alias);
   return NULL;
 }

@@ -16,7 +16,7 @@ start (TinyGuest *guest, const char *option, const char *value)
   tiny_guest_init (guest);
   g_strfreev (guest->spec->extra);
   guest->spec->extra = g_strdupv ((char **)extra);
-  g_assert_true (qemu_spec_complete (guest->spec, &error));
+  g_assert_true (qemu_spec_complete (guest->spec, NULL, &error));
   g_assert_no_error (error);
   tiny_guest_start (guest, FALSE);
 }
@@ -104,7 +104,7 @@ test_only_room_may_be_given (void)
     g_autoptr (GError) error = NULL;
     g_strfreev (guest.spec->extra);
     guest.spec->extra = g_strdupv ((char **)extra);
-    g_assert_false (qemu_spec_complete (guest.spec, &error));
+    g_assert_false (qemu_spec_complete (guest.spec, NULL, &error));
     g_assert_error (error, DRIVER_ERROR, DRIVER_ERROR_INVALID);
   }
 }

@@ -63,7 +63,7 @@ test_complete (void)
 
   if (skip_without_qemu())
     return;
-  qemu_spec_complete (spec, &error);
+  qemu_spec_complete (spec, NULL, &error);
   g_assert_no_error (error);
   g_assert_true (g_str_has_prefix (spec->machine, "pc-q35-"));
   g_assert_true (g_path_is_absolute (spec->qemu));
@@ -73,7 +73,7 @@ test_complete (void)
 
   /* Completing what is complete changes nothing. */
   g_autoptr (GuestSpec) copy = guest_spec_copy (spec);
-  qemu_spec_complete (copy, &error);
+  qemu_spec_complete (copy, NULL, &error);
   g_assert_no_error (error);
   g_assert_cmpstr (copy->machine, ==, spec->machine);
   g_assert_cmpstr (copy->uuid, ==, spec->uuid);
@@ -89,14 +89,14 @@ test_complete_accel (void)
 
   if (skip_without_qemu())
     return;
-  qemu_spec_complete (spec, &error);
+  qemu_spec_complete (spec, NULL, &error);
   g_assert_no_error (error);
   g_assert_cmpstr (spec->accel, ==, kvm_usable (NULL) ? "kvm" : "tcg");
   if (kvm_usable (NULL))
     return;
   g_free (spec->accel);
   spec->accel = g_strdup ("kvm");
-  g_assert_false (qemu_spec_complete (spec, &error));
+  g_assert_false (qemu_spec_complete (spec, NULL, &error));
   g_assert_error (error, DRIVER_ERROR, DRIVER_ERROR_IMPOSSIBLE);
 }
 
@@ -110,12 +110,12 @@ test_complete_cpu (void)
 
   if (skip_without_qemu())
     return;
-  qemu_spec_complete (spec, &error);
+  qemu_spec_complete (spec, NULL, &error);
   g_assert_no_error (error);
   g_assert_true (g_str_has_prefix (spec->cpu, "base,"));
   g_assert_nonnull (strstr (spec->cpu, "sse4.2=on"));
   g_assert_cmpuint (g_strv_length (spec->extra), ==, 2);
-  qemu_spec_complete (spec, &error);
+  qemu_spec_complete (spec, NULL, &error);
   g_assert_no_error (error);
 }
 
@@ -125,7 +125,7 @@ assert_refused (GuestSpec *made, DriverError code, const char *names)
   g_autoptr (GuestSpec) spec = made;
   g_autoptr (GError) error = NULL;
 
-  g_assert_false (qemu_spec_complete (spec, &error));
+  g_assert_false (qemu_spec_complete (spec, NULL, &error));
   g_assert_error (error, DRIVER_ERROR, (int)code);
   if (strstr (error->message, names) == NULL)
     g_error ("should name %s: %s", names, error->message);

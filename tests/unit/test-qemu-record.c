@@ -37,7 +37,8 @@ record (Recorded *recorded)
   tiny_guest_start (guest, FALSE);
   /* Any file does as a record's kernel; QEMU was not started with it. */
   guest->spec->kernel = g_strdup (guest->disk);
-  recorded->machine = qemu_record_machine (guest->spec, guest->qemu.monitor, &error);
+  g_autoptr (MachineRecorder) recorder = machine_recorder_new (NULL);
+  recorded->machine = machine_recorder_record (recorder, guest->spec, guest->qemu.monitor, &error);
   g_assert_no_error (error);
   g_clear_pointer (&guest->spec->kernel, g_free);
 }
@@ -93,7 +94,7 @@ assert_impossible (JsonObject *machine, GuestSpec *made, guint64 ram, const char
   g_autoptr (GuestSpec) spec = made;
   g_autoptr (GError) error = NULL;
 
-  g_assert_false (qemu_preflight (machine, spec, ram, &error));
+  g_assert_false (qemu_preflight (machine, spec, ram, NULL, &error));
   g_assert_error (error, DRIVER_ERROR, DRIVER_ERROR_IMPOSSIBLE);
   if (strstr (error->message, says) == NULL)
     g_error ("should say '%s': %s", says, error->message);
@@ -113,7 +114,7 @@ test_preflight_same (void)
   spec->qemu = g_strdup ("qemu-system-x86_64");
   g_free (spec->accel);
   spec->accel = g_strdup ("auto");
-  qemu_preflight (recorded.machine, spec, 128 * MIB, &error);
+  qemu_preflight (recorded.machine, spec, 128 * MIB, NULL, &error);
   g_assert_no_error (error);
   g_assert_true (g_path_is_absolute (spec->qemu));
   g_assert_cmpstr (spec->accel, ==, "tcg");

@@ -71,7 +71,7 @@ tiny_guest_init (TinyGuest *guest)
   g_autofree char *disk = g_strconcat (guest->disk, ",readonly", NULL);
   g_ptr_array_add (guest->spec->disks, guest_disk_parse (disk, &error));
   g_assert_no_error (error);
-  qemu_spec_complete (guest->spec, &error);
+  qemu_spec_complete (guest->spec, NULL, &error);
   g_assert_no_error (error);
 }
 

@@ -16,11 +16,13 @@ struct _Guest {
   char *directory;
   char *host;
   RunClock *clock;
+  QemuFacts *facts; /* borrowed */
   /* Everything below is guarded by the lock. */
   GMutex lock;
   QemuGuest qemu;
-  GuestRam *ram;           /* (nullable): not replaced while something is at work */
-  GuestTracking *tracking; /* (nullable): of @ram; likewise */
+  MachineRecorder *recorder; /* (nullable) of that QEMU; used by whoever is at work */
+  GuestRam *ram;             /* (nullable): not replaced while something is at work */
+  GuestTracking *tracking;   /* (nullable): of @ram; likewise */
   ProcessId process;
   GuestState state;
   char *reason;
@@ -48,6 +50,7 @@ guest_new (const Runtime *runtime, const GuestSpec *spec, GuestState state)
   guest->directory = runtime_guest_directory (runtime, spec->name);
   guest->host = g_strdup (runtime->host);
   guest->clock = run_clock_new();
+  guest->facts = runtime->facts;
   guest->state = state;
   guest->memory = guest_memory_new();
   return guest;
@@ -70,6 +73,7 @@ free_on_main_thread (gpointer data)
   g_clear_pointer (&guest->ram, guest_ram_unref);
   guest_spec_free (guest->spec);
   run_clock_free (guest->clock);
+  machine_recorder_free (guest->recorder);
   guest_memory_free (guest->memory);
   g_free (guest->directory);
   g_free (guest->host);
@@ -253,6 +257,7 @@ guest_connect (Guest *guest, QemuGuest *qemu, GuestRam **ram, GError **error)
 {
   const QmpGreeting *greeting = qmp_client_greeting (qemu->monitor);
 
+  qemu_facts_confirm (guest->facts, guest->spec->qemu, greeting);
   {
     LOCK (guest);
     qemu_guest_clear (&guest->qemu);
@@ -260,6 +265,8 @@ guest_connect (Guest *guest, QemuGuest *qemu, GuestRam **ram, GError **error)
     g_clear_pointer (&guest->ram, guest_ram_unref);
     guest->qemu = *qemu;
     guest->ram = g_steal_pointer (ram);
+    machine_recorder_free (guest->recorder);
+    guest->recorder = machine_recorder_new (guest->facts);
     follow_writes (guest);
     *qemu = (QemuGuest){ 0 };
     guest->process = keeper_qemu (guest->qemu.keeper);
@@ -468,6 +475,7 @@ guest_as_unit (Guest *guest, Unit *unit, GError **error)
                   .monitor = guest->qemu.monitor,
                   .keeper = guest->qemu.keeper,
                   .ram = guest->ram,
+                  .recorder = guest->recorder,
                   .tracking = guest->tracking,
                   .clock = guest->clock };
   return TRUE;

@@ -98,7 +98,8 @@ restore_checkpoint (Request *request, Store *store, const Manifest *manifest,
                              .files = daemon->runtime->files,
                              .qemu = wish->qemu,
                              .accel = wish->accel,
-                             .paused = wish->paused };
+                             .paused = wish->paused,
+                             .facts = daemon->runtime->facts };
   registry_begin_restore (daemon->registry);
   g_autoptr (Guest) guest =
       restore_guest (request, store, manifest, wish, &options, phase_ms, error);

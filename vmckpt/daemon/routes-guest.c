@@ -153,7 +153,7 @@ run_guest (Request *request, GError **error)
       !request_bool (request, "paused", &paused, error) ||
       (spec = guest_spec_from_json (request->body, error)) == NULL)
     return NULL;
-  if (!qemu_spec_complete (spec, error)) {
+  if (!qemu_spec_complete (spec, daemon->runtime->facts, error)) {
     g_prefix_error (error, "starting guest %s: ", spec->name);
     return NULL;
   }

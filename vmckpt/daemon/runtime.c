@@ -28,6 +28,7 @@ runtime_free (Runtime *runtime)
   g_free (runtime->socket);
   g_free (runtime->host);
   g_free (runtime->boot_id);
+  qemu_facts_free (runtime->facts);
   fd_close (&runtime->lock);
   g_free (runtime);
 }
@@ -83,6 +84,7 @@ runtime_open (const char *path, GError **error)
   runtime->socket = g_build_filename (runtime->path, "api.sock", NULL);
   runtime->host = g_strdup (g_get_host_name());
   runtime->boot_id = process_boot_id();
+  runtime->facts = qemu_facts_new();
   if (g_mkdir_with_parents (runtime->path, 0700) < 0 ||
       g_mkdir_with_parents (runtime->guests, 0700) < 0) {
     fd_set_errno_error (error, "making it");

@@ -12,6 +12,7 @@
 
 #include <gio/gio.h>
 
+#include <vmckpt/drivers/qemu-facts.h>
 #include <vmckpt/util/fd.h>
 
 typedef struct {
@@ -22,6 +23,7 @@ typedef struct {
   char *host;    /* host name */
   char *boot_id; /* of this boot */
   AutoFd lock;
+  QemuFacts *facts; /* what was found out about this host's QEMUs and files */
 } Runtime;
 
 void runtime_free (Runtime *runtime);

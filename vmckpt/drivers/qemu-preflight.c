@@ -7,6 +7,7 @@
 #include "disk.h"
 #include "host.h"
 #include "kvm.h"
+#include "qemu-ask.h"
 #include "qemu-session.h"
 
 #include <vmckpt/qmp/commands.h>
@@ -30,7 +31,7 @@ static void G_GNUC_PRINTF (2, 3) complain (GPtrArray *sentences, const char *for
 
 /* Stable releases (the third number) do not change what a migration stream holds. */
 static void
-check_version (JsonObject *machine, const QmpGreeting *here, GPtrArray *sentences)
+check_version (JsonObject *machine, const QemuAnswers *here, GPtrArray *sentences)
 {
   JsonObject *was = json_get_object (machine, "qemu", NULL);
   guint64 major = was != NULL ? json_get_uint64_or (was, "major", 0) : 0;
@@ -44,10 +45,10 @@ check_version (JsonObject *machine, const QmpGreeting *here, GPtrArray *sentence
 }
 
 static void
-check_machine (GuestSpec *spec, QmpClient *monitor, GPtrArray *sentences)
+check_machine (GuestSpec *spec, const QemuAnswers *answers, GPtrArray *sentences)
 {
   g_autofree char *ram_id = NULL;
-  g_autofree char *machine = qmp_resolve_machine (monitor, spec->machine, &ram_id, NULL);
+  g_autofree char *machine = qmp_find_machine (answers->machines, spec->machine, &ram_id);
 
   if (machine == NULL)
     complain (sentences, "machine type %s is unknown to %s", spec->machine, spec->qemu);
@@ -73,20 +74,18 @@ check_accel (JsonObject *machine, GuestSpec *spec, GPtrArray *sentences)
 }
 
 static void
-check_cpu (JsonObject *machine, const GuestSpec *spec, QmpClient *monitor, GPtrArray *sentences)
+check_cpu (JsonObject *machine, const QemuAnswers *answers, GPtrArray *sentences)
 {
   JsonObject *cpu = json_get_object (machine, "cpu", NULL);
   JsonArray *was = cpu != NULL ? json_get_array (cpu, "features", NULL) : NULL;
-  g_autoptr (GError) error = NULL;
-  g_autoptr (JsonObject) model = cpu_expand (monitor, spec->cpu, &error);
   g_autoptr (GString) missing = g_string_new (NULL);
   guint count = 0;
 
-  if (model == NULL) {
-    complain (sentences, "%s", error->message);
+  if (answers->cpu == NULL) {
+    complain (sentences, "%s", answers->cpu_error->message);
     return;
   }
-  g_auto (GStrv) here = cpu_model_features (model);
+  g_auto (GStrv) here = cpu_model_features (answers->cpu);
   for (guint i = 0; was != NULL && i < json_array_get_length (was); i++) {
     const char *name = json_node_get_string (json_array_get_element (was, i));
     if (name == NULL || g_strv_contains ((const char *const *)here, name))
@@ -128,27 +127,27 @@ check_files (const GuestSpec *spec, GPtrArray *sentences)
 
 /* Everything that QEMU itself must be asked. */
 static void
-check_qemu (JsonObject *machine, GuestSpec *spec, GPtrArray *sentences)
+check_qemu (JsonObject *machine, GuestSpec *spec, QemuFacts *facts, GPtrArray *sentences)
 {
-  g_auto (PrivateContext) home = private_context_push();
-  g_auto (QemuSession) session = QEMU_SESSION_NONE;
+  g_auto (QemuAnswers) answers = { 0 };
   g_autoptr (GError) error = NULL;
   char *program = qemu_find_program (spec->qemu, &error);
 
-  if (program == NULL || !qemu_session_open (program, spec->accel, &session, &error)) {
+  if (program == NULL || !qemu_ask (facts, program, spec->accel, spec->cpu, &answers, &error)) {
     complain (sentences, "%s", error->message);
     g_free (program);
     return;
   }
   g_free (spec->qemu);
   spec->qemu = program;
-  check_version (machine, qmp_client_greeting (session.monitor), sentences);
-  check_machine (spec, session.monitor, sentences);
-  check_cpu (machine, spec, session.monitor, sentences);
+  check_version (machine, &answers, sentences);
+  check_machine (spec, &answers, sentences);
+  check_cpu (machine, &answers, sentences);
 }
 
 gboolean
-qemu_preflight (JsonObject *machine, GuestSpec *spec, guint64 ram_needed, GError **error)
+qemu_preflight (JsonObject *machine, GuestSpec *spec, guint64 ram_needed, QemuFacts *facts,
+                GError **error)
 {
   g_autoptr (GPtrArray) sentences = g_ptr_array_new_with_free_func (g_free);
   const char *driver = json_get_string_or (machine, "driver", "unknown");
@@ -167,7 +166,7 @@ qemu_preflight (JsonObject *machine, GuestSpec *spec, guint64 ram_needed, GError
   check_accel (machine, spec, sentences);
   /* Under an accelerator that is not there QEMU says nothing. */
   if (sentences->len == 0)
-    check_qemu (machine, spec, sentences);
+    check_qemu (machine, spec, facts, sentences);
   check_memory (ram_needed, sentences);
   check_files (spec, sentences);
   if (sentences->len == 0)

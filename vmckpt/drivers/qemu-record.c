@@ -13,6 +13,13 @@
 
 #define DEVICES_MAX 1024
 
+/* Devices may come and go; files may change under their names, which a restore would notice. */
+struct _MachineRecorder {
+  QemuFacts *facts; /* (nullable) */
+  JsonObject *cpu;  /* (nullable): once asked */
+  JsonArray *roms;  /* (nullable): likewise */
+};
+
 static JsonObject *
 record_qemu (QmpClient *monitor)
 {
@@ -82,7 +89,8 @@ record_devices (QmpClient *monitor, GError **error)
 
 /* Adds @member = { path, size, sha256 } if @path is not NULL. */
 static gboolean
-record_file (JsonObject *machine, const char *member, const char *path, GError **error)
+record_file (FileHashes *hashes, JsonObject *machine, const char *member, const char *path,
+             GError **error)
 {
   JsonObject *file;
 
@@ -91,18 +99,41 @@ record_file (JsonObject *machine, const char *member, const char *path, GError *
   file = json_object_new();
   json_object_set_string_member (file, "path", path);
   json_object_set_object_member (machine, member, file);
-  return file_record (path, file, error);
+  return file_record (hashes, path, file, error);
+}
+
+MachineRecorder *
+machine_recorder_new (QemuFacts *facts)
+{
+  MachineRecorder *recorder = g_new0 (MachineRecorder, 1);
+
+  recorder->facts = facts;
+  return recorder;
+}
+
+void
+machine_recorder_free (MachineRecorder *recorder)
+{
+  if (recorder == NULL)
+    return;
+  g_clear_pointer (&recorder->cpu, json_object_unref);
+  g_clear_pointer (&recorder->roms, json_array_unref);
+  g_free (recorder);
 }
 
 JsonObject *
-qemu_record_machine (const GuestSpec *spec, QmpClient *monitor, GError **error)
+machine_recorder_record (MachineRecorder *recorder, const GuestSpec *spec, QmpClient *monitor,
+                         GError **error)
 {
   ERROR_PREFIX (error, "recording the machine of guest %s", spec->name);
+  FileHashes *hashes = qemu_facts_hashes (recorder->facts);
   g_autoptr (JsonObject) machine = json_object_new();
-  JsonObject *cpu = record_cpu (spec, monitor, error);
-  if (cpu == NULL)
-    return NULL;
 
+  if (recorder->cpu == NULL && (recorder->cpu = record_cpu (spec, monitor, error)) == NULL)
+    return NULL;
+  if (recorder->roms == NULL &&
+      (recorder->roms = rom_record (spec, monitor, recorder->facts, error)) == NULL)
+    return NULL;
   json_object_set_string_member (machine, "driver", "qemu");
   json_object_set_object_member (machine, "spec", guest_spec_to_json (spec));
   if (!memory_devices_record (json_object_get_object_member (machine, "spec"), monitor, error))
@@ -110,18 +141,15 @@ qemu_record_machine (const GuestSpec *spec, QmpClient *monitor, GError **error)
   json_object_set_object_member (machine, "qemu", record_qemu (monitor));
   json_object_set_string_member (machine, "machine", spec->machine);
   json_object_set_string_member (machine, "accel", spec->accel);
-  json_object_set_object_member (machine, "cpu", cpu);
+  json_object_set_object_member (machine, "cpu", json_object_ref (recorder->cpu));
 
   JsonArray *devices = record_devices (monitor, error);
   if (devices == NULL)
     return NULL;
   json_object_set_array_member (machine, "devices", devices);
-  JsonArray *roms = rom_record (spec, monitor, error);
-  if (roms == NULL)
-    return NULL;
-  json_object_set_array_member (machine, "roms", roms);
-  if (!record_file (machine, "kernel", spec->kernel, error) ||
-      !record_file (machine, "initrd", spec->initrd, error))
+  json_object_set_array_member (machine, "roms", json_array_ref (recorder->roms));
+  if (!record_file (hashes, machine, "kernel", spec->kernel, error) ||
+      !record_file (hashes, machine, "initrd", spec->initrd, error))
     return NULL;
   return g_steal_pointer (&machine);
 }

@@ -4,6 +4,7 @@
 #include "cpu-features.h"
 #include "disk.h"
 #include "kvm.h"
+#include "qemu-ask.h"
 #include "qemu-session.h"
 
 #include <vmckpt/qmp/commands.h>
@@ -41,17 +42,14 @@ complete_accel (GuestSpec *spec, GError **error)
 }
 
 static gboolean
-complete_machine (GuestSpec *spec, QmpClient *monitor, GError **error)
+complete_machine (GuestSpec *spec, const QemuAnswers *answers, GError **error)
 {
-  g_autoptr (GError) cause = NULL;
   g_autofree char *ram_id = NULL;
-  char *machine = qmp_resolve_machine (monitor, spec->machine, &ram_id, &cause);
+  char *machine = qmp_find_machine (answers->machines, spec->machine, &ram_id);
 
   if (machine == NULL) {
-    g_set_error (error, DRIVER_ERROR,
-                 g_error_matches (cause, QMP_ERROR, QMP_ERROR_COMMAND) ? DRIVER_ERROR_INVALID
-                                                                       : DRIVER_ERROR_FAILED,
-                 "%s has no machine type '%s'", spec->qemu, spec->machine);
+    g_set_error (error, DRIVER_ERROR, DRIVER_ERROR_INVALID, "%s has no machine type '%s'",
+                 spec->qemu, spec->machine);
     return FALSE;
   }
   g_free (spec->machine);
@@ -62,19 +60,17 @@ complete_machine (GuestSpec *spec, QmpClient *monitor, GError **error)
 }
 
 static gboolean
-complete_cpu (GuestSpec *spec, QmpClient *monitor, GError **error)
+complete_cpu (GuestSpec *spec, QemuAnswers *answers, GError **error)
 {
-  if (spec->cpu == NULL)
-    spec->cpu = g_strdup (g_str_equal (spec->accel, "kvm") ? CPU_KVM : CPU_TCG);
-
   /* Expanding also finds a name that QEMU does not know before a guest is started with it. */
-  g_autoptr (JsonObject) model = cpu_expand (monitor, spec->cpu, error);
-  if (model == NULL)
+  if (answers->cpu == NULL) {
+    g_propagate_error (error, g_steal_pointer (&answers->cpu_error));
     return FALSE;
+  }
   /* "max" and "host" mean what this QEMU on this host can do, which is something else elsewhere. */
   if (cpu_is_unportable (spec->cpu)) {
     g_free (spec->cpu);
-    spec->cpu = cpu_model_to_text (model);
+    spec->cpu = cpu_model_to_text (answers->cpu);
   }
   return TRUE;
 }
@@ -149,11 +145,10 @@ take_extra (GuestSpec *spec, GError **error)
 }
 
 gboolean
-qemu_spec_complete (GuestSpec *spec, GError **error)
+qemu_spec_complete (GuestSpec *spec, QemuFacts *facts, GError **error)
 {
   ERROR_PREFIX (error, "guest %s", spec->name);
-  g_auto (PrivateContext) home = private_context_push();
-  g_auto (QemuSession) session = QEMU_SESSION_NONE;
+  g_auto (QemuAnswers) answers = { 0 };
   char *program;
 
   if (!take_extra (spec, error) || !check_file ("kernel", spec->kernel, error) ||
@@ -167,10 +162,12 @@ qemu_spec_complete (GuestSpec *spec, GError **error)
     return FALSE;
   g_free (spec->qemu);
   spec->qemu = program;
-  if (!complete_accel (spec, error) ||
-      !qemu_session_open (spec->qemu, spec->accel, &session, error) ||
-      !complete_machine (spec, session.monitor, error) ||
-      !complete_cpu (spec, session.monitor, error))
+  if (!complete_accel (spec, error))
+    return FALSE;
+  if (spec->cpu == NULL)
+    spec->cpu = g_strdup (g_str_equal (spec->accel, "kvm") ? CPU_KVM : CPU_TCG);
+  if (!qemu_ask (facts, spec->qemu, spec->accel, spec->cpu, &answers, error) ||
+      !complete_machine (spec, &answers, error) || !complete_cpu (spec, &answers, error))
     return FALSE;
   if (spec->uuid == NULL)
     spec->uuid = g_uuid_string_random();

@@ -1,35 +1,22 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "rom.h"
 
-#include <vmckpt/util/fd.h>
+#include "qemu-ask.h"
 
-#include <fcntl.h>
 #include <string.h>
 
 #define TEXT_MAX_BYTES (64 * 1024)
-#define PIECE (256 * 1024)
 
 gboolean
-file_record (const char *path, JsonObject *object, GError **error)
+file_record (FileHashes *hashes, const char *path, JsonObject *object, GError **error)
 {
-  g_auto (AutoFd) fd = open (path, O_RDONLY | O_CLOEXEC);
-  g_autoptr (GChecksum) sum = g_checksum_new (G_CHECKSUM_SHA256);
-  g_autofree guint8 *piece = g_malloc (PIECE);
-  guint64 size = 0;
+  guint64 size;
+  g_autofree char *hash = file_hashes_get (hashes, path, &size, error);
 
-  if (fd < 0)
-    return fd_set_errno_error (error, "opening %s", path);
-  for (;;) {
-    gssize n = fd_read_full (fd, piece, PIECE, error);
-    if (n < 0)
-      return FALSE;
-    g_checksum_update (sum, piece, n);
-    size += n;
-    if (n < PIECE)
-      break;
-  }
+  if (hash == NULL)
+    return FALSE;
   json_object_set_int_member (object, "size", size);
-  json_object_set_string_member (object, "sha256", g_checksum_get_string (sum));
+  json_object_set_string_member (object, "sha256", hash);
   return TRUE;
 }
 
@@ -67,35 +54,27 @@ rom_parse_names (const char *text)
 
 /* The directories in which QEMU looks for its files: those of -L first, then its own. */
 static GStrv
-data_directories (const GuestSpec *spec)
+data_directories (const GuestSpec *spec, QemuFacts *facts)
 {
-  g_autoptr (GPtrArray) list = g_ptr_array_new_with_free_func (g_free);
-  const char *argv[] = { spec->qemu, "-L", "help", NULL };
-  g_autofree char *output = NULL;
+  g_autoptr (GStrvBuilder) list = g_strv_builder_new();
+  g_auto (GStrv) own = qemu_ask_directories (facts, spec->qemu);
 
   for (guint i = 0; spec->extra[i] != NULL; i++)
     if (g_str_equal (spec->extra[i], "-L") && spec->extra[i + 1] != NULL)
-      g_ptr_array_add (list, g_strdup (spec->extra[++i]));
-  if (g_spawn_sync (NULL, (char **)argv, NULL, G_SPAWN_STDERR_TO_DEV_NULL, NULL, NULL, &output,
-                    NULL, NULL, NULL)) {
-    g_auto (GStrv) lines = g_strsplit (output, "\n", ROM_MAX_COUNT);
-    for (guint i = 0; lines[i] != NULL; i++)
-      if (g_path_is_absolute (lines[i]))
-        g_ptr_array_add (list, g_strdup (lines[i]));
-  }
-  g_ptr_array_add (list, NULL);
-  return (GStrv)g_ptr_array_free (g_steal_pointer (&list), FALSE);
+      g_strv_builder_add (list, spec->extra[++i]);
+  g_strv_builder_addv (list, (const char **)own);
+  return g_strv_builder_end (list);
 }
 
 static JsonObject *
-record_one (const char *name, char **directories)
+record_one (const char *name, char **directories, FileHashes *hashes)
 {
   JsonObject *rom = json_object_new();
 
   json_object_set_string_member (rom, "name", name);
   for (guint i = 0; directories[i] != NULL; i++) {
     g_autofree char *path = g_build_filename (directories[i], name, NULL);
-    if (g_file_test (path, G_FILE_TEST_IS_REGULAR) && file_record (path, rom, NULL)) {
+    if (g_file_test (path, G_FILE_TEST_IS_REGULAR) && file_record (hashes, path, rom, NULL)) {
       json_object_set_string_member (rom, "path", path);
       break;
     }
@@ -104,7 +83,7 @@ record_one (const char *name, char **directories)
 }
 
 JsonArray *
-rom_record (const GuestSpec *spec, QmpClient *monitor, GError **error)
+rom_record (const GuestSpec *spec, QmpClient *monitor, QemuFacts *facts, GError **error)
 {
   JsonObject *arguments = json_object_new();
   g_autoptr (JsonNode) answer = NULL;
@@ -120,8 +99,9 @@ rom_record (const GuestSpec *spec, QmpClient *monitor, GError **error)
     return g_steal_pointer (&roms);
 
   g_auto (GStrv) names = rom_parse_names (text);
-  g_auto (GStrv) directories = data_directories (spec);
+  g_auto (GStrv) directories = data_directories (spec, facts);
   for (guint i = 0; names[i] != NULL; i++)
-    json_array_add_object_element (roms, record_one (names[i], directories));
+    json_array_add_object_element (roms,
+                                   record_one (names[i], directories, qemu_facts_hashes (facts)));
   return g_steal_pointer (&roms);
 }

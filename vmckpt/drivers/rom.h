@@ -3,6 +3,7 @@
 #pragma once
 
 #include <vmckpt/drivers/guest-spec.h>
+#include <vmckpt/drivers/qemu-facts.h>
 #include <vmckpt/qmp/client.h>
 
 #define ROM_MAX_COUNT 64
@@ -14,13 +15,15 @@ GStrv rom_parse_names (const char *text);
 /**
  * rom_record:
  * @spec: how the guest was started
+ * @facts: (nullable)
  *
  * Asks QEMU which ROMs it loaded, and looks them up in its data directories.
  *
  * Returns: array of { "name", "path", "size", "sha256" }; the last three are absent for a file that
  * is not found.
  */
-JsonArray *rom_record (const GuestSpec *spec, QmpClient *monitor, GError **error);
+JsonArray *rom_record (const GuestSpec *spec, QmpClient *monitor, QemuFacts *facts, GError **error);
 
-/* Adds size and SHA-256 of @path to @object. FALSE with @error (G_IO_ERROR, G_FILE_ERROR). */
-gboolean file_record (const char *path, JsonObject *object, GError **error);
+/* Adds size and SHA-256 of @path to @object. FALSE with @error (G_IO_ERROR). @hashes: (nullable).
+ */
+gboolean file_record (FileHashes *hashes, const char *path, JsonObject *object, GError **error);

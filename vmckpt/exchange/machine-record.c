@@ -208,7 +208,7 @@ complete (GuestSpec *spec, GPtrArray *notes)
 {
   g_autoptr (GError) error = NULL;
 
-  if (!qemu_spec_complete (spec, &error))
+  if (!qemu_spec_complete (spec, NULL, &error))
     g_ptr_array_add (
         notes, g_strdup_printf ("it cannot be restored on this host as it is: %s", error->message));
   if (spec->cpu == NULL)

@@ -70,30 +70,25 @@ boot_files_store (StoreWriter *writer, const GuestSpec *spec, const Manifest *pa
 
 /* TRUE if @path holds what was recorded. */
 static gboolean
-holds (const char *path, const char *sha256)
+holds (FileHashes *hashes, const char *path, const char *sha256)
 {
-  g_autoptr (GMappedFile) file = map_file (path, NULL);
+  g_autofree char *hash = sha256 != NULL ? file_hashes_get (hashes, path, NULL, NULL) : NULL;
 
-  if (file == NULL || sha256 == NULL)
-    return FALSE;
-  g_autofree char *hash =
-      g_compute_checksum_for_data (G_CHECKSUM_SHA256, (guint8 *)g_mapped_file_get_contents (file),
-                                   g_mapped_file_get_length (file));
-  return g_str_equal (hash, sha256);
+  return hash != NULL && g_str_equal (hash, sha256);
 }
 
 static gboolean
 provide_one (Store *store, const Manifest *manifest, const char *role, const char *directory,
-             char **path, GError **error)
+             FileHashes *hashes, char **path, GError **error)
 {
   const ManifestPart *part = manifest_find_part (manifest, role, NULL);
   const char *sha256 = recorded_hash (manifest, role);
 
-  if (*path == NULL || part == NULL || holds (*path, sha256))
+  if (*path == NULL || part == NULL || holds (hashes, *path, sha256))
     return TRUE;
   g_autofree char *name = bytes_to_hex (part->map.root.bytes, CHUNK_NAME_BYTES);
   g_autofree char *own = g_build_filename (directory, name, NULL);
-  if (!holds (own, sha256)) {
+  if (!holds (hashes, own, sha256)) {
     g_autoptr (GBytes) bytes = store_read_data (store, &part->map, MAX_FILE, error);
     gsize len;
     if (bytes == NULL)
@@ -109,11 +104,11 @@ provide_one (Store *store, const Manifest *manifest, const char *role, const cha
 }
 
 gboolean
-boot_files_provide (Store *store, const Manifest *manifest, const char *directory, GuestSpec *spec,
-                    GError **error)
+boot_files_provide (Store *store, const Manifest *manifest, const char *directory,
+                    FileHashes *hashes, GuestSpec *spec, GError **error)
 {
   ERROR_PREFIX (error, "providing boot files");
 
-  return provide_one (store, manifest, "kernel", directory, &spec->kernel, error) &&
-         provide_one (store, manifest, "initrd", directory, &spec->initrd, error);
+  return provide_one (store, manifest, "kernel", directory, hashes, &spec->kernel, error) &&
+         provide_one (store, manifest, "initrd", directory, hashes, &spec->initrd, error);
 }

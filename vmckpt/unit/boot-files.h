@@ -7,6 +7,7 @@
 
 #include <vmckpt/drivers/guest-spec.h>
 #include <vmckpt/store/writer.h>
+#include <vmckpt/util/file-hashes.h>
 
 /* Adds the parts "kernel" and "initrd" to @manifest, as far as @spec has them. An unchanged file,
  * known by @parent's record (nullable) of size and hash, is not read again. */
@@ -14,6 +15,6 @@ gboolean boot_files_store (StoreWriter *writer, const GuestSpec *spec, const Man
                            Manifest *manifest, GError **error);
 
 /* Makes @spec's kernel and initrd those of @manifest: the recorded paths where they hold what was
- * recorded, else files in @directory taken from the store. */
+ * recorded, else files in @directory taken from the store. @hashes: (nullable). */
 gboolean boot_files_provide (Store *store, const Manifest *manifest, const char *directory,
-                             GuestSpec *spec, GError **error);
+                             FileHashes *hashes, GuestSpec *spec, GError **error);

@@ -113,7 +113,7 @@ unit_checkpoint (const Unit *unit, Store *store, const CheckpointOptions *option
     return NULL;
   parent = find_parent (store, unit->spec, options->parent);
   describe (manifest, unit, parent, options);
-  manifest->machine = qemu_record_machine (unit->spec, unit->monitor, error);
+  manifest->machine = machine_recorder_record (unit->recorder, unit->spec, unit->monitor, error);
   if (manifest->machine == NULL || !boot_files_store (writer, unit->spec, parent, manifest, error))
     return NULL;
   capture.phase_ms[PHASE_PREPARE] = (g_get_monotonic_time() - began_us) / 1000.0;

@@ -81,8 +81,9 @@ unit_restore_spec (Store *store, const Manifest *manifest, const RestoreOptions 
     spec->accel = g_strdup (options->accel);
   }
   choose_qemu (spec, options->qemu);
-  if (!boot_files_provide (store, manifest, options->files, spec, error) ||
-      !qemu_preflight (manifest->machine, spec, ram_bytes (manifest), error))
+  if (!boot_files_provide (store, manifest, options->files, qemu_facts_hashes (options->facts),
+                           spec, error) ||
+      !qemu_preflight (manifest->machine, spec, ram_bytes (manifest), options->facts, error))
     return NULL;
   choose_memory (spec, manifest);
   return g_steal_pointer (&spec);
@@ -178,6 +179,7 @@ unit_restore (Store *store, const Manifest *manifest, const GuestSpec *spec,
   if (!unit_start (spec, options->directory, TRUE, ram, guest, error))
     return FALSE;
   phase_ms[PHASE_REBUILD] = (g_get_monotonic_time() - began_us) / 1000.0;
+  qemu_facts_confirm (options->facts, spec->qemu, qmp_client_greeting (guest->monitor));
   if (load (store, manifest, options, *ram, guest, watcher, phase_ms, error))
     return TRUE;
   qemu_end (options->directory, guest->monitor, NULL);

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <vmckpt/drivers/guest-spec.h>
+#include <vmckpt/drivers/qemu-facts.h>
 #include <vmckpt/keeper/keeper.h>
 #include <vmckpt/qmp/client.h>
 
@@ -30,13 +31,14 @@ gboolean qemu_probe (const char *program, QemuProbe *probe, GError **error);
  * qemu_spec_complete:
  * @spec: (inout): uuid, genid, absolute paths, versioned machine type, accelerator and CPU model
  * are filled in; files are looked up and disks measured
+ * @facts: (nullable): saves running QEMU again
  *
  * A -cpu among the extra arguments becomes @spec's; extra arguments that would contradict the spec
  * are refused. README.md says what is decided how.
  *
  * Returns: FALSE with DRIVER_ERROR that names what is wrong; @spec may then be half complete.
  */
-gboolean qemu_spec_complete (GuestSpec *spec, GError **error);
+gboolean qemu_spec_complete (GuestSpec *spec, QemuFacts *facts, GError **error);
 
 /* How a guest's QEMU is started, beside what its spec says. Everything is borrowed. */
 typedef struct {
@@ -98,15 +100,24 @@ void qemu_remove_directory (const char *directory);
 /* Reads guest.json of a guest directory. */
 GuestSpec *qemu_read_spec (const char *directory, GError **error);
 
+/* Keeps what does not change while a QEMU runs, for the records of its checkpoints. */
+typedef struct _MachineRecorder MachineRecorder;
+
+/* @facts: (nullable): borrowed. One recorder for each run of a QEMU, by one thread at a time. */
+MachineRecorder *machine_recorder_new (QemuFacts *facts);
+void machine_recorder_free (MachineRecorder *recorder);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (MachineRecorder, machine_recorder_free)
+
 /**
- * qemu_record_machine:
+ * machine_recorder_record:
  *
  * What a checkpoint records beside the spec: QEMU's version and package, machine type, CPU model
  * and features, accelerator, devices, firmware and ROM files with size and hash, kernel and initrd
  * with size and hash. Newly allocated: { "driver": "qemu", "spec": {…}, "qemu": {…}, "cpu": {…}, …
  * }.
  */
-JsonObject *qemu_record_machine (const GuestSpec *spec, QmpClient *monitor, GError **error);
+JsonObject *machine_recorder_record (MachineRecorder *recorder, const GuestSpec *spec,
+                                     QmpClient *monitor, GError **error);
 
 /**
  * qemu_preflight:
@@ -114,13 +125,15 @@ JsonObject *qemu_record_machine (const GuestSpec *spec, QmpClient *monitor, GErr
  * @spec: (inout): the spec to be started, from that record, with host-side paths adapted: the QEMU
  *   program may be another one
  * @ram_needed: bytes of memory that the restore will use
+ * @facts: (nullable): saves running QEMU again
  *
  * Compares what is recorded with what is here: QEMU version (not older), machine type known,
  * accelerator, CPU features, RAM, disks (present, size, unchanged where readonly).
  *
  * Returns: FALSE with DRIVER_ERROR_IMPOSSIBLE and one sentence for each difference.
  */
-gboolean qemu_preflight (JsonObject *machine, GuestSpec *spec, guint64 ram_needed, GError **error);
+gboolean qemu_preflight (JsonObject *machine, GuestSpec *spec, guint64 ram_needed, QemuFacts *facts,
+                         GError **error);
 
 /**
  * qemu_doctor:

@@ -57,8 +57,10 @@ gboolean qmp_query_migrate (QmpClient *client, QmpMigration *migration, GError *
 gboolean qmp_find_shared_memory (QmpClient *client, const char *besides, char **name,
                                  GError **error);
 
-/* query-machines: the versioned name that @alias ("q35", "pc") stands for in this QEMU, or @alias
- * itself if it is a full name; newly allocated. An unknown name is QMP_ERROR_COMMAND. @ram_id:
- * (out) (optional) (nullable): the name of the RAM block that it makes by default; newly allocated.
- */
-char *qmp_resolve_machine (QmpClient *client, const char *alias, char **ram_id, GError **error);
+/* query-machines: an array of objects, newly allocated. */
+JsonArray *qmp_query_machines (QmpClient *client, GError **error);
+
+/* The versioned name that @alias ("q35", "pc") stands for among @machines, or @alias itself if it
+ * is a full name; NULL if there is none; newly allocated. @ram_id: (out) (optional) (nullable): the
+ * name of the RAM block that it makes by default; newly allocated. */
+char *qmp_find_machine (JsonArray *machines, const char *alias, char **ram_id);

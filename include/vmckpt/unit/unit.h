@@ -21,6 +21,7 @@ typedef struct {
   GuestRam *ram;           /* (nullable): memory that QEMU shares */
   GuestTracking *tracking; /* (nullable): what is known of writes to it */
   RunClock *clock;
+  MachineRecorder *recorder; /* of this QEMU */
 } Unit;
 
 /**
@@ -83,6 +84,7 @@ typedef struct {
   const char *qemu;      /* (nullable): QEMU program; NULL: as recorded, else the one in PATH */
   const char *accel;     /* (nullable): NULL: as recorded */
   gboolean paused;       /* leave it paused */
+  QemuFacts *facts;      /* (nullable) */
 } RestoreOptions;
 
 /**
