@@ -22,6 +22,7 @@ typedef struct {
   const char *mode; /* see the tests */
   QemuGuest guest;
   KeeperLease *lease;
+  KeeperGuard *guard;
   int stream[2];
 } Daemon;
 
@@ -63,10 +64,14 @@ run_daemon (const char *mode, const char *directory)
   g_autoptr (GError) error = NULL;
 
   g_assert_true (g_unix_open_pipe (daemon.stream, FD_CLOEXEC, &error));
-  qemu_attach (directory, &daemon.guest, &error);
+  if (!g_str_equal (mode, "guard"))
+    qemu_attach (directory, &daemon.guest, &error);
   g_assert_no_error (error);
   if (g_str_equal (mode, "restore")) {
     daemon.lease = keeper_lease_restore (daemon.guest.keeper, &error);
+    g_assert_no_error (error);
+  } else if (g_str_equal (mode, "guard")) {
+    daemon.guard = keeper_guard_take (directory, &error);
     g_assert_no_error (error);
   } else if (g_str_equal (mode, "live")) {
     take_lease (&daemon, daemon.stream[0]);
@@ -254,6 +259,108 @@ test_restore_broken (void)
   g_assert_cmpstr (how, ==, "killed by signal 9");
 }
 
+/* How often the keeper has said @text. */
+static guint
+count_in_log (TinyGuest *guest, const char *text)
+{
+  g_autofree char *path = tiny_guest_file (guest, GUEST_FILE_STDERR);
+  g_autofree char *log = NULL;
+  g_auto (GStrv) parts = NULL;
+
+  g_assert_true (g_file_get_contents (path, &log, NULL, NULL));
+  parts = g_strsplit (log, text, -1);
+  return MAX (g_strv_length (parts), 1) - 1;
+}
+
+#define FREEING "nobody serves the guest's write faults any more"
+
+static gboolean
+log_says_freeing (gpointer path)
+{
+  g_autofree char *log = NULL;
+
+  return g_file_get_contents (path, &log, NULL, NULL) && strstr (log, FREEING) != NULL;
+}
+
+/* Takes a guard, for which the keeper is through with whatever it does to the guest, and ends it.
+ */
+static void
+take_and_end_guard (TinyGuest *guest)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (KeeperGuard) guard = keeper_guard_take (guest->directory, &error);
+
+  g_assert_no_error (error);
+  g_assert_true (keeper_guard_end (guard, &error));
+  g_assert_no_error (error);
+}
+
+/* One guard at a time, beside a lease; its end is no reason to do anything, its breaking is. */
+static void
+test_guard (void)
+{
+  g_auto (TinyGuest) guest = TINY_GUEST_NONE;
+  g_autoptr (GError) error = NULL;
+  g_autoptr (KeeperGuard) guard = NULL;
+  g_autoptr (KeeperLease) lease = NULL;
+
+  if (skip_without_qemu())
+    return;
+  tiny_guest_init (&guest);
+  tiny_guest_start (&guest, TRUE);
+  guard = keeper_guard_take (guest.directory, &error);
+  g_assert_no_error (error);
+  g_assert_null (keeper_guard_take (guest.directory, &error));
+  g_assert_error (error, KEEPER_ERROR, KEEPER_ERROR_BUSY);
+  g_clear_error (&error);
+  lease = keeper_lease_checkpoint (guest.qemu.keeper, -1, TRUE, &error);
+  g_assert_no_error (error);
+  g_assert_true (keeper_lease_end (lease, &error));
+  g_assert_false (keeper_guard_is_lost (guard));
+  g_assert_true (keeper_guard_end (guard, &error));
+  g_assert_no_error (error);
+  take_and_end_guard (&guest);
+  g_assert_cmpuint (count_in_log (&guest, FREEING), ==, 0);
+  qemu_guest_clear (&guest.qemu);
+  {
+    g_auto (ChildProcess) daemon = spawn_daemon ("guard", guest.directory);
+    g_assert_cmpint (daemon.pid, >, 0);
+  }
+  take_and_end_guard (&guest);
+  g_assert_cmpuint (count_in_log (&guest, FREEING), ==, 1);
+  tiny_guest_wait_output (&guest, 10000);
+}
+
+/* The keeper is killed while a daemon serves the guest: its successor watches that daemon. */
+static void
+test_guard_outlives_keeper (gconstpointer how)
+{
+  g_auto (TinyGuest) guest = TINY_GUEST_NONE;
+  g_auto (ChildProcess) daemon = CHILD_PROCESS_NONE;
+  g_autoptr (GError) error = NULL;
+  KeeperState state;
+
+  if (skip_without_qemu())
+    return;
+  start (&guest);
+  daemon = spawn_daemon ("guard", guest.directory);
+  g_assert_true (keeper_read_state (guest.directory, &state, &error));
+  g_assert_true (process_id_signal (state.keeper, SIGKILL));
+  if (g_str_equal (how, "both"))
+    child_process_end (&daemon);
+  g_assert_true (process_id_wait_gone (state.keeper, 10000));
+  attach_again (&guest);
+  if (g_str_equal (how, "keeper")) {
+    g_assert_cmpuint (count_in_log (&guest, FREEING), ==, 0);
+    child_process_end (&daemon);
+  }
+  g_autofree char *path = tiny_guest_file (&guest, GUEST_FILE_STDERR);
+  wait_until (log_says_freeing, path, "the guest to be freed");
+  take_and_end_guard (&guest);
+  g_assert_cmpuint (count_in_log (&guest, FREEING), ==, 1);
+  tiny_guest_wait_output (&guest, 10000);
+}
+
 /* Nothing to free: nothing is done, and that is no error. */
 static void
 test_unprotect_nothing (void)
@@ -282,5 +389,8 @@ main (int argc, char **argv)
   g_test_add_data_func ("/rescue/stopped-early", "stopped-early", test_daemon_killed);
   g_test_add_func ("/rescue/both-killed", test_both_killed);
   g_test_add_func ("/rescue/restore", test_restore_broken);
+  g_test_add_func ("/rescue/guard", test_guard);
+  g_test_add_data_func ("/rescue/guard-keeper-killed", "keeper", test_guard_outlives_keeper);
+  g_test_add_data_func ("/rescue/guard-both-killed", "both", test_guard_outlives_keeper);
   return g_test_run();
 }

@@ -3,6 +3,8 @@
 
 #include "uffd.h"
 
+#include <vmckpt/keeper/guest-fds.h>
+
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -24,7 +26,7 @@ typedef struct {
 /* What the child tells first: its addresses and descriptors. */
 typedef struct {
   guint64 address;
-  int uffd[2];
+  int uffd[3];
 } Hello;
 
 /* Does one order; returns the sum of what was read. */
@@ -62,8 +64,14 @@ live (int control, int memory, guint64 bytes)
 
   prctl (PR_SET_PDEATHSIG, SIGKILL);
   hello.address = (guintptr)ram;
-  for (int i = 0; i < 2; i++)
+  dup2 (memory, GUEST_FD_RAM);
+  for (int i = 0; i < 3; i++)
     hello.uffd[i] = syscall (SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+  for (int i = 0; i < 2; i++) {
+    int fd = hello.uffd[i];
+    hello.uffd[i] = dup2 (fd, i == 0 ? GUEST_FD_UFFD_ASYNC : GUEST_FD_UFFD_SYNC);
+    close (fd);
+  }
   if (ram == MAP_FAILED || write (control, &hello, sizeof hello) != sizeof hello)
     _exit (1);
   while (read (control, &order, sizeof order) == sizeof order) {
@@ -84,7 +92,7 @@ tracked_child_start (TrackedChild *child, guint64 pages)
   Hello hello;
   guint64 bytes = pages * DIRTY_LOG_PAGE_BYTES;
 
-  *child = (TrackedChild){ .control = -1 };
+  *child = (TrackedChild){ .control = -1, .uffd_own = -1 };
   child->memory.bytes = bytes;
   child->memory.memory = memfd_create ("ram", MFD_CLOEXEC);
   g_assert_no_errno (ftruncate (child->memory.memory, bytes));
@@ -101,6 +109,7 @@ tracked_child_start (TrackedChild *child, guint64 pages)
   g_auto (AutoFd) pidfd = syscall (SYS_pidfd_open, child->child.pid, 0);
   child->memory.uffd_async = syscall (SYS_pidfd_getfd, pidfd, hello.uffd[0], 0);
   child->memory.uffd_sync = syscall (SYS_pidfd_getfd, pidfd, hello.uffd[1], 0);
+  child->uffd_own = syscall (SYS_pidfd_getfd, pidfd, hello.uffd[2], 0);
   pagemap = g_strdup_printf ("/proc/%d/pagemap", child->child.pid);
   child->memory.pagemap = open (pagemap, O_RDONLY | O_CLOEXEC);
   log = dirty_log_create (bytes, &error);
@@ -123,6 +132,7 @@ tracked_child_end (TrackedChild *child)
   fd_close (&child->memory.pagemap);
   fd_close (&child->memory.uffd_async);
   fd_close (&child->memory.uffd_sync);
+  fd_close (&child->uffd_own);
 }
 
 void

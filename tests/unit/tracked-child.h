@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* A process that stands for QEMU: it maps a memfd as its RAM, has userfaultfds, and touches its
- * memory when it is told to. */
+/* A process that stands for QEMU: it maps a memfd as its RAM, has it and two userfaultfds under the
+ * numbers of guest-fds.h and one of its own, and touches its memory when it is told to. */
 #pragma once
 
 #include "dirty-tracker.h"
@@ -11,6 +11,7 @@
 typedef struct {
   ChildProcess child;
   TrackedMemory memory; /* with descriptors of this process's own */
+  AutoFd uffd_own;      /* one that the daemon knows nothing of */
   AutoFd control;
   DirtyLog *log;
 } TrackedChild;
