@@ -13,7 +13,7 @@ typedef struct {
 static const VerbOption checkpoint_options[] = {
   { "live", 0, G_OPTION_ARG_NONE, VALUE (live), NULL, "the guest runs on meanwhile (default)" },
   { "stop", 0, G_OPTION_ARG_NONE, VALUE (stop), NULL, "the guest is paused meanwhile" },
-  { "engine", 0, G_OPTION_ARG_FILENAME, VALUE (engine), "NAME", "how RAM is captured: stream" },
+  { "engine", 0, G_OPTION_ARG_FILENAME, VALUE (engine), "NAME", "how RAM is captured: auto, tracked or stream" },
   { "tag", 0, G_OPTION_ARG_FILENAME, VALUE (tag), "TAG", "a name for the checkpoint" },
   { "note", 0, G_OPTION_ARG_FILENAME, VALUE (note), "TEXT", "a remark kept with it" },
   { NULL },

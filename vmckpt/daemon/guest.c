@@ -248,7 +248,9 @@ follow_writes (Guest *guest)
   if (guest->ram == NULL)
     return;
   guest->tracking = guest_tracking_new (guest->ram, &reason);
-  if (guest->tracking == NULL)
+  if (guest->tracking != NULL)
+    guest_tracking_set_keeper (guest->tracking, guest->directory);
+  else
     g_message ("guest %s: %s", guest->spec->name, reason->message);
 }
 

@@ -239,8 +239,11 @@ static JsonObject *
 checkpoint_guest (Request *request, GError **error)
 {
   static const char *const modes[] = { "live", "stop", NULL };
-  static const char *const engines[] = { "stream", NULL };
-  const char *mode = "live", *engine = "stream";
+  static const char *const engines[] = { [CHECKPOINT_ENGINE_AUTO] = "auto",
+                                         [CHECKPOINT_ENGINE_TRACKED] = "tracked",
+                                         [CHECKPOINT_ENGINE_STREAM] = "stream",
+                                         NULL };
+  const char *mode = "live", *engine = "auto";
   CheckpointOptions options = { 0 };
   guint index, engine_index;
 
@@ -252,6 +255,7 @@ checkpoint_guest (Request *request, GError **error)
       !request_choice ("mode", mode, modes, &index, error) ||
       !request_choice ("engine", engine, engines, &engine_index, error))
     return NULL;
+  options.engine = engine_index;
   options.mode = index == 0 ? CHECKPOINT_LIVE : CHECKPOINT_STOP;
   g_autoptr (Guest) guest = find_guest (request, error);
   g_autoptr (GuestWork) work =

@@ -27,6 +27,7 @@ typedef struct {
   AutoFd fd;
   GByteArray *output; /* for the client */
   guint in, out;      /* sources; 0 = not waiting for that */
+  gboolean deaf;      /* takes no more output: it has closed */
 } Client;
 
 static void serial_opened (Console *console);
@@ -71,29 +72,27 @@ on_client_writable (int fd, GIOCondition condition, gpointer user_data)
 {
   Client *client = user_data;
 
-  if (!flush_queue (fd, client->output)) {
-    client->out = 0;
-    g_ptr_array_remove_fast (client->console->clients, client);
-    return G_SOURCE_REMOVE;
-  }
-  if (client->output->len > 0)
+  client->deaf = !flush_queue (fd, client->output);
+  if (!client->deaf && client->output->len > 0)
     return G_SOURCE_CONTINUE;
   client->out = 0;
   return G_SOURCE_REMOVE;
 }
 
-/* Queues output for @client. FALSE if it is gone or takes too little: it is to be dropped. */
+/* Queues output for @client. FALSE if it takes too little: it is to be dropped. One that is gone
+ * may have typed something before that is still to be read; reading finds its end. */
 static gboolean
 client_send (Client *client, const guint8 *data, gsize len)
 {
+  if (client->deaf)
+    return TRUE;
   if (client->output->len + len > CONSOLE_CLIENT_QUEUE)
     return FALSE;
   g_byte_array_append (client->output, data, len);
   if (client->out != 0)
     return TRUE;
-  if (!flush_queue (client->fd, client->output))
-    return FALSE;
-  if (client->output->len > 0)
+  client->deaf = !flush_queue (client->fd, client->output);
+  if (!client->deaf && client->output->len > 0)
     client->out = g_unix_fd_add (client->fd, G_IO_OUT, on_client_writable, client);
   return TRUE;
 }

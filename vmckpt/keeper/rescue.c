@@ -179,8 +179,10 @@ put_right (Rescue *rescue)
   settle (rescue);
   if (rescue->report.settled) {
     QmpClient *monitor = monitor_of (rescue);
-    if (monitor != NULL)
+    if (monitor != NULL) {
       qmp_migrate_set_capability (monitor, "background-snapshot", FALSE, NULL);
+      qmp_migrate_set_capability (monitor, "x-ignore-shared", FALSE, NULL);
+    }
     restore_run_state (rescue);
   }
   rescue->report.drained = drain_bytes (rescue->drain);

@@ -52,6 +52,12 @@ guest_tracking_free (GuestTracking *tracking)
   g_free (tracking);
 }
 
+void
+guest_tracking_set_keeper (GuestTracking *tracking, const char *directory)
+{
+  dirty_tracker_set_keeper (tracking->tracker, directory);
+}
+
 gboolean
 guest_tracking_take_doubt (GuestTracking *tracking)
 {

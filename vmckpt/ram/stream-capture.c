@@ -75,6 +75,8 @@ choose_mode (Capture *capture, GError **error)
   if (!capture->session.was_running && capture->mode == CAPTURE_LIVE)
     /* QEMU 7.2 would resume it by itself; a paused guest loses nothing by the stopped way. */
     capture->mode = CAPTURE_STOP;
+  /* Left behind by a daemon that died, it would keep the memory out of the stream. */
+  qmp_migrate_set_capability (context->monitor, "x-ignore-shared", FALSE, NULL);
   if (!qmp_migrate_has_capability (context->monitor, CAPABILITY, &known, error))
     return FALSE;
   if (!known) {

@@ -22,6 +22,31 @@ phases_to_json (const CaptureReport *capture, gint64 commit_began_us)
   return phases;
 }
 
+static void
+set_string_or_null (JsonObject *object, const char *member, const char *value)
+{
+  if (value != NULL)
+    json_object_set_string_member (object, member, value);
+  else
+    json_object_set_null_member (object, member);
+}
+
+/* What the tracked engine found out; NULL members where it measured nothing. */
+static JsonObject *
+tracking_to_json (const CaptureTracking *tracking)
+{
+  JsonObject *object = json_object_new();
+
+  json_object_set_string_member (object, "mode", tracking->mode);
+  json_object_set_int_member (object, "rounds", tracking->rounds);
+  set_string_or_null (object, "stop_reason", tracking->stop_reason);
+  json_object_set_int_member (object, "live_bytes", tracking->live_bytes);
+  json_object_set_int_member (object, "paused_bytes", tracking->paused_bytes);
+  json_object_set_int_member (object, "write_rate", (gint64)tracking->write_rate);
+  json_object_set_int_member (object, "copy_rate", (gint64)tracking->copy_rate);
+  return object;
+}
+
 JsonObject *
 report_new (const Manifest *manifest, const CaptureReport *capture, const StoreWriterStats *stats,
             JsonArray *messages, gint64 began_us, gint64 commit_began_us)
@@ -32,10 +57,7 @@ report_new (const Manifest *manifest, const CaptureReport *capture, const StoreW
   /* Without a parent, a page of zeros is not something that was written. */
   if (manifest->parent == NULL)
     dirty -= capture->pages.zero;
-  if (manifest->parent != NULL)
-    json_object_set_string_member (report, "parent", manifest->parent);
-  else
-    json_object_set_null_member (report, "parent");
+  set_string_or_null (report, "parent", manifest->parent);
   json_object_set_string_member (report, "guest", manifest->guest);
   json_object_set_string_member (report, "engine", manifest->engine);
   json_object_set_string_member (report, "mode", manifest->mode);
@@ -47,6 +69,8 @@ report_new (const Manifest *manifest, const CaptureReport *capture, const StoreW
   json_object_set_int_member (report, "new_bytes", stats->new_bytes);
   json_object_set_int_member (report, "stored_bytes", stats->stored_bytes);
   json_object_set_object_member (report, "phases", phases_to_json (capture, commit_began_us));
+  if (capture->tracking.mode != NULL)
+    json_object_set_object_member (report, "tracking", tracking_to_json (&capture->tracking));
   json_object_set_array_member (report, "messages", json_array_ref (messages));
   return report;
 }

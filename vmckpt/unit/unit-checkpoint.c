@@ -10,10 +10,10 @@
 #include <vmckpt/unit/unit.h>
 
 #include "boot-files.h"
+#include "engine.h"
 #include "report.h"
 
 #include <vmckpt/qmp/commands.h>
-#include <vmckpt/ram/stream-engine.h>
 #include <vmckpt/store/writer.h>
 #include <vmckpt/util/error.h>
 
@@ -37,6 +37,19 @@ on_message (const char *text, gpointer user_data)
   json_array_add_string_element (messages->list, text);
   if (messages->watcher->message != NULL)
     messages->watcher->message (text, messages->watcher->user_data);
+}
+
+/* Which checkpoint the guest descends from, as far as is known: the one that its writes are known
+ * relative to says so for sure. */
+static const char *
+parent_hint (const Unit *unit, Store *store, const CheckpointOptions *options)
+{
+  const char *base_store, *base;
+
+  if (unit->tracking != NULL && guest_tracking_base (unit->tracking, &base_store, &base) &&
+      g_str_equal (base_store, store_id (store)))
+    return base;
+  return options->parent;
 }
 
 /*
@@ -69,7 +82,6 @@ describe (Manifest *manifest, const Unit *unit, const Manifest *parent,
   manifest->guest = g_strdup (unit->spec->name);
   manifest->guest_uuid = g_strdup (unit->spec->uuid);
   manifest->host = g_strdup (unit->host);
-  manifest->engine = g_strdup ("stream");
   manifest->mode = g_strdup (modes[options->mode]);
   manifest->tag = g_strdup (options->tag);
   manifest->note = g_strdup (options->note);
@@ -111,7 +123,7 @@ unit_checkpoint (const Unit *unit, Store *store, const CheckpointOptions *option
   writer = store_writer_begin (store, error);
   if (writer == NULL || !store_writer_enforce_quota (writer, unit->spec->name, error))
     return NULL;
-  parent = find_parent (store, unit->spec, options->parent);
+  parent = find_parent (store, unit->spec, parent_hint (unit, store, options));
   describe (manifest, unit, parent, options);
   manifest->machine = machine_recorder_record (unit->recorder, unit->spec, unit->monitor, error);
   if (manifest->machine == NULL || !boot_files_store (writer, unit->spec, parent, manifest, error))
@@ -123,17 +135,19 @@ unit_checkpoint (const Unit *unit, Store *store, const CheckpointOptions *option
                              .clock = unit->clock,
                              .writer = writer,
                              .parent = parent,
-                             .store_id = store_id (store),
+                             .store = store,
                              .progress = watcher->progress,
                              .cancellable = watcher->cancellable,
                              .message = on_message,
                              .message_data = &listener };
-  if (!stream_engine_capture (&context, capture_modes[options->mode], manifest, &lease, &capture,
-                              error))
+  if (!engine_capture (unit, &context, options->engine, capture_modes[options->mode], manifest,
+                       &lease, &capture, error))
     return NULL;
   if (options->mode != CHECKPOINT_SUSPEND)
     keeper_lease_end (lease, NULL); /* the guest runs: a keeper that is gone changes nothing */
-  if (!commit (manifest, writer, &capture, messages, began_us, watcher, error)) {
+  gboolean committed = commit (manifest, writer, &capture, messages, began_us, watcher, error);
+  engine_settle (unit, store, manifest, committed);
+  if (!committed) {
     if (options->mode == CHECKPOINT_SUSPEND &&
         (!capture.was_running || qmp_cont (unit->monitor, NULL)))
       keeper_lease_end (lease, NULL);

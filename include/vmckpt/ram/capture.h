@@ -28,8 +28,8 @@ typedef struct {
   Keeper *keeper;
   RunClock *clock;
   StoreWriter *writer;
-  const Manifest *parent; /* (nullable): pages equal to its are not stored again */
-  const char *store_id;   /* (nullable): the store that @writer writes to: which one a base is in */
+  const Manifest *parent;  /* (nullable): pages equal to its are not stored again */
+  Store *store;            /* that @writer writes to */
   GuestTracking *tracking; /* (nullable): of the memory that QEMU shares; the tracked engine's */
   /* (nullable): called right before the guest is stopped: what makes stopping short */
   void (*before_stop) (gpointer user_data);
@@ -49,13 +49,13 @@ typedef enum {
 
 /* What the tracked engine measured; all zeros from others. */
 typedef struct {
-  const char *tracking;    /* how writes are known: "async", "sync", …; NULL: not tracked */
-  const char *stop_reason; /* why the rounds ended, for people */
+  const char *mode;        /* how writes are known: "async", "sync", …; NULL: not tracked */
+  const char *stop_reason; /* why the rounds ended, for people; NULL: there were none */
   guint rounds;            /* of copying while the guest ran */
-  guint64 written_bytes;   /* tracked as written since the base; everything populated without one */
-  guint64 paused_bytes;    /* of these: copied while the guest was stopped */
-  double write_rate;       /* of the guest, bytes of distinct pages per second, at the stop */
-  double copy_rate;        /* of the last rounds, bytes per second */
+  guint64 live_bytes;      /* copied in them */
+  guint64 paused_bytes;    /* copied while the guest was stopped */
+  double write_rate;       /* of the guest, bytes of distinct pages per second; 0: not measured */
+  double copy_rate;        /* of the rounds, bytes per second; 0: not measured */
 } CaptureTracking;
 
 /* Duration of each phase so far, milliseconds, and what was found. */

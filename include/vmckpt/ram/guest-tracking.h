@@ -25,6 +25,10 @@ GuestTracking *guest_tracking_new (GuestRam *ram, GError **error);
 void guest_tracking_free (GuestTracking *tracking);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (GuestTracking, guest_tracking_free)
 
+/* @directory: the guest's, whose keeper is to free the guest if this process dies while it serves
+ * write faults. */
+void guest_tracking_set_keeper (GuestTracking *tracking, const char *directory);
+
 /* TRUE once: what was known was in doubt and the next checkpoint compares contents. */
 gboolean guest_tracking_take_doubt (GuestTracking *tracking);
 

@@ -57,8 +57,15 @@ typedef enum {
   CHECKPOINT_SUSPEND, /* paused, and off once the checkpoint exists */
 } CheckpointMode;
 
+typedef enum {
+  CHECKPOINT_ENGINE_AUTO,    /* tracked where the guest's writes can be tracked, else stream */
+  CHECKPOINT_ENGINE_TRACKED, /* or nothing */
+  CHECKPOINT_ENGINE_STREAM,
+} CheckpointEngine;
+
 typedef struct {
   CheckpointMode mode;
+  CheckpointEngine engine;
   const char *tag;    /* (nullable) */
   const char *note;   /* (nullable) */
   const char *parent; /* (nullable): id of the checkpoint that the guest descends from, a hint */

@@ -18,6 +18,11 @@ typedef enum {
   FAULT_WRITER_ANNOUNCED, /* the store knows of the writer, nothing else is written */
   FAULT_LEASE_TAKEN,      /* the keeper holds the stream, the guest still runs untouched */
   FAULT_GUEST_STOPPED,    /* --stop: the guest is paused */
+  FAULT_PAGES_COPIED,     /* a round of copying is made, the guest runs */
+  FAULT_WRITES_COLLECTED, /* at the pause: the last scan is made, its pages are not copied */
+  FAULT_DEVICES_SAVED,    /* pages and device state are read, the guest is still paused */
+  FAULT_LOG_TURNED,       /* and the log counts for the next checkpoint from here on */
+  FAULT_GUEST_RESUMED,    /* the guest runs again, what was read is in memory only */
   FAULT_STREAM_BEGUN,     /* QEMU is sending */
   FAULT_STREAM_MIDDLE,    /* the first pages are in the store's hands */
   FAULT_STREAM_ENDED,     /* all is read */

@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "page-copy.h"
+
+#include <vmckpt/store/page-map.h>
+#include <vmckpt/util/fault.h>
+
+#include <string.h>
+
+/* The store gets pages in pieces of that many: often enough to be cancelled and to show progress.
+ */
+#define PIECE_PAGES (8u << 20 >> 12)
+/* Memory that is made ready beyond what the last pages are expected to take. */
+#define SPARE_PAGES (4u << 20 >> 12)
+
+static guint64
+to_bytes (guint64 pages)
+{
+  return pages * PAGE_SIZE_BYTES;
+}
+
+static double
+seconds_since (gint64 began_us)
+{
+  return MAX (g_get_monotonic_time() - began_us, 1) / (double)G_USEC_PER_SEC;
+}
+
+void
+page_copy_clear (PageCopy *copy)
+{
+  g_clear_pointer (&copy->map, page_map_writer_free);
+  g_clear_pointer (&copy->buffer, page_buffer_free);
+  g_clear_pointer (&copy->pages, page_bitmap_free);
+}
+
+/* ---- the base ---- */
+
+/* The map of the parent's RAM, if it is as long as the guest's. */
+static const PageMap *
+parent_map (const PageCopy *copy)
+{
+  const Manifest *parent = copy->session->context->parent;
+  const ManifestPart *part =
+      parent != NULL ? manifest_find_part (parent, "ram", copy->block) : NULL;
+
+  return part != NULL && part->map.length == copy->bytes ? &part->map : NULL;
+}
+
+/* Whether the log tells what was written since the parent, and if not, why. */
+static gboolean
+parent_is_base (const PageCopy *copy, const char **why_not)
+{
+  const CaptureContext *context = copy->session->context;
+  const char *store, *id;
+
+  *why_not = "this is its first tracked checkpoint";
+  if (guest_tracking_take_doubt (context->tracking))
+    *why_not = "the daemon died while it asked for them";
+  if (!dirty_log_base (copy->log, &store, &id))
+    return FALSE;
+  *why_not = "its last checkpoint is in another store";
+  if (!g_str_equal (store, store_id (context->store)))
+    return FALSE;
+  *why_not = "its last checkpoint was removed";
+  return g_strcmp0 (context->parent != NULL ? context->parent->id : NULL, id) == 0;
+}
+
+static void
+choose_base (PageCopy *copy)
+{
+  const char *why_not;
+
+  copy->base = parent_map (copy);
+  copy->known = parent_is_base (copy, &why_not) && copy->base != NULL;
+  if (copy->known || copy->base == NULL)
+    return;
+  g_autofree char *text = g_strdup_printf (
+      "all memory is read and compared; what the guest wrote since its last checkpoint is not "
+      "known: %s",
+      why_not);
+  capture_message (copy->session, text);
+}
+
+/* A PageDiffFunc: notes the pages that the base does not have as zeros. */
+static gboolean
+note_content (guint64 page, const ChunkName *a, const ChunkName *b, gpointer user_data)
+{
+  page_bitmap_set (user_data, page);
+  return TRUE;
+}
+
+/* What the base has and the guest does not even have a page for is zeros now. */
+static gboolean
+put_zeros (PageCopy *copy, GError **error)
+{
+  g_autoptr (PageBitmap) zeros = page_bitmap_new (copy->pages->pages);
+  PageMap nothing = { .length = copy->bytes };
+
+  if (!page_map_diff (copy->session->context->store, &nothing, copy->base, note_content, zeros,
+                      error))
+    return FALSE;
+  page_bitmap_subtract (zeros, copy->pages);
+  for (guint64 first = 0, end; page_bitmap_next_run (zeros, &first, &end); first = end)
+    for (guint64 page = first; page < end; page++)
+      if (!page_map_writer_put (copy->map, page, NULL, error))
+        return FALSE;
+  return TRUE;
+}
+
+static gboolean
+collect (PageCopy *copy, GError **error)
+{
+  copy->collected_us = g_get_monotonic_time();
+  return dirty_tracker_collect (copy->tracker, copy->pages, error);
+}
+
+/* The first pages to copy. */
+static gboolean
+find_pages (PageCopy *copy, GError **error)
+{
+  copy->collected_us = g_get_monotonic_time();
+  if (!copy->known)
+    return dirty_tracker_populated (copy->tracker, copy->pages, error) &&
+           (copy->base == NULL || put_zeros (copy, error));
+  if (dirty_tracker_is_live (copy->tracker) && !collect (copy, error))
+    return FALSE;
+  dirty_log_read_written (copy->log, copy->pages);
+  return TRUE;
+}
+
+/* Comparing contents is what the stream engine does, too, and that without a long pause. */
+static gboolean
+begin_tracking (PageCopy *copy, GError **error)
+{
+  GuestRam *ram = guest_tracking_ram (copy->session->context->tracking);
+  const char *reason = guest_ram_untracked_reason (ram);
+  TrackMode wanted;
+  gboolean tracked;
+
+  if (!track_mode_wanted (&wanted, &tracked, error))
+    return FALSE;
+  if (!tracked) {
+    g_set_error_literal (error, RAM_ERROR, RAM_ERROR_IMPOSSIBLE,
+                         "its writes are not to be tracked (VMCKPT_TRACK)");
+    return FALSE;
+  }
+  if (!dirty_tracker_begin (copy->tracker, wanted, FALSE, error))
+    return FALSE;
+  if (wanted == TRACK_COMPARE || dirty_tracker_mode (copy->tracker) != TRACK_COMPARE)
+    return TRUE;
+  g_set_error (error, RAM_ERROR, RAM_ERROR_IMPOSSIBLE, "its writes cannot be tracked: %s",
+               reason != NULL ? reason : "the kernel has no way to ('vmckpt doctor' says more)");
+  return FALSE;
+}
+
+gboolean
+page_copy_begin (PageCopy *copy, CaptureSession *session, GError **error)
+{
+  const CaptureContext *context = session->context;
+  GuestRam *ram = guest_tracking_ram (context->tracking);
+
+  *copy = (PageCopy){ .session = session,
+                      .log = guest_tracking_log (context->tracking),
+                      .tracker = guest_tracking_tracker (context->tracking),
+                      .bytes = guest_ram_bytes (ram),
+                      .block = guest_ram_block (ram) };
+  if (!begin_tracking (copy, error))
+    return FALSE;
+  session->report->tracking.mode = track_mode_name (dirty_tracker_mode (copy->tracker));
+  choose_base (copy);
+  copy->map = page_map_writer_new (context->writer, copy->bytes, copy->base, error);
+  copy->buffer = page_buffer_new (guest_ram_fd (ram), guest_ram_pages (ram),
+                                  ROUNDS_BUFFER_BYTES / PAGE_SIZE_BYTES, error);
+  copy->pages = page_bitmap_new (guest_ram_pages (ram));
+  return copy->map != NULL && copy->buffer != NULL && find_pages (copy, error);
+}
+
+/* ---- copying ---- */
+
+static void
+note_rate (double *rate, guint64 bytes, gint64 began_us)
+{
+  if (bytes >= 1 << 20) /* less says nothing */
+    *rate = bytes / seconds_since (began_us);
+}
+
+/* Copies all pages that were found into memory, where there must be room. */
+static gboolean
+copy_to_memory (PageCopy *copy, guint64 count, GError **error)
+{
+  gint64 began_us = g_get_monotonic_time();
+  guint64 at = 0;
+
+  if (!page_buffer_copy (copy->buffer, copy->pages, &at, G_MAXUINT64, error))
+    return FALSE;
+  note_rate (&copy->rates.memory_rate, to_bytes (count), began_us);
+  return TRUE;
+}
+
+/* Copies all pages that were found, and what waits in memory before them, into the store. */
+static gboolean
+copy_to_store (PageCopy *copy, guint64 count, GError **error)
+{
+  const CaptureContext *context = copy->session->context;
+  gint64 began_us = g_get_monotonic_time();
+  guint64 done = 0;
+
+  if (!page_buffer_flush (copy->buffer, copy->map, error))
+    return FALSE;
+  for (guint64 at = 0; at < copy->pages->pages;) {
+    if (g_cancellable_set_error_if_cancelled (context->cancellable, error) ||
+        !page_buffer_copy (copy->buffer, copy->pages, &at, PIECE_PAGES, error))
+      return FALSE;
+    done += page_buffer_used (copy->buffer);
+    if (page_buffer_used (copy->buffer) == 0)
+      break;
+    if (!page_buffer_flush (copy->buffer, copy->map, error))
+      return FALSE;
+    progress_report (context->progress, copy->session->phase, to_bytes (done), to_bytes (count));
+  }
+  note_rate (&copy->rates.store_rate, to_bytes (count), began_us);
+  return TRUE;
+}
+
+/* Copies what was found, as decided. */
+static gboolean
+make_round (PageCopy *copy, RoundStep step, guint64 count, GError **error)
+{
+  if (step == ROUND_TO_STORE)
+    return copy_to_store (copy, count, error) && fault_visit (FAULT_PAGES_COPIED, error);
+  page_buffer_reserve (copy->buffer, count);
+  return copy_to_memory (copy, count, error) && fault_visit (FAULT_PAGES_COPIED, error);
+}
+
+/* What the guest wrote since it was asked last; its rate. */
+static gboolean
+collect_anew (PageCopy *copy, GError **error)
+{
+  gint64 before_us = copy->collected_us;
+
+  page_bitmap_clear_all (copy->pages);
+  if (!collect (copy, error))
+    return FALSE;
+  copy->rates.write_rate = to_bytes (page_bitmap_count (copy->pages)) / seconds_since (before_us);
+  return TRUE;
+}
+
+gboolean
+page_copy_rounds (PageCopy *copy, RoundsDecision *last, GError **error)
+{
+  CaptureTracking *report = &copy->session->report->tracking;
+  GCancellable *cancellable = copy->session->context->cancellable;
+
+  for (;;) {
+    guint64 count = page_bitmap_count (copy->pages);
+    copy->rates.found_bytes = to_bytes (count);
+    copy->rates.buffered_bytes = to_bytes (page_buffer_used (copy->buffer));
+    *last = rounds_decide (&copy->rates);
+    /* Of a guest that must be stopped to be asked, one round is all that can be made. */
+    if (!dirty_tracker_is_live (copy->tracker) && last->step == ROUND_TO_MEMORY)
+      last->step = ROUND_LAST;
+    if (last->step == ROUND_STOP || last->step == ROUND_STOP_COPY_BEFORE_WRITE)
+      break;
+    if (g_cancellable_set_error_if_cancelled (cancellable, error) ||
+        !make_round (copy, last->step, count, error))
+      return FALSE;
+    copy->rates.rounds++;
+    report->live_bytes += to_bytes (count);
+    page_bitmap_clear_all (copy->pages);
+    if (last->step == ROUND_LAST || !dirty_tracker_is_live (copy->tracker))
+      break;
+    if (!collect_anew (copy, error))
+      return FALSE;
+  }
+  report->rounds = copy->rates.rounds;
+  report->stop_reason = rounds_reason_text (last->reason);
+  report->write_rate = copy->rates.write_rate;
+  report->copy_rate =
+      copy->rates.memory_rate > 0 ? copy->rates.memory_rate : copy->rates.store_rate;
+  page_buffer_reserve (copy->buffer, 4 * last->rest_bytes / PAGE_SIZE_BYTES + SPARE_PAGES);
+  return TRUE;
+}
+
+gboolean
+page_copy_last (PageCopy *copy, GError **error)
+{
+  if (!collect (copy, error))
+    return FALSE;
+  guint64 count = page_bitmap_count (copy->pages);
+  copy->session->report->tracking.paused_bytes = to_bytes (count);
+  if (!fault_visit (FAULT_WRITES_COLLECTED, error))
+    return FALSE;
+  return count <= page_buffer_room (copy->buffer) ? copy_to_memory (copy, count, error)
+                                                  : copy_to_store (copy, count, error);
+}
+
+gboolean
+page_copy_finish (PageCopy *copy, GError **error)
+{
+  return page_buffer_flush (copy->buffer, copy->map, error);
+}

@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Capture of a guest whose memory QEMU shares.
+ *
+ *   prepare   lease, capability, pipe; base; rounds of copying; memory for the last pages   guest
+ *                                                                                           runs
+ *   stop      QMP stop                                                                      ┐
+ *   capture   ┌ thread: last scan ─ last pages into memory ┐                                │ the
+ *             └ QMP migrate ─ device state until its end   ┘ ─ the log is turned            │ pause
+ *   resume    QMP cont                                                                      ┘
+ *   store     the device stream is taken apart, memory is put into maps                     runs
+ *
+ * In the pause there are three commands to QEMU and no query, nothing is allocated for pages,
+ * nothing is hashed, and the store is not touched, unless so many pages are left that memory for
+ * them is short.
+ *
+ * Whatever goes wrong, the log still counts all writes: scans put them into it at once, and turning
+ * it is taken back by tracked_engine_rollback(). The device state's pipe is shared with the keeper,
+ * so a daemon that dies leaves QEMU somebody who reads on.
+ */
+#include <vmckpt/ram/tracked-engine.h>
+
+#include "device-state.h"
+#include "page-copy.h"
+#include "pause-helper.h"
+#include "ram-proof.h"
+#include "stream-parts.h"
+
+#include <vmckpt/qmp/commands.h>
+#include <vmckpt/util/error.h>
+#include <vmckpt/util/fault.h>
+
+typedef struct {
+  CaptureSession session;
+  CaptureMode mode;
+  Manifest *manifest;
+  PageCopy copy;
+  PauseHelper *helper; /* copies the last pages */
+  DeviceState *devices;
+  StreamParts parts;
+  RamProof *proof; /* (nullable) */
+  gboolean turned; /* the log counts for the next checkpoint */
+} TrackedCapture;
+
+static void
+tracked_capture_clear (TrackedCapture *capture)
+{
+  /* Threads first: they use what follows. */
+  g_clear_pointer (&capture->helper, pause_helper_free);
+  g_clear_pointer (&capture->devices, device_state_free);
+  page_copy_clear (&capture->copy);
+  stream_parts_clear (&capture->parts);
+  g_clear_pointer (&capture->proof, ram_proof_free);
+  capture_session_clear (&capture->session);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (TrackedCapture, tracked_capture_clear)
+
+/* ---- prepare ---- */
+
+/* A PauseHelperFunc. */
+static gboolean
+copy_last (gpointer user_data, GError **error)
+{
+  return page_copy_last (user_data, error);
+}
+
+/* Until few pages are left, or not at all if the guest is to be stopped first. */
+static gboolean
+copy_live (TrackedCapture *capture, GError **error)
+{
+  RoundsDecision last;
+
+  if (capture->mode == CAPTURE_STOP || !capture->session.was_running)
+    return TRUE;
+  return page_copy_rounds (&capture->copy, &last, error);
+}
+
+static gboolean
+prepare (TrackedCapture *capture, GError **error)
+{
+  CaptureSession *session = &capture->session;
+  const CaptureContext *context = session->context;
+
+  capture->devices = device_state_new (context->monitor, error);
+  if (capture->devices == NULL ||
+      !capture_take_lease (session, device_state_stream (capture->devices), error) ||
+      !fault_visit (FAULT_LEASE_TAKEN, error) ||
+      !capture_check_migratable (context->monitor, error) ||
+      !device_state_prepare (capture->devices, error) ||
+      !page_copy_begin (&capture->copy, session, error))
+    return FALSE;
+  session->report->ram_bytes = capture->copy.bytes;
+  capture->helper = pause_helper_new (copy_last, &capture->copy);
+  if (!copy_live (capture, error))
+    return FALSE;
+  if (context->before_stop != NULL)
+    context->before_stop (context->before_stop_data);
+  return TRUE;
+}
+
+/* ---- the pause ---- */
+
+/* Pages and devices at the same time. The helper is waited for in any case. */
+static gboolean
+read_stopped_guest (TrackedCapture *capture, GError **error)
+{
+  g_autoptr (GError) copying = NULL;
+
+  pause_helper_go (capture->helper);
+  gboolean saved =
+      device_state_begin (capture->devices, error) &&
+      device_state_wait (capture->devices, capture->session.context->cancellable, error);
+  gboolean copied = pause_helper_wait (capture->helper, &copying);
+  if (saved && !copied)
+    g_propagate_error (error, g_steal_pointer (&copying));
+  return saved && copied;
+}
+
+static gboolean
+take_proof (TrackedCapture *capture, GError **error)
+{
+  GuestRam *ram = guest_tracking_ram (capture->session.context->tracking);
+
+  if (!ram_proof_wanted())
+    return TRUE;
+  capture->proof = ram_proof_take (guest_ram_fd (ram), guest_ram_bytes (ram), error);
+  return capture->proof != NULL;
+}
+
+static gboolean
+capture_stopped (TrackedCapture *capture, GError **error)
+{
+  CaptureSession *session = &capture->session;
+  QmpClient *monitor = session->context->monitor;
+
+  run_clock_mark (session->context->clock);
+  capture_enter_phase (session, PHASE_STOP);
+  if (session->was_running &&
+      (!qmp_stop (monitor, error) || !fault_visit (FAULT_GUEST_STOPPED, error)))
+    return FALSE;
+  capture_enter_phase (session, PHASE_CAPTURE);
+  if (!read_stopped_guest (capture, error) || !take_proof (capture, error) ||
+      !fault_visit (FAULT_DEVICES_SAVED, error))
+    return FALSE;
+  dirty_log_instant (capture->copy.log);
+  capture->turned = TRUE;
+  if (!fault_visit (FAULT_LOG_TURNED, error))
+    return FALSE;
+  capture_enter_phase (session, PHASE_RESUME);
+  if (session->was_running && capture->mode != CAPTURE_STOP_KEEP && !qmp_cont (monitor, error))
+    return FALSE;
+  capture_enter_phase (session, PHASE_STORE);
+  return fault_visit (FAULT_GUEST_RESUMED, error);
+}
+
+/* After a failure: the migration over, the guest as it was, the log as if nothing had been. */
+static void
+put_right (TrackedCapture *capture)
+{
+  CaptureSession *session = &capture->session;
+
+  if (capture->turned)
+    tracked_engine_rollback (session->context->tracking);
+  if (session->lease == NULL)
+    return;
+  if (device_state_abandon (capture->devices, NULL) && capture_ensure_running (session, NULL))
+    keeper_lease_end (session->lease, NULL);
+  /* Otherwise the lease breaks with this capture, and the keeper goes on trying. */
+}
+
+/* ---- store ---- */
+
+static gboolean
+take_stream_apart (TrackedCapture *capture, GError **error)
+{
+  const GByteArray *bytes = device_state_bytes (capture->devices);
+  g_autoptr (StreamReader) reader = stream_reader_new_for_data (bytes->data, bytes->len);
+  StreamItem item = { 0 };
+
+  do {
+    if (!stream_reader_next (reader, &item, error) ||
+        !stream_parts_take (&capture->parts, reader, &item, error))
+      return FALSE;
+  } while (item.type != STREAM_ITEM_END);
+  return TRUE;
+}
+
+/* The tracked block's pages were copied, all others must be in the stream. */
+static gboolean
+join_ram (TrackedCapture *capture, GError **error)
+{
+  PageCopy *copy = &capture->copy;
+
+  if (capture->parts.ram != NULL && !ram_blocks_adopt (capture->parts.ram, copy->block, copy->bytes,
+                                                       g_steal_pointer (&copy->map), error))
+    return FALSE;
+  if (!stream_parts_check_complete (&capture->parts, error))
+    return FALSE;
+  capture->session.report->ram_bytes = ram_blocks_bytes (capture->parts.ram);
+  return TRUE;
+}
+
+static gboolean
+check_proof (TrackedCapture *capture, GError **error)
+{
+  const CaptureContext *context = capture->session.context;
+  const ManifestPart *part = manifest_find_part (capture->manifest, "ram", capture->copy.block);
+
+  return capture->proof == NULL ||
+         (store_writer_flush (context->writer, context->cancellable, error) &&
+          ram_proof_check (capture->proof, context->store, &part->map, NULL, error));
+}
+
+static gboolean
+put_into_store (TrackedCapture *capture, GError **error)
+{
+  return device_state_finish (capture->devices, error) && take_stream_apart (capture, error) &&
+         page_copy_finish (&capture->copy, error) && join_ram (capture, error) &&
+         stream_parts_store (&capture->parts, capture->manifest, &capture->session.report->pages,
+                             error) &&
+         check_proof (capture, error);
+}
+
+static void
+report_times (TrackedCapture *capture)
+{
+  CaptureReport *report = capture->session.report;
+  RunClockReading clock = run_clock_read (capture->session.context->clock);
+
+  capture_enter_phase (&capture->session, PHASE_STORE);
+  report->was_running = capture->session.was_running;
+  report->machine = g_steal_pointer (&capture->parts.machine);
+  report->pause_ms = clock.paused_us / 1000.0;
+  if (capture->mode == CAPTURE_STOP_KEEP) /* it does not end here: what it took to read the guest */
+    report->pause_ms = report->phase_ms[PHASE_STOP] + report->phase_ms[PHASE_CAPTURE];
+  report->instant_us = clock.stopped_us != 0 ? clock.stopped_us : g_get_real_time();
+}
+
+gboolean
+tracked_engine_capture (const CaptureContext *context, CaptureMode mode, Manifest *manifest,
+                        KeeperLease **lease, CaptureReport *report, GError **error)
+{
+  ERROR_PREFIX (error, "capturing RAM and devices");
+  g_auto (TrackedCapture) capture = { .mode = mode, .manifest = manifest };
+
+  capture_session_init (&capture.session, context, report);
+  stream_parts_init (&capture.parts, context->writer, context->parent);
+  if (!prepare (&capture, error) || !capture_stopped (&capture, error) ||
+      !put_into_store (&capture, error)) {
+    put_right (&capture);
+    return FALSE;
+  }
+  report_times (&capture);
+  *lease = g_steal_pointer (&capture.session.lease);
+  return TRUE;
+}
+
+void
+tracked_engine_commit (GuestTracking *tracking, const char *store_id, const char *id)
+{
+  dirty_log_commit (guest_tracking_log (tracking), store_id, id);
+}
+
+void
+tracked_engine_rollback (GuestTracking *tracking)
+{
+  dirty_log_rollback (guest_tracking_log (tracking));
+}

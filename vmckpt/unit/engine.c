@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "engine.h"
+
+#include <vmckpt/ram/stream-engine.h>
+#include <vmckpt/ram/tracked-engine.h>
+#include <vmckpt/util/fd.h>
+
+#include <fcntl.h>
+#include <unistd.h>
+
+/*
+ * QEMU's `stop` flushes every disk image, while the guest is stopped. What can be written before is
+ * written now. Failures do not matter here: QEMU's own flush will tell them.
+ */
+static void
+flush_images (gpointer user_data)
+{
+  const Unit *unit = user_data;
+
+  for (guint i = 0; i < unit->spec->disks->len; i++) {
+    const GuestDisk *disk = g_ptr_array_index (unit->spec->disks, i);
+    if (disk->mode == DISK_READONLY)
+      continue;
+    g_auto (AutoFd) fd = open (disk->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd >= 0)
+      (void)!fdatasync (fd);
+  }
+}
+
+static void
+tell_fallback (const CaptureContext *context, const char *reason)
+{
+  g_autofree char *text =
+      g_strdup_printf ("all memory goes through the migration stream: %s", reason);
+
+  if (context->message != NULL)
+    context->message (text, context->message_data);
+}
+
+/* Why there is nothing that could follow the guest's writes. */
+static const char *
+untracked_reason (const Unit *unit)
+{
+  if (unit->spec->memory == MEMORY_PRIVATE)
+    return "its memory is QEMU's own (it was run with --memory private)";
+  if (unit->ram == NULL)
+    return "its memory is not shared";
+  if (guest_ram_is_copy (unit->ram))
+    return "its memory is a copy on write of a checkpoint's, which QEMU alone sees";
+  return "the log of its writes cannot be used";
+}
+
+static gboolean
+capture_tracked (const Unit *unit, CaptureContext *context, CaptureMode mode, Manifest *manifest,
+                 KeeperLease **lease, CaptureReport *report, GError **error)
+{
+  if (unit->tracking == NULL) {
+    g_set_error (error, RAM_ERROR, RAM_ERROR_IMPOSSIBLE,
+                 "what the guest writes cannot be known: %s", untracked_reason (unit));
+    return FALSE;
+  }
+  context->tracking = unit->tracking;
+  context->before_stop = flush_images;
+  context->before_stop_data = (gpointer)unit;
+  manifest->engine = g_strdup ("tracked");
+  if (tracked_engine_capture (context, mode, manifest, lease, report, error))
+    return TRUE;
+  g_clear_pointer (&manifest->engine, g_free);
+  report->tracking = (CaptureTracking){ 0 };
+  return FALSE;
+}
+
+gboolean
+engine_capture (const Unit *unit, CaptureContext *context, CheckpointEngine engine,
+                CaptureMode mode, Manifest *manifest, KeeperLease **lease, CaptureReport *report,
+                GError **error)
+{
+  g_autoptr (GError) reason = NULL;
+
+  if (engine != CHECKPOINT_ENGINE_STREAM) {
+    if (capture_tracked (unit, context, mode, manifest, lease, report, &reason))
+      return TRUE;
+    if (engine == CHECKPOINT_ENGINE_TRACKED ||
+        !g_error_matches (reason, RAM_ERROR, RAM_ERROR_IMPOSSIBLE)) {
+      g_propagate_error (error, g_steal_pointer (&reason));
+      return FALSE;
+    }
+    /* Whoever asked for private memory knows. */
+    if (unit->spec->memory != MEMORY_PRIVATE)
+      tell_fallback (context, reason->message);
+  }
+  manifest->engine = g_strdup ("stream");
+  return stream_engine_capture (context, mode, manifest, lease, report, error);
+}
+
+void
+engine_settle (const Unit *unit, Store *store, const Manifest *manifest, gboolean committed)
+{
+  if (!g_str_equal (manifest->engine, "tracked"))
+    return;
+  if (committed)
+    tracked_engine_commit (unit->tracking, store_id (store), manifest->id);
+  else
+    tracked_engine_rollback (unit->tracking);
+}

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Which engine captures a guest. */
+#pragma once
+
+#include <vmckpt/ram/capture.h>
+#include <vmckpt/unit/unit.h>
+
+/**
+ * engine_capture:
+ * @context: complete but for what an engine needs to know about the guest
+ * @engine: the wish; CHECKPOINT_ENGINE_AUTO falls back, telling why
+ * @manifest: (inout): gets the parts, and the engine's name
+ *
+ * Captures with the tracked engine if the guest's writes can be tracked, else with the stream
+ * engine. With a wish that cannot be: RAM_ERROR_IMPOSSIBLE with the reason. What became of the
+ * checkpoint is to be told to engine_settle().
+ */
+gboolean engine_capture (const Unit *unit, CaptureContext *context, CheckpointEngine engine,
+                         CaptureMode mode, Manifest *manifest, KeeperLease **lease,
+                         CaptureReport *report, GError **error);
+
+/* After engine_capture() has succeeded: @committed: the checkpoint is durable, else there is none.
+ */
+void engine_settle (const Unit *unit, Store *store, const Manifest *manifest, gboolean committed);
