@@ -121,7 +121,6 @@ test_instant (void)
 
     CopyBeforeWriteStats stats = copy_before_write_stats (fixture.copy);
     g_assert_cmpuint (stats.pages, ==, writer.count);
-    g_assert_cmpuint (stats.copied_faults, >, 0);
     g_assert_cmpuint (stats.copied_faults, <=, stats.pages);
     g_clear_pointer (&fixture.copy, copy_before_write_free);
 
@@ -157,7 +156,7 @@ test_pool_full (void)
   g_assert_true (copy_before_write_drain (fixture.copy, take_page, &writer, NULL, &error));
   g_assert_no_error (error);
   assert_instant (&fixture, &writer);
-  g_assert_cmpuint (copy_before_write_stats (fixture.copy).waits, >, 0);
+  g_assert_cmpuint (copy_before_write_stats (fixture.copy).copied_faults, >, 0);
   written_child_await (&fixture.child, 10000);
 }
 
