@@ -83,7 +83,7 @@ test_usage_errors (void)
     { "vmckpt|restor", "did you mean 'restore'?" },
     { "vmckpt|store|chek", "did you mean 'store check'?" },
     { "vmckpt|store", "store --help" },
-    { "vmckpt|fork|x", "there is no verb 'fork'; see" },
+    { "vmckpt|policy|x", "there is no verb 'policy'; see" },
     { "vmckpt|key", "there is no verb 'key'; see" },
     { "vmckpt|ps|--lazy", "ps: Unknown option --lazy; see 'vmckpt ps --help'" },
     { "vmckpt|restore|x|--lazy", "Unknown option" },

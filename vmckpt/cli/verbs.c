@@ -14,6 +14,7 @@ const Verb *const verbs[] = {
   &verb_kill,
   &verb_checkpoint,
   &verb_restore,
+  &verb_fork,
   &verb_suspend,
   &verb_resume,
   &verb_export,

@@ -5,11 +5,13 @@
 #include "registry.h"
 #include "runtime.h"
 #include "stores.h"
+#include "templates.h"
 
 typedef struct {
   Runtime *runtime;
   Stores *stores;
   Registry *registry;
+  Templates *templates;
   GMainLoop *loop;
   GCancellable *stopping; /* cancelled when the daemon is to end */
   int calls;              /* requests at work (atomic) */

@@ -380,7 +380,9 @@ guest_to_json (Guest *guest)
   json_object_set_int_member (object, "cpus", spec->cpus);
   json_object_set_string_member (
       object, "memory",
-      memory_kind_name (qemu_spec_shares_memory (spec) ? MEMORY_SHARED : MEMORY_PRIVATE));
+      guest->ram != NULL && guest_ram_is_copy (guest->ram)
+          ? "fork"
+          : memory_kind_name (qemu_spec_shares_memory (spec) ? MEMORY_SHARED : MEMORY_PRIVATE));
   set_string_or_null (object, "machine", spec->machine);
   set_string_or_null (object, "accel", spec->accel);
   set_string_or_null (object, "qemu_version", guest->qemu_version);

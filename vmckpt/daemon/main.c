@@ -134,6 +134,7 @@ on_close_idle_stores (gpointer user_data)
 
 typedef struct {
   Registry *registry;
+  Templates *templates;
   int done; /* atomic */
 } Finding;
 
@@ -142,6 +143,8 @@ find_guests_thread (gpointer data)
 {
   Finding *finding = data;
 
+  /* First: a QEMU that waits for memory answers nobody. */
+  templates_take_over (finding->templates);
   registry_find_guests (finding->registry);
   g_atomic_int_set (&finding->done, TRUE);
   g_main_context_wakeup (NULL);
@@ -151,9 +154,9 @@ find_guests_thread (gpointer data)
 /* Finding guests waits for QEMUs whose monitors are served by the main loop, so it is done on
  * another thread while this one runs the loop. */
 static void
-find_guests (Registry *registry)
+find_guests (Registry *registry, Templates *templates)
 {
-  Finding finding = { .registry = registry };
+  Finding finding = { .registry = registry, .templates = templates };
   GThread *thread = g_thread_new ("find-guests", find_guests_thread, &finding);
 
   while (!g_atomic_int_get (&finding.done))
@@ -201,13 +204,14 @@ run (const Options *options, GError **error)
   Daemon daemon = { .runtime = runtime,
                     .stores = stores,
                     .registry = registry_new (runtime, stores),
+                    .templates = templates_new (runtime, stores),
                     .loop = g_main_loop_new (NULL, FALSE),
                     .stopping = g_cancellable_new() };
   SoupServer *server = soup_server_new ("server-header", "vmckptd", NULL);
   IdleWatch idle = { .daemon = &daemon, .limit = options->idle_exit };
   gboolean own_socket = FALSE;
 
-  find_guests (daemon.registry);
+  find_guests (daemon.registry, daemon.templates);
   router_attach (server, &daemon);
   console_attach (server, &daemon);
   if (!serve (server, runtime, &own_socket, error))

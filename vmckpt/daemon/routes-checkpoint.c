@@ -3,6 +3,7 @@
 #include "api-error.h"
 #include "checkpoint-json.h"
 #include "export.h"
+#include "fork.h"
 #include "import.h"
 #include "restore.h"
 #include "router.h"
@@ -152,6 +153,19 @@ restore (Request *request, GError **error)
 }
 
 static JsonObject *
+fork_from_checkpoint (Request *request, GError **error)
+{
+  g_autoptr (Store) store = NULL;
+  g_autoptr (Manifest) manifest = NULL;
+  ForkRequest wish;
+
+  if (!fork_request_parse (request, &wish, error) ||
+      !find_checkpoint (request, 0, &store, &manifest, error))
+    return NULL;
+  return fork_checkpoint (request, store, manifest, &wish, error);
+}
+
+static JsonObject *
 list_suspended (Request *request, GError **error)
 {
   g_autoptr (Store) store = request_store (request, error);
@@ -184,6 +198,7 @@ const Route checkpoint_routes[] = {
   { "POST", "/v1/checkpoints/:ref/verify", verify_checkpoint, NULL, TRUE },
   { "POST", "/v1/checkpoints/:ref/tags", tag_checkpoint, NULL, FALSE },
   { "POST", "/v1/checkpoints/:ref/restore", restore, NULL, TRUE },
+  { "POST", "/v1/checkpoints/:ref/fork", fork_from_checkpoint, NULL, TRUE },
   { "GET", "/v1/checkpoints/:ref/export", NULL, export_serve, FALSE },
   { "POST", "/v1/imports", NULL, import_serve, TRUE },
   { "GET", "/v1/suspended", list_suspended, NULL, FALSE },

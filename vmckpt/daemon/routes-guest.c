@@ -3,10 +3,12 @@
 #include "api-error.h"
 #include "checkpoint-json.h"
 #include "claims.h"
+#include "fork.h"
 #include "log.h"
 #include "restore.h"
 #include "router.h"
 
+#include <vmckpt/drivers/guest-fork.h>
 #include <vmckpt/ram/track-probe.h>
 #include <vmckpt/util/error.h>
 #include <vmckpt/util/name.h>
@@ -39,20 +41,20 @@ add_tracking_check (JsonArray *checks)
   const char *instead;
 
   track_probe (&probe);
-  instead = probe.sync         ? "first writes to pages wait for vmckptd (synchronous)"
-            : probe.soft_dirty ? "a checkpoint stops the guest and copies what it wrote (soft-dirty)"
-                               : "a checkpoint reads all of the guest's memory";
-  g_autofree char *found =
-      probe.async ? g_strdup ("asynchronous write-protection, told by PAGEMAP_SCAN")
-                  : g_strdup_printf ("%s; instead, %s", probe.lacks, instead);
+  instead = probe.sync ? "first writes to pages wait for vmckptd (synchronous)"
+            : probe.soft_dirty
+                ? "a checkpoint stops the guest and copies what it wrote (soft-dirty)"
+                : "a checkpoint reads all of the guest's memory";
+  g_autofree char *found = probe.async
+                               ? g_strdup ("asynchronous write-protection, told by PAGEMAP_SCAN")
+                               : g_strdup_printf ("%s; instead, %s", probe.lacks, instead);
   json_object_set_string_member (object, "check", "write-tracking");
   json_object_set_boolean_member (object, "ok", probe.async);
   json_object_set_string_member (object, "found", found);
   json_object_set_string_member (object, "for",
                                  "checkpoints that cost what the guest wrote, not what it has");
-  json_object_set_string_member (object, "mend",
-                                 probe.async ? ""
-                                             : "Linux 6.7 or newer, and a userfaultfd (see there)");
+  json_object_set_string_member (
+      object, "mend", probe.async ? "" : "Linux 6.7 or newer, and a userfaultfd (see there)");
   json_array_add_object_element (checks, object);
 }
 
@@ -98,6 +100,18 @@ find_guest (Request *request, GError **error)
   return registry_get (request->daemon->registry, request->params[0], error);
 }
 
+/* A guest as it is shown: what it waits for is known to its template, not to the guest. */
+static JsonObject *
+describe_guest (Request *request, Guest *guest)
+{
+  JsonObject *object = guest_to_json (guest);
+  g_autofree char *reason = templates_reason (request->daemon->templates, guest_name (guest));
+
+  if (reason != NULL && json_object_get_null_member (object, "reason"))
+    json_object_set_string_member (object, "reason", reason);
+  return object;
+}
+
 static JsonObject *
 list_guests (Request *request, GError **error)
 {
@@ -106,7 +120,7 @@ list_guests (Request *request, GError **error)
   JsonArray *list = json_array_new();
 
   for (guint i = 0; i < guests->len; i++)
-    json_array_add_object_element (list, guest_to_json (g_ptr_array_index (guests, i)));
+    json_array_add_object_element (list, describe_guest (request, g_ptr_array_index (guests, i)));
   json_object_set_array_member (result, "guests", list);
   return result;
 }
@@ -115,7 +129,7 @@ static JsonObject *
 show_guest (Request *request, GError **error)
 {
   g_autoptr (Guest) guest = find_guest (request, error);
-  return guest != NULL ? guest_to_json (guest) : NULL;
+  return guest != NULL ? describe_guest (request, guest) : NULL;
 }
 
 /* ---- run and kill ---- */
@@ -188,6 +202,7 @@ kill_guest (Request *request, GError **error)
   if (!guest_kill (guest, error) ||
       (work = guest_wait_for_work (guest, "its end", KILL_WAIT_MS, error)) == NULL)
     return NULL;
+  templates_forget (daemon->templates, guest_name (guest));
   claims_release (guest, daemon->runtime, daemon->stores);
   registry_remove (daemon->registry, guest);
   return json_object_new();
@@ -202,16 +217,47 @@ pause_guest (Request *request, GError **error)
   return work != NULL && guest_pause (guest, error) ? guest_to_json (guest) : NULL;
 }
 
+/* A fork that waits for memory which could not be read: that is tried again. Returns FALSE if it
+ * does not wait. */
+static gboolean
+retry_memory (Request *request, Guest *guest)
+{
+  Templates *templates = request->daemon->templates;
+  g_autofree char *reason = templates_reason (templates, guest_name (guest));
+  g_autoptr (Store) store = reason != NULL && request_query (request, "store") != NULL
+                                ? request_store (request, NULL)
+                                : NULL;
+
+  if (reason != NULL)
+    templates_retry (templates, guest_name (guest), store);
+  return reason != NULL;
+}
+
 static JsonObject *
 continue_guest (Request *request, GError **error)
 {
   g_autoptr (Guest) guest = no_body (request, error) ? find_guest (request, error) : NULL;
   g_autoptr (GuestWork) work = guest != NULL ? guest_begin_work (guest, "continue", error) : NULL;
 
+  if (work != NULL)
+    retry_memory (request, guest);
   return work != NULL && guest_continue (guest, error) ? guest_to_json (guest) : NULL;
 }
 
 /* ---- checkpoint, suspend, resume ---- */
+
+/* A fork is read by QEMU, which must find all of its memory. */
+static gboolean
+wait_for_memory (Request *request, Guest *guest, GError **error)
+{
+  Templates *templates = request->daemon->templates;
+  const UnitWatcher *watcher = &request->watcher;
+
+  if (templates_missing (templates, guest_name (guest)) > 0 && watcher->message != NULL)
+    watcher->message ("waiting until the fork's memory has been read from its own checkpoint",
+                      watcher->user_data);
+  return templates_wait (templates, guest_name (guest), request->cancellable, error);
+}
 
 /* The guest of the path is claimed in the request's store and checkpointed there. */
 static Manifest *
@@ -224,7 +270,7 @@ take_checkpoint (Request *request, Guest *guest, CheckpointOptions *options, GEr
 
   options->parent = parent;
   if (store == NULL || (options->tag != NULL && !name_check (options->tag, "tag", error)) ||
-      !guest_as_unit (guest, &unit, error) ||
+      !wait_for_memory (request, guest, error) || !guest_as_unit (guest, &unit, error) ||
       !claims_take (guest, daemon->runtime, store, request_query (request, "store"), FALSE, error))
     return NULL;
   g_autoptr (Manifest) manifest = unit_checkpoint (&unit, store, options, &request->watcher, error);
@@ -286,20 +332,44 @@ suspend_guest (Request *request, GError **error)
   return checkpoint_report (manifest);
 }
 
-/* A guest that is here: goes on if it was paused. */
+/* A guest that runs is forked as it is at this moment: through a checkpoint, which stays. */
 static JsonObject *
-resume_here (Guest *guest, GError **error)
+fork_guest (Request *request, GError **error)
+{
+  CheckpointOptions options = { .mode = CHECKPOINT_LIVE };
+  g_autoptr (Manifest) manifest = NULL;
+  ForkRequest wish;
+
+  if (!fork_request_parse (request, &wish, error))
+    return NULL;
+  g_autoptr (Guest) guest = find_guest (request, error);
+  g_autoptr (Store) store = guest != NULL ? request_store (request, error) : NULL;
+  if (store == NULL || !guest_spec_check_fork (guest_spec (guest), error))
+    return NULL;
+  {
+    g_autoptr (GuestWork) work = guest_begin_work (guest, "a checkpoint", error);
+    manifest = work != NULL ? take_checkpoint (request, guest, &options, error) : NULL;
+    if (manifest == NULL)
+      return NULL;
+  }
+  return fork_checkpoint (request, store, manifest, &wish, error);
+}
+
+/* A guest that is here: goes on if it was paused, or waits. */
+static JsonObject *
+resume_here (Request *request, Guest *guest, GError **error)
 {
   g_autoptr (GuestWork) work = NULL;
+  gboolean waited = retry_memory (request, guest);
   gint64 began_us = g_get_monotonic_time();
 
-  if (guest_state (guest) != GUEST_PAUSED) {
+  if (guest_state (guest) != GUEST_PAUSED && !waited) {
     g_set_error (error, API_ERROR, API_CONFLICT, "guest %s is here already and not paused",
                  guest_name (guest));
     return NULL;
   }
   work = guest_begin_work (guest, "a resume", error);
-  if (work == NULL || !guest_continue (guest, error))
+  if (work == NULL || (guest_state (guest) == GUEST_PAUSED && !guest_continue (guest, error)))
     return NULL;
   g_autofree char *checkpoint = guest_checkpoint (guest);
   JsonObject *result = json_object_new();
@@ -330,7 +400,7 @@ resume_guest (Request *request, GError **error)
       !request_bool (request, "take_over", &wish.take_over, error))
     return NULL;
   if (here != NULL && guest_state (here) != GUEST_EXITED)
-    return resume_here (here, error);
+    return resume_here (request, here, error);
   store = request_store (request, error);
   if (store == NULL || !name_check (request->params[0], "guest name", error) ||
       (manifest = store_manifest_find (store, request->params[0], error)) == NULL)
@@ -364,6 +434,7 @@ const Route guest_routes[] = {
   { "POST", "/v1/guests/:name/pause", pause_guest, NULL, FALSE },
   { "POST", "/v1/guests/:name/continue", continue_guest, NULL, FALSE },
   { "POST", "/v1/guests/:name/checkpoint", checkpoint_guest, NULL, TRUE },
+  { "POST", "/v1/guests/:name/fork", fork_guest, NULL, TRUE },
   { "POST", "/v1/guests/:name/suspend", suspend_guest, NULL, TRUE },
   { "POST", "/v1/guests/:name/resume", resume_guest, NULL, TRUE },
   { NULL },

@@ -39,8 +39,9 @@ typedef enum {
 #define GUEST_FILE_LOG "serial.log"           /* K: what the guest printed, at most 2 × 8 MiB */
 #define GUEST_FILE_LOG_OLD "serial.log.1"     /* K: the former half of the log */
 #define GUEST_FILE_STDERR "qemu.log"          /* Q: its standard error; K: its own messages */
-#define GUEST_FILE_STATE "keeper.json"  /* K: pids with start times; see keeper_read_state() */
-#define GUEST_FILE_DAEMON "daemon.json" /* D: what it must know again after a restart */
+#define GUEST_FILE_STATE "keeper.json"      /* K: pids with start times; see keeper_read_state() */
+#define GUEST_FILE_DAEMON "daemon.json"     /* D: what it must know again after a restart */
+#define GUEST_FILE_TEMPLATE "template.json" /* D: of a fork whose memory is not all there yet */
 
 typedef struct _Keeper Keeper;
 
