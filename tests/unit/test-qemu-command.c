@@ -53,6 +53,27 @@ test_plain (void)
     g_assert_null (strstr (argv[i], "/run/g1"));
 }
 
+/* RAM that is shared is a file under the number that QEMU inherits, and the machine's own block. */
+static void
+test_memory (void)
+{
+  g_autoptr (GuestSpec) spec = make_spec();
+  spec->ram_id = g_strdup ("pc.ram");
+  g_auto (GStrv) argv = qemu_command_line (spec, "/run/g1", &(QemuLaunch){ 0 });
+
+  g_assert_cmpstr (value_of (argv, "-machine", 0), ==, "pc-q35-7.2,memory-backend=pc.ram");
+  g_assert_cmpstr (value_of (argv, "-m", 0), ==, "2048M");
+  g_assert_cmpstr (value_of (argv, "-object", 0), ==,
+                   "memory-backend-file,id=pc.ram,size=2048M,share=on,mem-path=/proc/self/fd/80,"
+                   "x-use-canonical-path-for-ramblock-id=off");
+  g_auto (GStrv) fork = qemu_command_line (spec, "/run/g1", &(QemuLaunch){ .copy_on_write = TRUE });
+  g_assert_nonnull (strstr (value_of (fork, "-object", 0), ",share=off,"));
+  spec->memory = MEMORY_PRIVATE;
+  g_auto (GStrv) own = qemu_command_line (spec, "/run/g1", &(QemuLaunch){ 0 });
+  g_assert_cmpstr (value_of (own, "-machine", 0), ==, "pc-q35-7.2");
+  g_assert_false (has (own, "-object"));
+}
+
 static void
 test_incoming (void)
 {
@@ -94,6 +115,7 @@ main (int argc, char **argv)
 {
   g_test_init (&argc, &argv, NULL);
   g_test_add_func ("/qemu-command/plain", test_plain);
+  g_test_add_func ("/qemu-command/memory", test_memory);
   g_test_add_func ("/qemu-command/incoming", test_incoming);
   g_test_add_func ("/qemu-command/names", test_names);
   return g_test_run();

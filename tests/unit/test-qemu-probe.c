@@ -100,6 +100,26 @@ test_complete_accel (void)
   g_assert_error (error, DRIVER_ERROR, DRIVER_ERROR_IMPOSSIBLE);
 }
 
+/* RAM that its arguments make is the guest's own; other memory is nobody's business. */
+static void
+test_complete_memory (void)
+{
+  g_autoptr (GuestSpec) own = tcg_spec ("-mem-path /x -numa node,memdev=m0");
+  g_autoptr (GuestSpec) other = tcg_spec ("-object memory-backend-ram,size=1G,id=dimm0");
+  g_autoptr (GError) error = NULL;
+
+  if (skip_without_qemu())
+    return;
+  own->memory = MEMORY_PRIVATE;
+  qemu_spec_complete (own, NULL, &error);
+  g_assert_no_error (error);
+  g_assert_false (qemu_spec_shares_memory (own));
+  qemu_spec_complete (other, NULL, &error);
+  g_assert_no_error (error);
+  g_assert_true (qemu_spec_shares_memory (other));
+  g_assert_cmpstr (other->ram_id, ==, "pc.ram");
+}
+
 /* "max" becomes the features that it stands for, also when it comes among the extra arguments, and
  * QEMU takes that as a model. */
 static void
@@ -140,6 +160,10 @@ test_refused (void)
     return;
   assert_refused (tcg_spec ("-m 5G"), DRIVER_ERROR_INVALID, "-m");
   assert_refused (tcg_spec ("--daemonize"), DRIVER_ERROR_INVALID, "--daemonize");
+  assert_refused (tcg_spec ("-mem-path /x"), DRIVER_ERROR_INVALID, "-mem-path");
+  assert_refused (tcg_spec ("-numa node,memdev=m0"), DRIVER_ERROR_INVALID, "--memory private");
+  assert_refused (tcg_spec ("-object memory-backend-ram,size=1G,id=pc.ram"), DRIVER_ERROR_INVALID,
+                  "id=pc.ram");
   assert_refused (tcg_spec ("-cpu no-such-cpu"), DRIVER_ERROR_INVALID, "no-such-cpu");
   spec = tcg_spec (NULL);
   g_free (spec->machine);
@@ -170,6 +194,7 @@ main (int argc, char **argv)
   g_test_add_func ("/qemu-probe/wrong-programs", test_wrong_programs);
   g_test_add_func ("/qemu-probe/complete", test_complete);
   g_test_add_func ("/qemu-probe/complete-accel", test_complete_accel);
+  g_test_add_func ("/qemu-probe/complete-memory", test_complete_memory);
   g_test_add_func ("/qemu-probe/complete-cpu", test_complete_cpu);
   g_test_add_func ("/qemu-probe/refused", test_refused);
   g_test_add_func ("/qemu-probe/cpuinfo", test_cpuinfo);

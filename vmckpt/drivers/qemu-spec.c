@@ -101,8 +101,8 @@ option_name (const char *argument)
   return argument[1] == '-' ? argument + 2 : argument + 1;
 }
 
-/* TRUE if @value, of an argument -m, only makes room for memory that is plugged in later: QEMU takes
- * it together with the size that it gets from the spec. */
+/* TRUE if @value, of an argument -m, only makes room for memory that is plugged in later: QEMU
+ * takes it together with the size that it gets from the spec. */
 static gboolean
 is_room_for_memory (const char *value)
 {
@@ -144,6 +144,51 @@ take_extra (GuestSpec *spec, GError **error)
   return TRUE;
 }
 
+/* TRUE if @value ("type,id=ID,…") has that id. */
+static gboolean
+has_id (const char *value, const char *id)
+{
+  g_auto (GStrv) parts = g_strsplit (value, ",", -1);
+  g_autofree char *part = g_strconcat ("id=", id, NULL);
+
+  return g_strv_contains ((const char *const *)parts, part);
+}
+
+char *
+qemu_spec_own_memory (const GuestSpec *spec)
+{
+  for (guint i = 0; spec->extra[i] != NULL; i++) {
+    const char *name = option_name (spec->extra[i]);
+    const char *value = spec->extra[i + 1] != NULL ? spec->extra[i + 1] : "";
+
+    if (name == NULL)
+      continue;
+    if (g_str_equal (name, "mem-path") || g_str_equal (name, "mem-prealloc"))
+      return g_strdup_printf ("%s says how QEMU makes the RAM", spec->extra[i]);
+    if (g_str_equal (name, "numa") && strstr (value, "memdev=") != NULL)
+      return g_strdup_printf ("%s %s makes the RAM of several pieces", spec->extra[i], value);
+    if (g_str_equal (name, "object") && spec->ram_id != NULL &&
+        g_str_has_prefix (value, "memory-backend") && has_id (value, spec->ram_id))
+      return g_strdup_printf ("%s %s takes the name of the RAM", spec->extra[i], value);
+  }
+  return NULL;
+}
+
+static gboolean
+check_memory (const GuestSpec *spec, GError **error)
+{
+  g_autofree char *own = qemu_spec_shares_memory (spec) ? qemu_spec_own_memory (spec) : NULL;
+
+  if (own == NULL)
+    return TRUE;
+  g_set_error (
+      error, DRIVER_ERROR, DRIVER_ERROR_INVALID,
+      "%s among the arguments for QEMU, but vmckpt makes it, to see what is written there: "
+      "leave that out, or give the memory as private (--memory private)",
+      own);
+  return FALSE;
+}
+
 gboolean
 qemu_spec_complete (GuestSpec *spec, QemuFacts *facts, GError **error)
 {
@@ -167,7 +212,8 @@ qemu_spec_complete (GuestSpec *spec, QemuFacts *facts, GError **error)
   if (spec->cpu == NULL)
     spec->cpu = g_strdup (g_str_equal (spec->accel, "kvm") ? CPU_KVM : CPU_TCG);
   if (!qemu_ask (facts, spec->qemu, spec->accel, spec->cpu, &answers, error) ||
-      !complete_machine (spec, &answers, error) || !complete_cpu (spec, &answers, error))
+      !complete_machine (spec, &answers, error) || !complete_cpu (spec, &answers, error) ||
+      !check_memory (spec, error))
     return FALSE;
   if (spec->uuid == NULL)
     spec->uuid = g_uuid_string_random();

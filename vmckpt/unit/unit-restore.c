@@ -51,14 +51,17 @@ choose_qemu (GuestSpec *spec, const char *wanted)
   }
 }
 
-/* RAM can be shared only if its block has the name that the checkpoint has its pages under. */
+/* RAM can be shared only if its block has the name that the checkpoint has its pages under, and the
+ * guest's arguments do not make it, as those of guests from before shared RAM may. */
 static void
 choose_memory (GuestSpec *spec, const Manifest *manifest)
 {
   const ManifestPart *part =
       spec->ram_id != NULL ? manifest_find_part (manifest, "ram", spec->ram_id) : NULL;
 
-  if (part == NULL || part->map.length != spec->ram_bytes)
+  g_autofree char *own = qemu_spec_own_memory (spec);
+
+  if (part == NULL || part->map.length != spec->ram_bytes || own != NULL)
     spec->memory = MEMORY_PRIVATE;
 }
 

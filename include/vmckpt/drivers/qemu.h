@@ -52,6 +52,16 @@ typedef struct {
 /* TRUE if QEMU has the guest's RAM as a file, which it must inherit as GUEST_FD_RAM. */
 gboolean qemu_spec_shares_memory (const GuestSpec *spec);
 
+/**
+ * qemu_spec_own_memory:
+ *
+ * An extra argument of @spec that makes the guest's RAM itself (-mem-path, -numa …memdev=, …)
+ * cannot go with shared memory.
+ *
+ * Returns: (nullable): what the argument is and why it cannot, newly allocated.
+ */
+char *qemu_spec_own_memory (const GuestSpec *spec);
+
 /* QEMU's whole command line for a completed spec, with sockets in @directory. Always begins stopped
  * (-S). NULL-terminated. */
 GStrv qemu_command_line (const GuestSpec *spec, const char *directory, const QemuLaunch *launch);
