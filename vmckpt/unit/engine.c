@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "engine.h"
 
+#include <vmckpt/drivers/foreign-writers.h>
 #include <vmckpt/ram/stream-engine.h>
 #include <vmckpt/ram/tracked-engine.h>
 #include <vmckpt/util/fd.h>
@@ -25,6 +26,35 @@ flush_images (gpointer user_data)
     if (fd >= 0)
       (void)!fdatasync (fd);
   }
+}
+
+/*
+ * Neither engine sees writes that go past QEMU while the guest runs: then it has to stand still
+ * while all of its memory is read. FALSE with @error if even that does not help.
+ */
+static gboolean
+allow_for_foreign_writers (const CaptureContext *context, CheckpointEngine *engine,
+                           CaptureMode *mode, GError **error)
+{
+  g_autofree char *reason = NULL;
+  ForeignWriters writers;
+
+  if (!qemu_foreign_writers (context->monitor, &writers, &reason, error))
+    return FALSE;
+  if (writers == WRITERS_NONE)
+    return TRUE;
+  if (writers == WRITERS_FREE || *engine == CHECKPOINT_ENGINE_TRACKED) {
+    g_set_error_literal (error, RAM_ERROR, RAM_ERROR_IMPOSSIBLE, reason);
+    return FALSE;
+  }
+  g_autofree char *text =
+      g_strdup_printf ("the guest is paused while all of its memory is read: %s", reason);
+  if (context->message != NULL)
+    context->message (text, context->message_data);
+  *engine = CHECKPOINT_ENGINE_STREAM;
+  if (*mode == CAPTURE_LIVE)
+    *mode = CAPTURE_STOP;
+  return TRUE;
 }
 
 static void
@@ -77,6 +107,8 @@ engine_capture (const Unit *unit, CaptureContext *context, CheckpointEngine engi
 {
   g_autoptr (GError) reason = NULL;
 
+  if (!allow_for_foreign_writers (context, &engine, &mode, error))
+    return FALSE;
   if (engine != CHECKPOINT_ENGINE_STREAM) {
     if (capture_tracked (unit, context, mode, manifest, lease, report, &reason))
       return TRUE;
