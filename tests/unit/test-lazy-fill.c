@@ -324,7 +324,7 @@ test_unreadable (void)
   lazy_fill_status (fill, &status);
   g_assert_true (status.stuck);
   g_assert_nonnull (status.reason);
-  g_assert_false (lazy_fill_wait (fill, NULL, &error));
+  g_assert_false (lazy_fill_wait (fill, NULL, NULL, &error));
   g_assert_nonnull (error);
   g_assert_cmpuint (scene.complete, ==, 0);
   scene.watched->fail_prefix = NULL;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* vmckpt ps, kill, pause, continue: the guests of this host. */
+#include "cli-error.h"
 #include "cli-format.h"
 #include "table.h"
 #include "verb.h"
@@ -15,10 +16,52 @@ state_text (JsonObject *guest)
                                    : g_strdup_printf ("%s (%s)", state, reason);
 }
 
+/* "40.2 MiB of 2.0 GiB", or just the size. */
+static char *
+ram_text (JsonObject *guest)
+{
+  g_autofree char *size = format_size_member (guest, "ram_bytes");
+  guint64 filled = json_get_uint64_or (guest, "filled_bytes", G_MAXUINT64);
+
+  if (filled == G_MAXUINT64)
+    return g_steal_pointer (&size);
+  g_autofree char *there = format_size_member (guest, "filled_bytes");
+  return g_strdup_printf ("%s of %s", there, size);
+}
+
+typedef struct {
+  gboolean wait;
+} PsValues;
+
+static const VerbOption ps_options[] = {
+  { "wait", 0, G_OPTION_ARG_NONE, G_STRUCT_OFFSET (PsValues, wait), NULL,
+    "wait until all memory of the named guests is there" },
+  { NULL },
+};
+
+static gboolean
+wait_for_one (Cli *cli, const char *name, gpointer user_data, GError **error)
+{
+  g_autoptr (GString) path = cli_guest_path (name, "fill");
+  g_autoptr (JsonObject) body = json_object_new();
+  g_autoptr (JsonObject) guest = cli_call_long (cli, path, body, name, error);
+
+  return guest != NULL;
+}
+
 static gboolean
 run_ps (Cli *cli, const VerbCall *call, GError **error)
 {
+  const PsValues *values = call->values;
   g_autoptr (GString) path = api_path ("guests", NULL);
+
+  if (values->wait != (call->n_args > 0)) {
+    g_set_error_literal (error, CLI_ERROR, CLI_ERROR_USAGE,
+                         "ps: names of guests go with --wait, and --wait with names");
+    return FALSE;
+  }
+  if (values->wait)
+    return cli_for_each (cli, call->args, wait_for_one, NULL);
   g_autoptr (JsonObject) answer = api_call (cli->api, "GET", path, NULL, error);
   g_autoptr (JsonArray) guests = NULL;
   g_autoptr (Table) table = NULL;
@@ -34,7 +77,7 @@ run_ps (Cli *cli, const VerbCall *call, GError **error)
     g_autoptr (JsonObject) guest = cli_element (guests, i);
     table_take (table, format_text_member (guest, "name"));
     table_take (table, state_text (guest));
-    table_take (table, format_size_member (guest, "ram_bytes"));
+    table_take (table, ram_text (guest));
     table_take (table, format_count_member (guest, "cpus"));
     table_take (table, format_text_member (guest, "accel"));
     table_take (table, format_text_member (guest, "qemu_version"));
@@ -50,9 +93,14 @@ run_ps (Cli *cli, const VerbCall *call, GError **error)
 
 const Verb verb_ps = {
   .name = "ps",
-  .arguments = "",
+  .arguments = "[--wait NAME…]",
   .summary = "List the guests of this host",
+  .details = "A restored guest runs while its memory is still being read: RAM says how much\n"
+             "is there. --wait returns when all is.",
   .group = VERB_GROUP_GUESTS,
+  .options = ps_options,
+  .values_size = sizeof (PsValues),
+  .max_args = G_MAXUINT,
   .run = run_ps,
 };
 

@@ -6,12 +6,14 @@
 
 typedef struct {
   char *as, *qemu, *accel;
-  gboolean paused, take_over;
+  gboolean paused, take_over, lazy, eager;
 } RestoreValues;
 
 #define VALUE(member) G_STRUCT_OFFSET (RestoreValues, member)
 static const VerbOption restore_options[] = {
   { "as", 0, G_OPTION_ARG_FILENAME, VALUE (as), "NAME", "another name for the guest" },
+  { "lazy", 0, G_OPTION_ARG_NONE, VALUE (lazy), NULL, "run it while its memory is read, or fail" },
+  { "eager", 0, G_OPTION_ARG_NONE, VALUE (eager), NULL, "read all of its memory before it runs" },
   { "paused", 0, G_OPTION_ARG_NONE, VALUE (paused), NULL, "do not let its CPUs run yet" },
   { "qemu", 0, G_OPTION_ARG_FILENAME, VALUE (qemu), "PROGRAM", "QEMU to run it with" },
   { "accel", 0, G_OPTION_ARG_FILENAME, VALUE (accel), "KIND", "auto, kvm or tcg" },
@@ -72,6 +74,12 @@ run_restore (Cli *cli, const VerbCall *call, GError **error)
 
   if (path == NULL)
     return FALSE;
+  if (values->lazy && values->eager) {
+    g_set_error_literal (error, CLI_ERROR, CLI_ERROR_USAGE, "restore: either --lazy or --eager");
+    return FALSE;
+  }
+  if (values->lazy || values->eager)
+    json_object_set_string_member (body, "fill", values->lazy ? "lazy" : "eager");
   if (values->qemu != NULL && (qemu = cli_program (values->qemu, error)) == NULL)
     return FALSE;
   cli_set_string (body, "as", values->as);
@@ -114,6 +122,8 @@ resume_one (Cli *cli, const char *name, gpointer user_data, GError **error)
     return FALSE;
   if (values->take_over)
     json_object_set_boolean_member (body, "take_over", TRUE);
+  if (values->all)
+    json_object_set_boolean_member (body, "hold", TRUE);
   result = cli_call_long (cli, path, body, name, error);
   if (result == NULL)
     return FALSE;
@@ -144,6 +154,17 @@ suspended_guests (Cli *cli, GError **error)
   return g_strv_builder_end (names);
 }
 
+/* All CPUs run: now the guests' memory may be read in the background. */
+static gboolean
+begin_filling (Cli *cli, GError **error)
+{
+  g_autoptr (GString) path = api_path ("fill", NULL);
+  g_autoptr (JsonObject) body = json_object_new();
+  g_autoptr (JsonObject) result = api_call (cli->api, "POST", path, body, error);
+
+  return result != NULL;
+}
+
 static gboolean
 run_resume (Cli *cli, const VerbCall *call, GError **error)
 {
@@ -157,7 +178,8 @@ run_resume (Cli *cli, const VerbCall *call, GError **error)
   }
   if (values->all && (all = suspended_guests (cli, error)) == NULL)
     return FALSE;
-  return cli_for_each (cli, all != NULL ? all : call->args, resume_one, (gpointer)values);
+  gboolean good = cli_for_each (cli, all != NULL ? all : call->args, resume_one, (gpointer)values);
+  return (all == NULL || begin_filling (cli, good ? error : NULL)) && good;
 }
 
 const Verb verb_resume = {

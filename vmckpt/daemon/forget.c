@@ -191,11 +191,15 @@ apply_policy (Daemon *daemon, Store *store, const ForgetRules *rules, GPtrArray 
     guint index = g_array_index (indices, guint, i);
     const Manifest *manifest = manifests->pdata[index];
     gboolean held = rules->keep_suspended && suspended_waits (daemon, store, manifests, index);
+    g_autoptr (Guest) needing =
+        registry_find_needing (daemon->registry, store_id (store), manifest->id);
     items[i] = (RetentionItem){ .id = manifest->id,
                                 .created_us = manifest->created_us,
                                 .tags = (const char *const *)verdict->tags,
                                 .group = verdict->group,
-                                .held = held ? "suspended guest" : NULL };
+                                .held = held              ? "suspended guest"
+                                        : needing != NULL ? "memory of a guest comes from it"
+                                                          : NULL };
   }
   g_autoptr (GPtrArray) reasons =
       retention_apply (items, verdicts->len, &rules->policy, zone, g_get_real_time());

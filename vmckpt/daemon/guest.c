@@ -23,6 +23,8 @@ struct _Guest {
   MachineRecorder *recorder; /* (nullable) of that QEMU; used by whoever is at work */
   GuestRam *ram;             /* (nullable): not replaced while something is at work */
   GuestTracking *tracking;   /* (nullable): of @ram; likewise */
+  GuestFill *fill;           /* (nullable): of @ram; likewise */
+  gboolean trouble;          /* paused since pages cannot be had, as @reason says */
   ProcessId process;
   GuestState state;
   char *reason;
@@ -63,11 +65,21 @@ guest_ref (Guest *guest)
   return guest;
 }
 
+/* Takes @fill (nullable) away from its guest; others may still wait for it. */
+static void
+drop_fill (GuestFill *fill)
+{
+  if (fill != NULL)
+    guest_fill_set_func (fill, NULL, NULL);
+  guest_fill_unref (fill);
+}
+
 static gboolean
 free_on_main_thread (gpointer data)
 {
   Guest *guest = data;
 
+  drop_fill (guest->fill);
   qemu_guest_clear (&guest->qemu);
   g_clear_pointer (&guest->tracking, guest_tracking_free);
   g_clear_pointer (&guest->ram, guest_ram_unref);
@@ -162,6 +174,7 @@ static void
 set_state (Guest *guest, GuestState state, const char *reason)
 {
   guest->state = state;
+  guest->trouble = FALSE;
   g_free (guest->reason);
   guest->reason = g_strdup (reason);
 }
@@ -178,9 +191,10 @@ on_event (QmpClient *monitor, const char *event, JsonObject *data, gint64 time_u
   LOCK (guest);
   if (guest->state == GUEST_EXITED || guest->state == GUEST_UNRESPONSIVE)
     return;
-  if (g_str_equal (event, "STOP"))
-    set_state (guest, GUEST_PAUSED, NULL);
-  else if (g_str_equal (event, "RESUME"))
+  if (g_str_equal (event, "STOP")) {
+    if (!guest->trouble)
+      set_state (guest, GUEST_PAUSED, NULL);
+  } else if (g_str_equal (event, "RESUME"))
     set_state (guest, GUEST_RUNNING, NULL);
 }
 
@@ -234,7 +248,7 @@ refresh_state (Guest *guest, GError **error)
   if (status == NULL)
     return FALSE;
   LOCK (guest);
-  if (guest->state != GUEST_EXITED)
+  if (guest->state != GUEST_EXITED && !guest->trouble)
     set_state (guest, g_str_equal (status, "running") ? GUEST_RUNNING : GUEST_PAUSED, NULL);
   return TRUE;
 }
@@ -292,15 +306,18 @@ let_go (gpointer user_data)
   Guest *guest = user_data;
   g_autoptr (GuestRam) ram = NULL;
   g_autoptr (GuestTracking) tracking = NULL;
+  GuestFill *fill;
   QemuGuest qemu;
 
   {
     LOCK (guest);
+    fill = g_steal_pointer (&guest->fill);
     tracking = g_steal_pointer (&guest->tracking);
     qemu = guest->qemu;
     guest->qemu = (QemuGuest){ 0 };
     ram = g_steal_pointer (&guest->ram);
   }
+  drop_fill (fill);
   qemu_guest_clear (&qemu);
 }
 
@@ -333,6 +350,121 @@ guest_find_again (Guest *guest)
   g_autofree char *reason = keeper_state_describe (&state);
   LOCK (guest);
   set_state (guest, GUEST_EXITED, reason);
+}
+
+/* ---- Memory that is not there yet ---- */
+
+GuestRam *
+guest_ram (Guest *guest)
+{
+  LOCK (guest);
+  return guest->ram;
+}
+
+/* Borrowed: of a guest that somebody is at work on, or from the fill's own callback. */
+static GuestFill *
+own_fill (Guest *guest)
+{
+  LOCK (guest);
+  return guest->fill;
+}
+
+GuestFill *
+guest_get_fill (Guest *guest)
+{
+  LOCK (guest);
+  return guest->fill != NULL ? guest_fill_ref (guest->fill) : NULL;
+}
+
+void
+guest_set_fill (Guest *guest, GuestFill *fill)
+{
+  g_auto (LazyFillStatus) status = { 0 };
+
+  {
+    LOCK (guest);
+    g_return_if_fail (guest->fill == NULL);
+    guest->fill = fill;
+  }
+  /* What it told before the guest knew it. */
+  lazy_fill_status (guest_fill_lazy (fill), &status);
+  if (status.stuck)
+    guest_note_fill (guest, LAZY_FILL_STUCK);
+}
+
+gboolean
+guest_run_fill (Guest *guest)
+{
+  LOCK (guest);
+  return guest->fill != NULL && guest_fill_run (guest->fill);
+}
+
+void
+guest_note_fill (Guest *guest, LazyFillEvent event)
+{
+  g_autoptr (GError) reason = NULL;
+  GuestFill *fill = own_fill (guest);
+
+  if (event == LAZY_FILL_STUCK && fill != NULL &&
+      !lazy_fill_check_served (guest_fill_lazy (fill), &reason))
+    guest_set_trouble (guest, reason);
+}
+
+void
+guest_set_trouble (Guest *guest, const GError *reason)
+{
+  g_autoptr (QmpClient) monitor = NULL;
+
+  {
+    LOCK (guest);
+    if (guest->state != GUEST_RUNNING && guest->state != GUEST_PAUSED)
+      return;
+    if (guest->qemu.monitor != NULL)
+      monitor = qmp_client_ref (guest->qemu.monitor);
+    set_state (guest, GUEST_PAUSED, reason->message);
+    guest->trouble = TRUE;
+  }
+  if (monitor != NULL)
+    qmp_client_execute_async (monitor, "stop", NULL, -1, 0, NULL, NULL, NULL);
+}
+
+gboolean
+guest_is_in_trouble (Guest *guest)
+{
+  LOCK (guest);
+  return guest->trouble;
+}
+
+gboolean
+guest_needs_checkpoint (Guest *guest, const char *store_id, const char *checkpoint)
+{
+  g_autofree char *source_store = NULL;
+  g_autofree char *source = NULL;
+  g_autoptr (GuestRam) ram = NULL;
+
+  {
+    LOCK (guest);
+    if (guest->ram == NULL || guest->state == GUEST_EXITED)
+      return FALSE;
+    ram = guest_ram_ref (guest->ram);
+  }
+  return guest_fill_is_wanted (ram, &source_store, &source, NULL) &&
+         g_str_equal (source_store, store_id) && g_str_equal (source, checkpoint);
+}
+
+/* With the lock: how much of its memory is there; only while some is missing. */
+static void
+describe_fill (Guest *guest, JsonObject *object)
+{
+  g_auto (LazyFillStatus) status = { .complete = TRUE };
+
+  if (guest->fill != NULL)
+    lazy_fill_status (guest_fill_lazy (guest->fill), &status);
+  if (guest->state != GUEST_EXITED && !status.complete)
+    json_object_set_int_member (object, "filled_bytes",
+                                (gint64)(status.present * GUEST_RAM_PAGE_BYTES));
+  else
+    json_object_set_null_member (object, "filled_bytes");
 }
 
 void
@@ -377,6 +509,7 @@ guest_to_json (Guest *guest)
   set_string_or_null (object, "reason", guest->reason);
   json_object_set_int_member (object, "pid", guest->state == GUEST_EXITED ? 0 : guest->process.pid);
   json_object_set_int_member (object, "ram_bytes", spec->ram_bytes);
+  describe_fill (guest, object);
   json_object_set_int_member (object, "cpus", spec->cpus);
   json_object_set_string_member (
       object, "memory",
@@ -421,8 +554,13 @@ guest_continue (Guest *guest, GError **error)
 {
   g_autoptr (QmpClient) monitor = get_monitor (guest, error);
 
-  return monitor != NULL &&
-         noted (guest, qmp_cont (monitor, error) && refresh_state (guest, error), error);
+  if (monitor == NULL)
+    return FALSE;
+  {
+    LOCK (guest);
+    guest->trouble = FALSE;
+  }
+  return noted (guest, qmp_cont (monitor, error) && refresh_state (guest, error), error);
 }
 
 gboolean
@@ -481,6 +619,7 @@ guest_as_unit (Guest *guest, Unit *unit, GError **error)
                   .ram = guest->ram,
                   .recorder = guest->recorder,
                   .tracking = guest->tracking,
+                  .fill = guest->fill,
                   .clock = guest->clock };
   return TRUE;
 }

@@ -38,6 +38,29 @@ GuestState guest_state (Guest *guest);
 ProcessId guest_process (Guest *guest);
 gint64 guest_started_us (Guest *guest);
 
+/* Its shared memory, borrowed, or NULL; for whoever is at work on the guest. */
+GuestRam *guest_ram (Guest *guest);
+
+/* What fills its memory, or has filled it, or NULL. (transfer full) */
+GuestFill *guest_get_fill (Guest *guest);
+
+/* @fill (transfer full): pages of its memory are missing and this daemon serves them. */
+void guest_set_fill (Guest *guest, GuestFill *fill);
+
+/* Begins to read the missing pages in the background. FALSE if that has begun, or none are. */
+gboolean guest_run_fill (Guest *guest);
+
+/* What its fill tells. */
+void guest_note_fill (Guest *guest, LazyFillEvent event);
+
+/* Pages that it needs cannot be had: it is paused, with @reason, until it is continued. QEMU is
+ * told, not waited for: its CPU or its main loop may stand at such a page. */
+void guest_set_trouble (Guest *guest, const GError *reason);
+gboolean guest_is_in_trouble (Guest *guest);
+
+/* Whether pages of it are still to come from that checkpoint. */
+gboolean guest_needs_checkpoint (Guest *guest, const char *store_id, const char *checkpoint);
+
 /* The API's object for it, newly allocated. */
 JsonObject *guest_to_json (Guest *guest);
 

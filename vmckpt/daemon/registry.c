@@ -3,6 +3,7 @@
 
 #include "api-error.h"
 #include "claims.h"
+#include "filling.h"
 #include "guest-memory.h"
 
 #include <glib/gstdio.h>
@@ -79,15 +80,32 @@ settle_exited (Registry *registry, Guest *guest)
     registry_remove (registry, guest);
 }
 
-/* Takes a Guest. */
+typedef struct {
+  Registry *registry;
+  Guest *guest;
+} Finding;
+
+static Finding *
+finding_new (Registry *registry, Guest *guest)
+{
+  Finding *finding = g_new (Finding, 1);
+
+  *finding = (Finding){ registry, guest_ref (guest) };
+  return finding;
+}
+
+/* Takes a Finding. */
 static gpointer
 find_thread (gpointer data)
 {
-  g_autoptr (Guest) guest = data;
+  g_autofree Finding *finding = data;
+  g_autoptr (Guest) guest = finding->guest;
   g_autoptr (GuestWork) work = guest_begin_work (guest, "finding it again", NULL);
 
-  if (work != NULL && guest_state (guest) == GUEST_UNRESPONSIVE)
-    guest_find_again (guest);
+  if (work == NULL || guest_state (guest) != GUEST_UNRESPONSIVE)
+    return NULL;
+  guest_find_again (guest);
+  filling_take_over (guest, finding->registry->stores);
   return NULL;
 }
 
@@ -111,7 +129,8 @@ registry_find_guests (Registry *registry)
       LOCK (registry);
       insert (registry, guest);
     }
-    g_ptr_array_add (threads, g_thread_new ("find-guest", find_thread, guest_ref (guest)));
+    g_ptr_array_add (threads,
+                     g_thread_new ("find-guest", find_thread, finding_new (registry, guest)));
   }
   for (guint i = 0; i < threads->len; i++)
     g_thread_join (g_ptr_array_index (threads, i));
@@ -122,20 +141,16 @@ registry_find_guests (Registry *registry)
   registry->retry = g_timeout_add_seconds (FIND_AGAIN_SECONDS, retry_unresponsive, registry);
 }
 
-typedef struct {
-  Registry *registry;
-  Guest *guest;
-} Retry;
-
 static gpointer
 retry_thread (gpointer data)
 {
-  g_autofree Retry *retry = data;
-  g_autoptr (Guest) guest = guest_ref (retry->guest);
+  Finding *finding = data;
+  Registry *registry = finding->registry;
+  g_autoptr (Guest) guest = guest_ref (finding->guest);
 
-  find_thread (retry->guest);
+  find_thread (finding);
   if (guest_state (guest) == GUEST_EXITED)
-    claims_release (guest, retry->registry->runtime, retry->registry->stores);
+    claims_release (guest, registry->runtime, registry->stores);
   return NULL;
 }
 
@@ -149,9 +164,7 @@ retry_unresponsive (gpointer user_data)
     Guest *guest = g_ptr_array_index (guests, i);
     if (guest_state (guest) != GUEST_UNRESPONSIVE || guest_is_busy (guest))
       continue;
-    Retry *retry = g_new (Retry, 1);
-    *retry = (Retry){ registry, guest_ref (guest) };
-    g_thread_unref (g_thread_new ("find-guest", retry_thread, retry));
+    g_thread_unref (g_thread_new ("find-guest", retry_thread, finding_new (registry, guest)));
   }
   return G_SOURCE_CONTINUE;
 }
@@ -312,6 +325,28 @@ registry_list (Registry *registry)
     g_ptr_array_add (list, guest_ref (guest));
   g_ptr_array_sort (list, by_name);
   return g_steal_pointer (&list);
+}
+
+Guest *
+registry_find_needing (Registry *registry, const char *store_id, const char *checkpoint)
+{
+  g_autoptr (GPtrArray) guests = registry_list (registry);
+
+  for (guint i = 0; i < guests->len; i++)
+    if (guest_needs_checkpoint (guests->pdata[i], store_id, checkpoint))
+      return guest_ref (guests->pdata[i]);
+  return NULL;
+}
+
+guint
+registry_fill_held (Registry *registry)
+{
+  g_autoptr (GPtrArray) guests = registry_list (registry);
+  guint count = 0;
+
+  for (guint i = 0; i < guests->len; i++)
+    count += guest_run_fill (guests->pdata[i]);
+  return count;
 }
 
 guint

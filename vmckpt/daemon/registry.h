@@ -54,5 +54,12 @@ Guest *registry_find_uuid (Registry *registry, const char *uuid);
 /* (transfer full) (element-type Guest): all, by name. */
 GPtrArray *registry_list (Registry *registry);
 
+/* A guest whose memory still comes from that checkpoint, or NULL. (transfer full) */
+Guest *registry_find_needing (Registry *registry, const char *store_id, const char *checkpoint);
+
+/* Begins to read the memory of all guests for which that was put off (RestoreRequest). Returns how
+ * many. */
+guint registry_fill_held (Registry *registry);
+
 /* How many guests have a QEMU. */
 guint registry_count_alive (Registry *registry);

@@ -3,6 +3,7 @@
 
 #include "api-error.h"
 #include "claims.h"
+#include "filling.h"
 
 #include <vmckpt/util/error.h>
 #include <vmckpt/util/name.h>
@@ -21,6 +22,17 @@ check_not_here (Registry *registry, const Manifest *manifest, GError **error)
   return FALSE;
 }
 
+/* The guest runs, and its memory is being served. */
+static void
+begin_filling (Guest *guest, GuestFill *fill, gboolean held)
+{
+  if (fill == NULL)
+    return;
+  guest_set_fill (guest, fill);
+  if (!held)
+    guest_fill_run (fill);
+}
+
 /* From the reserved name to the guest in service. */
 static gboolean
 bring_up (Request *request, Guest *guest, Store *store, const Manifest *manifest,
@@ -35,8 +47,11 @@ bring_up (Request *request, Guest *guest, Store *store, const Manifest *manifest
   if (!claims_take (guest, daemon->runtime, store, store_path, wish->take_over, error) ||
       !unit_restore (store, manifest, guest_spec (guest), options, &request->watcher, &ram, &qemu,
                      phase_ms, error) ||
-      !guest_connect (guest, &qemu, &ram, error))
+      !guest_connect (guest, &qemu, &ram, error)) {
+    g_clear_pointer (&options->fill->fill, guest_fill_unref);
     return FALSE;
+  }
+  begin_filling (guest, g_steal_pointer (&options->fill->fill), wish->held);
   guest_set_checkpoint (guest, manifest->id);
   /* The claim was this daemon's so far; now it names the QEMU that runs the guest. */
   return claims_take (guest, daemon->runtime, store, store_path, FALSE, error);
@@ -71,6 +86,7 @@ restore_guest (Request *request, Store *store, const Manifest *manifest, const R
   if (guest == NULL)
     return NULL;
   g_autoptr (GuestWork) work = guest_begin_work (guest, "its restore", NULL);
+  options->fill->user_data = guest;
   if (bring_up (request, guest, store, manifest, wish, options, phase_ms, error))
     return g_steal_pointer (&guest);
   guest_kill (guest, NULL);
@@ -93,13 +109,17 @@ restore_checkpoint (Request *request, Store *store, const Manifest *manifest,
       !check_not_here (daemon->registry, manifest, error))
     return NULL;
   g_autofree char *directory = runtime_guest_directory (daemon->runtime, name);
+  RestoreFill fill = { .reading = wish->reading,
+                       .store_path = request_query (request, "store"),
+                       .func = filling_watch };
   RestoreOptions options = { .name = name,
                              .directory = directory,
                              .files = daemon->runtime->files,
                              .qemu = wish->qemu,
                              .accel = wish->accel,
                              .paused = wish->paused,
-                             .facts = daemon->runtime->facts };
+                             .facts = daemon->runtime->facts,
+                             .fill = &fill };
   registry_begin_restore (daemon->registry);
   g_autoptr (Guest) guest =
       restore_guest (request, store, manifest, wish, &options, phase_ms, error);

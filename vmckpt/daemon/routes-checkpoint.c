@@ -96,6 +96,23 @@ verify_checkpoint (Request *request, GError **error)
   return result;
 }
 
+/* A guest's memory still comes from it. */
+static gboolean
+check_not_needed (Daemon *daemon, Store *store, const Manifest *manifest, GError **error)
+{
+  g_autoptr (Guest) guest =
+      registry_find_needing (daemon->registry, store_id (store), manifest->id);
+
+  if (guest == NULL)
+    return TRUE;
+  g_set_error (
+      error, API_ERROR, API_CONFLICT,
+      "checkpoint %.12s: the memory of guest %s still comes from it: wait until all is there "
+      "('vmckpt ps --wait %s'), or kill that guest",
+      manifest->id, guest_name (guest), guest_name (guest));
+  return FALSE;
+}
+
 static JsonObject *
 remove_checkpoint (Request *request, GError **error)
 {
@@ -103,6 +120,7 @@ remove_checkpoint (Request *request, GError **error)
   g_autoptr (Manifest) manifest = NULL;
 
   if (!find_checkpoint (request, 0, &store, &manifest, error) ||
+      !check_not_needed (request->daemon, store, manifest, error) ||
       !store_manifest_remove (store, manifest->id, error))
     return NULL;
   JsonObject *result = json_object_new();
@@ -139,16 +157,25 @@ restore (Request *request, GError **error)
 {
   g_autoptr (Store) store = NULL;
   g_autoptr (Manifest) manifest = NULL;
+  static const char *const readings[] = { "lazy", "eager", NULL };
+  static const RestoreReading reading_of[] = { RESTORE_LAZY, RESTORE_EAGER };
   RestoreRequest wish = { 0 };
+  const char *fill = NULL;
+  guint index;
 
-  if (!request_expect (request, error, "as", "paused", "qemu", "accel", "take_over", NULL) ||
+  if (!request_expect (request, error, "as", "paused", "qemu", "accel", "take_over", "fill",
+                       NULL) ||
       !request_string (request, "as", &wish.as, error) ||
       !request_string (request, "qemu", &wish.qemu, error) ||
       !request_string (request, "accel", &wish.accel, error) ||
       !request_bool (request, "paused", &wish.paused, error) ||
       !request_bool (request, "take_over", &wish.take_over, error) ||
+      !request_string (request, "fill", &fill, error) ||
+      (fill != NULL && !request_choice ("fill", fill, readings, &index, error)) ||
       !find_checkpoint (request, 0, &store, &manifest, error))
     return NULL;
+  if (fill != NULL)
+    wish.reading = reading_of[index];
   return restore_checkpoint (request, store, manifest, &wish, error);
 }
 

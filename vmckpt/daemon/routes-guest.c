@@ -3,6 +3,7 @@
 #include "api-error.h"
 #include "checkpoint-json.h"
 #include "claims.h"
+#include "filling.h"
 #include "fork.h"
 #include "log.h"
 #include "restore.h"
@@ -241,7 +242,11 @@ continue_guest (Request *request, GError **error)
 
   if (work != NULL)
     retry_memory (request, guest);
-  return work != NULL && guest_continue (guest, error) ? guest_to_json (guest) : NULL;
+  if (work == NULL ||
+      !filling_retry (guest, request->daemon->stores, request->cancellable, error) ||
+      !guest_continue (guest, error))
+    return NULL;
+  return guest_to_json (guest);
 }
 
 /* ---- checkpoint, suspend, resume ---- */
@@ -359,6 +364,7 @@ fork_guest (Request *request, GError **error)
 static JsonObject *
 resume_here (Request *request, Guest *guest, GError **error)
 {
+  g_autoptr (Store) store = NULL;
   g_autoptr (GuestWork) work = NULL;
   gboolean waited = retry_memory (request, guest);
   gint64 began_us = g_get_monotonic_time();
@@ -369,7 +375,12 @@ resume_here (Request *request, Guest *guest, GError **error)
     return NULL;
   }
   work = guest_begin_work (guest, "a resume", error);
-  if (work == NULL || (guest_state (guest) == GUEST_PAUSED && !guest_continue (guest, error)))
+  /* Opened with the request's key, it is there for the guest's memory too. */
+  if (work != NULL && request_query (request, "store") != NULL)
+    store = request_store (request, NULL);
+  if (work == NULL ||
+      !filling_retry (guest, request->daemon->stores, request->cancellable, error) ||
+      (guest_state (guest) == GUEST_PAUSED && !guest_continue (guest, error)))
     return NULL;
   g_autofree char *checkpoint = guest_checkpoint (guest);
   JsonObject *result = json_object_new();
@@ -396,8 +407,9 @@ resume_guest (Request *request, GError **error)
   g_autoptr (Store) store = NULL;
   g_autoptr (Manifest) manifest = NULL;
 
-  if (!request_expect (request, error, "take_over", NULL) ||
-      !request_bool (request, "take_over", &wish.take_over, error))
+  if (!request_expect (request, error, "take_over", "hold", NULL) ||
+      !request_bool (request, "take_over", &wish.take_over, error) ||
+      !request_bool (request, "hold", &wish.held, error))
     return NULL;
   if (here != NULL && guest_state (here) != GUEST_EXITED)
     return resume_here (request, here, error);
@@ -422,15 +434,38 @@ resume_guest (Request *request, GError **error)
   return restore_checkpoint (request, store, manifest, &wish, error);
 }
 
+/* Guests whose memory was not to be read yet. */
+static JsonObject *
+fill_guests (Request *request, GError **error)
+{
+  if (!no_body (request, error))
+    return NULL;
+  JsonObject *result = json_object_new();
+  json_object_set_int_member (result, "guests", registry_fill_held (request->daemon->registry));
+  return result;
+}
+
+static JsonObject *
+wait_for_guest (Request *request, GError **error)
+{
+  g_autoptr (Guest) guest = no_body (request, error) ? find_guest (request, error) : NULL;
+
+  if (guest == NULL || !filling_wait (guest, &request->progress, request->cancellable, error))
+    return NULL;
+  return guest_to_json (guest);
+}
+
 const Route guest_routes[] = {
   { "GET", "/v1", show_daemon, NULL, FALSE },
   { "GET", "/v1/doctor", doctor, NULL, FALSE },
   { "POST", "/v1/shutdown", shut_down, NULL, FALSE },
   { "GET", "/v1/guests", list_guests, NULL, FALSE },
   { "POST", "/v1/guests", run_guest, NULL, FALSE },
+  { "POST", "/v1/fill", fill_guests, NULL, FALSE },
   { "GET", "/v1/guests/:name", show_guest, NULL, FALSE },
   { "DELETE", "/v1/guests/:name", kill_guest, NULL, FALSE },
   { "GET", "/v1/guests/:name/log", NULL, log_serve, FALSE },
+  { "POST", "/v1/guests/:name/fill", wait_for_guest, NULL, TRUE },
   { "POST", "/v1/guests/:name/pause", pause_guest, NULL, FALSE },
   { "POST", "/v1/guests/:name/continue", continue_guest, NULL, FALSE },
   { "POST", "/v1/guests/:name/checkpoint", checkpoint_guest, NULL, TRUE },

@@ -63,20 +63,21 @@ struct _LazyFill {
   guint n_servers, n_fillers;
 
   GMutex lock;
-  GCond changed;      /* any of the following */
-  Source *source;     /* (lock), atomically counted */
-  FillPlan *plan;     /* (lock) */
-  FillOrder *touched; /* (lock) */
-  guint64 *zero;      /* (lock): bitmap of pages that are zeros in the map */
-  GQueue wanted;      /* (lock): pages, as GUINT_TO_POINTER-like gsize, to serve without a fault */
-  GArray *failed;     /* (lock) of guint64: pages that the guest waits for and cannot be read */
-  GArray *unread;     /* (lock) of FillRun: what fillers could not read */
-  guint active;       /* (lock): fillers at work */
-  guint holds;        /* (lock): areas must not change */
-  gboolean settling;  /* (lock): a filler does what comes after the last page */
-  gboolean complete;  /* (lock) */
-  gboolean stopping;  /* (lock); atomic for whoever has not got it */
-  gint64 retry_us;    /* (lock): monotonic time until which fillers leave the store alone */
+  GCond changed;         /* any of the following */
+  Source *source;        /* (lock), atomically counted */
+  FillPlan *plan;        /* (lock) */
+  FillOrder *touched;    /* (lock) */
+  guint64 *zero;         /* (lock): bitmap of pages that are zeros in the map */
+  GQueue wanted;         /* (lock): pages to serve without a fault, GSIZE_TO_POINTER() */
+  guint wanted_open;     /* (lock): of these and those that were taken out: not served yet */
+  GArray *failed;        /* (lock) of guint64: pages that the guest waits for and cannot be read */
+  GArray *unread;        /* (lock) of FillRun: what fillers could not read */
+  guint active;          /* (lock): fillers at work */
+  guint holds;           /* (lock): areas must not change */
+  gboolean settling;     /* (lock): a filler does what comes after the last page */
+  gboolean complete;     /* (lock) */
+  gboolean stopping;     /* (lock); atomic for whoever has not got it */
+  gint64 retry_us;       /* (lock): monotonic time until which fillers leave the store alone */
   gint64 retry_delay_us; /* (lock) */
   GError *error;         /* (lock): the last reason why something could not be read */
   guint64 faults;        /* (lock) */
@@ -283,6 +284,15 @@ take_wanted (LazyFill *fill, guint64 *page)
   return TRUE;
 }
 
+static void
+serve_wanted (LazyFill *fill, guint64 page, Buffer *buffer)
+{
+  serve_page (fill, page, buffer);
+  LOCK (fill);
+  fill->wanted_open--;
+  g_cond_broadcast (&fill->changed);
+}
+
 static gpointer
 server_thread (gpointer data)
 {
@@ -293,11 +303,11 @@ server_thread (gpointer data)
   guint64 page;
 
   while (!is_stopping (fill)) {
-    if (take_fault (fill, &page) || take_wanted (fill, &page)) {
+    if (take_fault (fill, &page))
       serve_page (fill, page, buffer);
-      continue;
-    }
-    if (poll (polled, G_N_ELEMENTS (polled), -1) < 0 && errno != EINTR)
+    else if (take_wanted (fill, &page))
+      serve_wanted (fill, page, buffer);
+    else if (poll (polled, G_N_ELEMENTS (polled), -1) < 0 && errno != EINTR)
       break;
   }
   return NULL;
@@ -358,7 +368,8 @@ fill_run (LazyFill *fill, const FillRun *run, Buffer *buffer)
   guint count = MIN (run->count << FILL_WINDOW_BITS, fill->pages - first);
   g_autoptr (GError) error = NULL;
 
-  if (is_done (fill, first, count) || fill_pages (fill, first, count, buffer, &error)) {
+  if (is_done (fill, first, count) || (fill_pages (fill, first, count, buffer, &error) &&
+                                       fault_visit (FAULT_FILL_MIDDLE, &error))) {
     LOCK (fill);
     note_success (fill);
     return;
@@ -424,7 +435,7 @@ filler_thread (gpointer data)
 
   setpriority (PRIO_PROCESS, syscall (SYS_gettid), FILLER_NICE);
   g_mutex_lock (&fill->lock);
-  while (!fill->stopping) {
+  while (!fill->stopping && !fill->complete) {
     if (!next_run (fill, &run, &is_last)) {
       if (fill->retry_us > g_get_monotonic_time())
         g_cond_wait_until (&fill->changed, &fill->lock, fill->retry_us);
@@ -511,16 +522,24 @@ lazy_fill_register (LazyFill *fill, GError **error)
 }
 
 gboolean
-lazy_fill_start (LazyFill *fill, GError **error)
+lazy_fill_serve (LazyFill *fill, GError **error)
 {
-  guint fillers = MIN (g_get_num_processors(), FILLERS_MAX);
-
   for (; fill->n_servers < SERVERS; fill->n_servers++) {
     GThread *thread = g_thread_try_new ("fill-serve", server_thread, fill, error);
     if (thread == NULL)
       return FALSE;
     fill->servers[fill->n_servers] = thread;
   }
+  return TRUE;
+}
+
+gboolean
+lazy_fill_start (LazyFill *fill, GError **error)
+{
+  guint fillers = MIN (g_get_num_processors(), FILLERS_MAX);
+
+  if (!lazy_fill_serve (fill, error))
+    return FALSE;
   for (; fill->n_fillers < fillers; fill->n_fillers++) {
     GThread *thread = g_thread_try_new ("fill", filler_thread, fill, error);
     if (thread == NULL)
@@ -593,6 +612,7 @@ lazy_fill_want (LazyFill *fill, guint64 page)
   {
     LOCK (fill);
     g_queue_push_tail (&fill->wanted, GSIZE_TO_POINTER (page));
+    fill->wanted_open++;
   }
   wake_servers (fill);
 }
@@ -612,6 +632,7 @@ lazy_fill_retry (LazyFill *fill, Store *store)
     for (guint i = 0; i < fill->failed->len; i++)
       g_queue_push_tail (&fill->wanted,
                          GSIZE_TO_POINTER (g_array_index (fill->failed, guint64, i)));
+    fill->wanted_open += fill->failed->len;
     g_array_set_size (fill->failed, 0);
     for (guint i = 0; i < fill->unread->len; i++)
       fill_plan_give_back (fill->plan, &g_array_index (fill->unread, FillRun, i));
@@ -643,13 +664,36 @@ check_hopeful (LazyFill *fill, GCancellable *cancellable, GError **error)
 #define WAIT_STEP_US (100 * G_TIME_SPAN_MILLISECOND)
 
 gboolean
-lazy_fill_wait (LazyFill *fill, GCancellable *cancellable, GError **error)
+lazy_fill_check_served (LazyFill *fill, GError **error)
+{
+  LOCK (fill);
+  return fill->failed->len == 0 || check_hopeful (fill, NULL, error);
+}
+
+gboolean
+lazy_fill_wait_served (LazyFill *fill, GCancellable *cancellable, GError **error)
+{
+  LOCK (fill);
+
+  while (fill->wanted_open > 0) {
+    if (g_cancellable_set_error_if_cancelled (cancellable, error))
+      return FALSE;
+    g_cond_wait_until (&fill->changed, &fill->lock, g_get_monotonic_time() + WAIT_STEP_US);
+  }
+  return fill->failed->len == 0 || check_hopeful (fill, cancellable, error);
+}
+
+gboolean
+lazy_fill_wait (LazyFill *fill, const Progress *progress, GCancellable *cancellable, GError **error)
 {
   LOCK (fill);
 
   while (!fill->complete) {
     if (!check_hopeful (fill, cancellable, error))
       return FALSE;
+    progress_report (progress, PHASE_READ,
+                     page_delivery_count_present (&fill->delivery) * PAGE_SIZE_BYTES,
+                     fill->pages * PAGE_SIZE_BYTES);
     /* A cancellable cannot be waited for together with a condition. */
     g_cond_wait_until (&fill->changed, &fill->lock, g_get_monotonic_time() + WAIT_STEP_US);
   }

@@ -124,7 +124,7 @@ template_fill_retry (TemplateFill *fill, Store *store)
 gboolean
 template_fill_wait (TemplateFill *fill, GCancellable *cancellable, GError **error)
 {
-  return lazy_fill_wait (fill->fill, cancellable, error);
+  return lazy_fill_wait (fill->fill, NULL, cancellable, error);
 }
 
 guint64

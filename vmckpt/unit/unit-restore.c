@@ -6,6 +6,7 @@
  * Until the lease ends, a death of this process ends that QEMU too: there is no half-restored
  * guest.
  */
+#include <vmckpt/unit/fill-source.h>
 #include <vmckpt/unit/unit.h>
 
 #include "boot-files.h"
@@ -14,10 +15,12 @@
 #include <vmckpt/ram/stream-engine.h>
 #include <vmckpt/ram/tracked-restore.h>
 #include <vmckpt/util/error.h>
+#include <vmckpt/util/fault.h>
 #include <vmckpt/util/fd.h>
 #include <vmckpt/util/json.h>
 
 #include <fcntl.h>
+#include <string.h>
 #include <unistd.h>
 
 #define LAST_WORDS 600
@@ -124,30 +127,136 @@ add_last_words (const char *directory, GError **error)
   (*error)->message = g_steal_pointer (&message);
 }
 
-/* Memory that is shared is filled from here, other memory by QEMU from a stream. */
+gboolean
+unit_discards_memory (const GuestSpec *spec)
+{
+  for (guint i = 0; spec->extra[i] != NULL; i++)
+    if (strstr (spec->extra[i], "balloon") != NULL || strstr (spec->extra[i], "virtio-mem") != NULL)
+      return TRUE;
+  return FALSE;
+}
+
+/* While QEMU loads: a page that cannot be read ends that. A LazyFillFunc. */
+static void
+on_event_while_loading (LazyFillEvent event, gpointer loading)
+{
+  if (event == LAZY_FILL_STUCK)
+    g_cancellable_cancel (loading);
+}
+
+static void
+cancel_loading (GCancellable *cancellable G_GNUC_UNUSED, gpointer loading)
+{
+  g_cancellable_cancel (loading);
+}
+
+/* Loads devices while pages that QEMU touches are served. */
 static gboolean
-load_memory (const TrackedRestore *restore, const UnitWatcher *watcher, GuestTracking **tracking,
-             GError **error)
+load_devices (const TrackedRestore *restore, GuestFill *fill, GCancellable *loading, GError **error)
+{
+  TrackedRestore devices = *restore;
+  g_autoptr (GError) cause = NULL;
+  gulong handler = 0;
+
+  if (restore->cancellable != NULL)
+    handler = g_cancellable_connect (restore->cancellable, G_CALLBACK (cancel_loading),
+                                     g_object_ref (loading), g_object_unref);
+  devices.cancellable = loading;
+  gboolean good = tracked_restore_load (&devices, &cause);
+  g_cancellable_disconnect (restore->cancellable, handler);
+  if (good)
+    return TRUE;
+  /* What could not be read is the better reason. */
+  if (lazy_fill_wait_served (guest_fill_lazy (fill), NULL, error))
+    g_propagate_error (error, g_steal_pointer (&cause));
+  return FALSE;
+}
+
+/* RAM_ERROR_IMPOSSIBLE, and nothing is done, if memory cannot be filled while the guest runs. */
+static gboolean
+load_lazily (const TrackedRestore *restore, const GuestSpec *spec, const RestoreOptions *options,
+             GuestTracking **tracking, GError **error)
+{
+  RestoreFill *wish = options->fill;
+  g_autoptr (GCancellable) loading = g_cancellable_new();
+  const GuestFillSetup setup = { .ram = restore->ram,
+                                 .store = restore->store,
+                                 .checkpoint = restore->manifest->id,
+                                 .map = tracked_restore_part (restore)->map,
+                                 .discards = unit_discards_memory (spec),
+                                 .func = on_event_while_loading,
+                                 .user_data = loading };
+
+  *tracking = guest_tracking_new (restore->ram, error);
+  if (*tracking == NULL)
+    return FALSE;
+  g_autoptr (GuestFill) fill = guest_fill_begin (&setup, *tracking, error);
+  if (fill == NULL || !load_devices (restore, fill, loading, error) ||
+      !fill_source_write (options->directory, wish->store_path, restore->manifest->id, error))
+    return FALSE;
+  guest_fill_set_func (fill, wish->func, wish->user_data);
+  wish->fill = g_steal_pointer (&fill);
+  return TRUE;
+}
+
+static void
+tell (const UnitWatcher *watcher, const char *what, const char *reason)
+{
+  g_autofree char *text = g_strdup_printf ("%s: %s", what, reason);
+
+  if (watcher->message != NULL)
+    watcher->message (text, watcher->user_data);
+}
+
+/* Memory that is shared is filled from here, while the guest runs or before. */
+static gboolean
+load_shared (const TrackedRestore *restore, const GuestSpec *spec, const RestoreOptions *options,
+             const UnitWatcher *watcher, GuestTracking **tracking, GError **error)
+{
+  g_autoptr (GError) cause = NULL;
+
+  if (options->fill != NULL && options->fill->reading != RESTORE_EAGER) {
+    if (load_lazily (restore, spec, options, tracking, &cause))
+      return TRUE;
+    if (options->fill->reading == RESTORE_LAZY ||
+        !g_error_matches (cause, RAM_ERROR, RAM_ERROR_IMPOSSIBLE)) {
+      g_propagate_error (error, g_steal_pointer (&cause));
+      return FALSE;
+    }
+    tell (watcher, "all of its memory is read before it runs", cause->message);
+    g_clear_pointer (tracking, guest_tracking_free);
+  }
+  return tracked_restore_fill (restore, error) &&
+         (*tracking = tracked_restore_protect (restore, error)) != NULL &&
+         tracked_restore_load (restore, error);
+}
+
+/* Other memory is filled by QEMU from a stream. */
+static gboolean
+load_memory (const TrackedRestore *restore, const GuestSpec *spec, const RestoreOptions *options,
+             const UnitWatcher *watcher, GuestTracking **tracking, GError **error)
 {
   g_autofree char *reason = NULL;
 
   if (restore->ram != NULL && !tracked_restore_check (restore, &reason, error))
     return FALSE;
   if (restore->ram != NULL && reason == NULL)
-    return tracked_restore_fill (restore, error) &&
-           (*tracking = tracked_restore_protect (restore, error)) != NULL &&
-           tracked_restore_load (restore, error);
-  if (reason != NULL && watcher->message != NULL) {
-    g_autofree char *text = g_strdup_printf ("loaded through QEMU's migration stream: %s", reason);
-    watcher->message (text, watcher->user_data);
+    return load_shared (restore, spec, options, watcher, tracking, error);
+  if (options->fill != NULL && options->fill->reading == RESTORE_LAZY) {
+    g_set_error (error, RAM_ERROR, RAM_ERROR_IMPOSSIBLE,
+                 "its memory cannot be read while it runs: %s",
+                 reason != NULL ? reason : "it is QEMU's own, not a file that is shared");
+    return FALSE;
   }
+  if (reason != NULL)
+    tell (watcher, "loaded through QEMU's migration stream", reason);
   return stream_engine_restore (restore->monitor, restore->store, restore->manifest,
                                 restore->progress, restore->cancellable, error);
 }
 
 static gboolean
-load (Store *store, const Manifest *manifest, const RestoreOptions *options, GuestRam *ram,
-      QemuGuest *guest, const UnitWatcher *watcher, double *phase_ms, GError **error)
+load (Store *store, const Manifest *manifest, const GuestSpec *spec, const RestoreOptions *options,
+      GuestRam *ram, QemuGuest *guest, const UnitWatcher *watcher, double *phase_ms, GError **error)
 {
   const TrackedRestore restore = { .monitor = guest->monitor,
                                    .ram = ram,
@@ -159,7 +268,7 @@ load (Store *store, const Manifest *manifest, const RestoreOptions *options, Gue
   g_autoptr (KeeperLease) lease = keeper_lease_restore (guest->keeper, error);
   gint64 began_us = g_get_monotonic_time();
 
-  if (lease == NULL || !load_memory (&restore, watcher, &tracking, error))
+  if (lease == NULL || !load_memory (&restore, spec, options, watcher, &tracking, error))
     return FALSE;
   phase_ms[PHASE_REBUILD] += (g_get_monotonic_time() - began_us) / 1000.0;
   began_us = g_get_monotonic_time();
@@ -167,7 +276,7 @@ load (Store *store, const Manifest *manifest, const RestoreOptions *options, Gue
   if (!options->paused && !qmp_cont (guest->monitor, error))
     return FALSE;
   phase_ms[PHASE_RESUME] = (g_get_monotonic_time() - began_us) / 1000.0;
-  return keeper_lease_end (lease, error);
+  return keeper_lease_end (lease, error) && fault_visit (FAULT_FILL_RUNNING, error);
 }
 
 gboolean
@@ -183,8 +292,10 @@ unit_restore (Store *store, const Manifest *manifest, const GuestSpec *spec,
     return FALSE;
   phase_ms[PHASE_REBUILD] = (g_get_monotonic_time() - began_us) / 1000.0;
   qemu_facts_confirm (options->facts, spec->qemu, qmp_client_greeting (guest->monitor));
-  if (load (store, manifest, options, *ram, guest, watcher, phase_ms, error))
+  if (load (store, manifest, spec, options, *ram, guest, watcher, phase_ms, error))
     return TRUE;
+  if (options->fill != NULL)
+    g_clear_pointer (&options->fill->fill, guest_fill_unref);
   qemu_end (options->directory, guest->monitor, NULL);
   add_last_words (options->directory, error);
   qemu_guest_clear (guest);

@@ -64,7 +64,10 @@ LazyFill *lazy_fill_new (const LazyFillSetup *setup, GError **error);
  */
 gboolean lazy_fill_register (LazyFill *fill, GError **error);
 
-/* Starts serving and filling. */
+/* Starts serving what is waited for. */
+gboolean lazy_fill_serve (LazyFill *fill, GError **error);
+
+/* Starts serving, if that was not done, and filling. */
 gboolean lazy_fill_start (LazyFill *fill, GError **error);
 
 /* Stops the threads; faults wait from now on. NULL is ignored. Not from a LazyFillFunc. */
@@ -90,9 +93,17 @@ void lazy_fill_status (LazyFill *fill, LazyFillStatus *status);
 /* Tries again what could not be read; @store: (nullable): opened anew, to read from instead. */
 void lazy_fill_retry (LazyFill *fill, Store *store);
 
+/* FALSE with @error if the guest waits for a page that cannot be read. */
+gboolean lazy_fill_check_served (LazyFill *fill, GError **error);
+
+/* Waits until what was tried again, or wanted, is there; FALSE with @error if some of it still
+ * cannot be read. */
+gboolean lazy_fill_wait_served (LazyFill *fill, GCancellable *cancellable, GError **error);
+
 /* Waits until all is there. FALSE with @error (of the store) if that cannot be, or when cancelled.
- */
-gboolean lazy_fill_wait (LazyFill *fill, GCancellable *cancellable, GError **error);
+ * @progress: (nullable): PHASE_READ */
+gboolean lazy_fill_wait (LazyFill *fill, const Progress *progress, GCancellable *cancellable,
+                         GError **error);
 
 /**
  * lazy_fill_bring:

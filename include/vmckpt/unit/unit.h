@@ -6,6 +6,7 @@
 #pragma once
 
 #include <vmckpt/drivers/qemu.h>
+#include <vmckpt/ram/guest-fill.h>
 #include <vmckpt/ram/guest-tracking.h>
 #include <vmckpt/ram/run-clock.h>
 #include <vmckpt/store/manifest.h>
@@ -20,9 +21,13 @@ typedef struct {
   Keeper *keeper;
   GuestRam *ram;           /* (nullable): memory that QEMU shares */
   GuestTracking *tracking; /* (nullable): what is known of writes to it */
+  GuestFill *fill;         /* (nullable): pages of it may be missing */
   RunClock *clock;
   MachineRecorder *recorder; /* of this QEMU */
 } Unit;
+
+/* Whether the guest has a device through which it gives memory back to the host. */
+gboolean unit_discards_memory (const GuestSpec *spec);
 
 /**
  * unit_start:
@@ -84,6 +89,23 @@ typedef struct {
 Manifest *unit_checkpoint (const Unit *unit, Store *store, const CheckpointOptions *options,
                            const UnitWatcher *watcher, GError **error);
 
+/* When memory is read at a restore. */
+typedef enum {
+  RESTORE_LAZY_IF_POSSIBLE, /* while the guest runs; where that cannot be, before, with a message */
+  RESTORE_LAZY,             /* or not at all: RAM_ERROR_IMPOSSIBLE */
+  RESTORE_EAGER,            /* before */
+} RestoreReading;
+
+/* The same, with what it takes to go on after the restore, and what came of it. */
+typedef struct {
+  RestoreReading reading;
+  const char *store_path; /* for the next daemon */
+  LazyFillFunc func;      /* once the guest runs */
+  gpointer user_data;
+  GuestFill *fill; /* (out) (transfer full): the guest's memory is missing; guest_fill_run() begins
+                      to read it. NULL: all is there */
+} RestoreFill;
+
 typedef struct {
   const char *name;      /* (nullable): the guest's new name; NULL: as recorded */
   const char *directory; /* where the guest's directory will be: must not exist */
@@ -92,6 +114,7 @@ typedef struct {
   const char *accel;     /* (nullable): NULL: as recorded */
   gboolean paused;       /* leave it paused */
   QemuFacts *facts;      /* (nullable) */
+  RestoreFill *fill;     /* (nullable) (inout): NULL: RESTORE_EAGER */
 } RestoreOptions;
 
 /**

@@ -41,6 +41,10 @@ typedef enum {
   FAULT_RESTORE_STARTED,  /* the new QEMU waits for its stream */
   FAULT_RESTORE_MIDDLE,   /* and has got a part of it */
   FAULT_RESTORE_LOADED,   /* and all of it, but does not run yet */
+  FAULT_FILL_REGISTERED,  /* its memory is missing, it does not run yet */
+  FAULT_FILL_RUNNING,     /* it runs, and its memory is still missing */
+  FAULT_FILL_MIDDLE,      /* a part of it was read in the background */
+  FAULT_FILL_SETTLED,     /* all is there, which the log does not say yet */
   FAULT_KEY_MARKED,       /* a key is marked as going, and still there */
   FAULT_KEY_ADDED,        /* a new key is durable; the one that it replaces still there */
   FAULT_IMPORT_MIDDLE,    /* the first pages of a file to import are in the store's hands */
