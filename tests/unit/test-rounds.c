@@ -14,7 +14,11 @@ typedef struct {
 /* found, write, store, memory, buffered, rounds, copy-before-write */
 static const Case cases[] = {
   { "nothing was written", { 0, 0, 0, 0, 0, 0, FALSE }, ROUND_LAST, ROUNDS_FEW_PAGES_LEFT },
-  { "a second of 20 MiB/s, nothing measured yet",
+  { "a second of 20 MiB/s, but that is not known",
+    { 20, 0, 0, 0, 0, 0, TRUE },
+    ROUND_TO_MEMORY,
+    ROUNDS_GO_ON },
+  { "a second of 20 MiB/s, copying not measured yet",
     { 20, 20, 0, 0, 0, 0, TRUE },
     ROUND_TO_MEMORY,
     ROUNDS_GO_ON },
@@ -52,7 +56,7 @@ static const Case cases[] = {
     ROUND_STOP_COPY_BEFORE_WRITE,
     ROUNDS_NOT_SHRINKING },
   { "memory is nearly full: the store takes it",
-    { 20, 200, 400, 1000, 20, 4, TRUE },
+    { 20, 200, 400, 1000, 30, 4, TRUE },
     ROUND_TO_STORE,
     ROUNDS_GO_ON },
   { "rounds are not endless",

@@ -27,6 +27,7 @@ seconds_since (gint64 began_us)
 void
 page_copy_clear (PageCopy *copy)
 {
+  g_clear_pointer (&copy->behind, copy_before_write_free);
   g_clear_pointer (&copy->map, page_map_writer_free);
   g_clear_pointer (&copy->buffer, page_buffer_free);
   g_clear_pointer (&copy->pages, page_bitmap_free);
@@ -133,19 +134,18 @@ begin_tracking (PageCopy *copy, GError **error)
 {
   GuestRam *ram = guest_tracking_ram (copy->session->context->tracking);
   const char *reason = guest_ram_untracked_reason (ram);
-  TrackMode wanted;
   gboolean tracked;
 
-  if (!track_mode_wanted (&wanted, &tracked, error))
+  if (!track_mode_wanted (&copy->wanted, &tracked, error))
     return FALSE;
   if (!tracked) {
     g_set_error_literal (error, RAM_ERROR, RAM_ERROR_IMPOSSIBLE,
                          "its writes are not to be tracked (VMCKPT_TRACK)");
     return FALSE;
   }
-  if (!dirty_tracker_begin (copy->tracker, wanted, FALSE, error))
+  if (!dirty_tracker_begin (copy->tracker, copy->wanted, FALSE, error))
     return FALSE;
-  if (wanted == TRACK_COMPARE || dirty_tracker_mode (copy->tracker) != TRACK_COMPARE)
+  if (copy->wanted == TRACK_COMPARE || dirty_tracker_mode (copy->tracker) != TRACK_COMPARE)
     return TRUE;
   g_set_error (error, RAM_ERROR, RAM_ERROR_IMPOSSIBLE, "its writes cannot be tracked: %s",
                reason != NULL ? reason : "the kernel has no way to ('vmckpt doctor' says more)");
@@ -245,11 +245,12 @@ collect_anew (PageCopy *copy, GError **error)
 }
 
 gboolean
-page_copy_rounds (PageCopy *copy, RoundsDecision *last, GError **error)
+page_copy_rounds (PageCopy *copy, gboolean behind, RoundsDecision *last, GError **error)
 {
   CaptureTracking *report = &copy->session->report->tracking;
   GCancellable *cancellable = copy->session->context->cancellable;
 
+  copy->rates.copy_before_write = behind && dirty_tracker_can_copy_before_write (copy->tracker);
   for (;;) {
     guint64 count = page_bitmap_count (copy->pages);
     copy->rates.found_bytes = to_bytes (count);
@@ -271,6 +272,9 @@ page_copy_rounds (PageCopy *copy, RoundsDecision *last, GError **error)
     if (!collect_anew (copy, error))
       return FALSE;
   }
+  /* What would come after these pages must not be put before them. */
+  if (last->step != ROUND_LAST && !page_buffer_flush (copy->buffer, copy->map, error))
+    return FALSE;
   report->rounds = copy->rates.rounds;
   report->stop_reason = rounds_reason_text (last->reason);
   report->write_rate = copy->rates.write_rate;
@@ -280,21 +284,59 @@ page_copy_rounds (PageCopy *copy, RoundsDecision *last, GError **error)
   return TRUE;
 }
 
+/* Too many pages for memory: the guest goes on, and they are copied before it writes to them. */
+static gboolean
+copy_behind (PageCopy *copy)
+{
+  g_autoptr (GError) reason = NULL;
+
+  copy->behind = dirty_tracker_copy_before_write (copy->tracker, copy->pages, &reason);
+  if (copy->behind == NULL)
+    capture_message (copy->session, reason->message);
+  return copy->behind != NULL;
+}
+
 gboolean
 page_copy_last (PageCopy *copy, GError **error)
 {
-  if (!collect (copy, error))
+  CaptureTracking *report = &copy->session->report->tracking;
+
+  if (!collect (copy, error) || !fault_visit (FAULT_WRITES_COLLECTED, error))
     return FALSE;
   guint64 count = page_bitmap_count (copy->pages);
-  copy->session->report->tracking.paused_bytes = to_bytes (count);
-  if (!fault_visit (FAULT_WRITES_COLLECTED, error))
+  gboolean fits = count <= page_buffer_room (copy->buffer);
+  if (!fits && copy->rates.copy_before_write && copy_behind (copy)) {
+    report->behind_bytes = to_bytes (count);
+    return TRUE;
+  }
+  report->paused_bytes = to_bytes (count);
+  if (!(fits ? copy_to_memory (copy, count, error) : copy_to_store (copy, count, error)))
     return FALSE;
-  return count <= page_buffer_room (copy->buffer) ? copy_to_memory (copy, count, error)
-                                                  : copy_to_store (copy, count, error);
+  /* After a copy before write, faults were served by this process. */
+  if (copy->wanted == TRACK_NONE && dirty_tracker_mode (copy->tracker) == TRACK_SYNC)
+    dirty_tracker_settle (copy->tracker);
+  return TRUE;
+}
+
+/* A PageFunc. */
+static gboolean
+put_page (guint64 page, const guint8 *data, gpointer user_data, GError **error)
+{
+  PageCopy *copy = user_data;
+
+  return page_map_writer_put (copy->map, page, data, error);
 }
 
 gboolean
 page_copy_finish (PageCopy *copy, GError **error)
 {
-  return page_buffer_flush (copy->buffer, copy->map, error);
+  if (!page_buffer_flush (copy->buffer, copy->map, error))
+    return FALSE;
+  if (copy->behind == NULL)
+    return TRUE;
+  gboolean good = copy_before_write_drain (copy->behind, put_page, copy,
+                                           copy->session->context->cancellable, error);
+  copy->session->report->tracking.waits = copy_before_write_stats (copy->behind).waits;
+  g_clear_pointer (&copy->behind, copy_before_write_free);
+  return good;
 }

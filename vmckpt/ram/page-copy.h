@@ -26,9 +26,11 @@ typedef struct {
   gboolean known;      /* what was written since @base is known; else contents are compared */
   PageMapWriter *map;  /* NULL once it was given away */
   PageBuffer *buffer;
-  PageBitmap *pages;   /* to be copied next */
-  RoundsInput rates;   /* what was measured so far */
-  gint64 collected_us; /* when the tracker was asked last */
+  PageBitmap *pages;       /* to be copied next */
+  RoundsInput rates;       /* what was measured so far */
+  TrackMode wanted;        /* of tracking; TRACK_NONE: the best */
+  CopyBeforeWrite *behind; /* (nullable) copies the last pages while the guest runs again */
+  gint64 collected_us;     /* when the tracker was asked last */
 } PageCopy;
 
 /**
@@ -44,14 +46,16 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (PageCopy, page_copy_clear)
 
 /**
  * page_copy_rounds:
+ * @behind: pages may be copied before they are written to, after the guest was resumed
  *
  * Copies while the guest runs, until the guest should be stopped. Memory for the last pages is
  * there afterwards. Fills in the report's `tracking`.
  */
-gboolean page_copy_rounds (PageCopy *copy, RoundsDecision *last, GError **error);
+gboolean page_copy_rounds (PageCopy *copy, gboolean behind, RoundsDecision *last, GError **error);
 
-/* At the pause: collects and copies what is left, into memory as far as it fits. Any one thread. */
+/* At the pause: collects what is left and copies it into memory; if there is too much of it, sees
+ * to its being copied before it is written to, or else copies it into the store. Any one thread. */
 gboolean page_copy_last (PageCopy *copy, GError **error);
 
-/* After the pause: what is in memory goes to the map. */
+/* After the pause: what is in memory, and what is still to be copied, goes to the map. */
 gboolean page_copy_finish (PageCopy *copy, GError **error);

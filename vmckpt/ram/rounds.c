@@ -21,6 +21,10 @@ rounds_reason_text (RoundsReason reason)
   return texts[reason];
 }
 
+/* While nothing is known of the guest's writes, this much is copied without a look at what was
+ * written meanwhile. */
+#define BLIND_BYTES (4ull << 20)
+
 /* Why no further round should follow one that copies @found and is expected to leave @rest. */
 static RoundsReason
 reason_to_end (const RoundsInput *input, double rest, double memory_rate)
@@ -42,6 +46,8 @@ decide_in_memory (const RoundsInput *input, double memory_rate)
   RoundsReason reason = reason_to_end (input, rest, memory_rate);
   RoundsDecision decision = { ROUND_LAST, reason, (guint64)rest };
 
+  if (input->rounds == 0 && input->write_rate <= 0 && input->found_bytes > BLIND_BYTES)
+    return (RoundsDecision){ ROUND_TO_MEMORY, ROUNDS_GO_ON, 0 };
   if (reason == ROUNDS_GO_ON)
     decision.step = ROUND_TO_MEMORY;
   else if (rest / memory_rate > ROUNDS_PATIENCE_S && input->copy_before_write)
@@ -70,8 +76,8 @@ rounds_decide (const RoundsInput *input)
   double memory_rate = input->memory_rate > 0 ? input->memory_rate : ASSUMED_MEMORY_RATE;
   double store_rate = input->store_rate > 0 ? input->store_rate : ASSUMED_STORE_RATE;
 
-  /* Half of the memory is kept for what is written meanwhile and copied in the pause. */
-  if (input->buffered_bytes + input->found_bytes <= ROUNDS_BUFFER_BYTES / 2)
+  /* A part of the memory is kept for what is written meanwhile and copied in the pause. */
+  if (input->buffered_bytes + input->found_bytes <= ROUNDS_BUFFER_BYTES / 4 * 3)
     return decide_in_memory (input, memory_rate);
   return decide_through_store (input, memory_rate, store_rate);
 }

@@ -8,11 +8,12 @@
  *   capture   ┌ thread: last scan ─ last pages into memory ┐                                │ the
  *             └ QMP migrate ─ device state until its end   ┘ ─ the log is turned            │ pause
  *   resume    QMP cont                                                                      ┘
- *   store     the device stream is taken apart, memory is put into maps                     runs
+ *   store     memory is put into maps, the device stream is taken apart                     runs
  *
  * In the pause there are three commands to QEMU and no query, nothing is allocated for pages,
- * nothing is hashed, and the store is not touched, unless so many pages are left that memory for
- * them is short.
+ * nothing is hashed, and the store is not touched. If so many pages are left that memory for them
+ * is short, they are copied before the guest writes to them, after it was resumed (where that
+ * cannot be, in the pause).
  *
  * Whatever goes wrong, the log still counts all writes: scans put them into it at once, and turning
  * it is taken back by tracked_engine_rollback(). The device state's pipe is shared with the keeper,
@@ -72,7 +73,7 @@ copy_live (TrackedCapture *capture, GError **error)
 
   if (capture->mode == CAPTURE_STOP || !capture->session.was_running)
     return TRUE;
-  return page_copy_rounds (&capture->copy, &last, error);
+  return page_copy_rounds (&capture->copy, capture->mode == CAPTURE_LIVE, &last, error);
 }
 
 static gboolean
@@ -214,8 +215,10 @@ check_proof (TrackedCapture *capture, GError **error)
 static gboolean
 put_into_store (TrackedCapture *capture, GError **error)
 {
-  return device_state_finish (capture->devices, error) && take_stream_apart (capture, error) &&
-         page_copy_finish (&capture->copy, error) && join_ram (capture, error) &&
+  /* Pages first: the guest may wait for them. */
+  return page_copy_finish (&capture->copy, error) &&
+         device_state_finish (capture->devices, error) && take_stream_apart (capture, error) &&
+         join_ram (capture, error) &&
          stream_parts_store (&capture->parts, capture->manifest, &capture->session.report->pages,
                              error) &&
          check_proof (capture, error);

@@ -42,6 +42,8 @@ tracking_to_json (const CaptureTracking *tracking)
   set_string_or_null (object, "stop_reason", tracking->stop_reason);
   json_object_set_int_member (object, "live_bytes", tracking->live_bytes);
   json_object_set_int_member (object, "paused_bytes", tracking->paused_bytes);
+  json_object_set_int_member (object, "behind_bytes", tracking->behind_bytes);
+  json_object_set_int_member (object, "waits", tracking->waits);
   json_object_set_int_member (object, "write_rate", (gint64)tracking->write_rate);
   json_object_set_int_member (object, "copy_rate", (gint64)tracking->copy_rate);
   return object;

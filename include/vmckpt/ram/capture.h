@@ -54,6 +54,8 @@ typedef struct {
   guint rounds;            /* of copying while the guest ran */
   guint64 live_bytes;      /* copied in them */
   guint64 paused_bytes;    /* copied while the guest was stopped */
+  guint64 behind_bytes;    /* copied after the guest was resumed, before it wrote to them */
+  guint64 waits;           /* of the guest, for room for such copies */
   double write_rate;       /* of the guest, bytes of distinct pages per second; 0: not measured */
   double copy_rate;        /* of the rounds, bytes per second; 0: not measured */
 } CaptureTracking;
