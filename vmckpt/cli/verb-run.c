@@ -5,6 +5,7 @@
 #include "verb.h"
 
 #include <vmckpt/util/bytes.h>
+#include <vmckpt/util/json.h>
 
 #include <string.h>
 
@@ -144,6 +145,10 @@ run (Cli *cli, const VerbCall *call, GError **error)
   g_autofree char *pid = format_count_member (guest, "pid");
   output_line (cli->out, name);
   cli_say (cli, "%s is %s: %s of RAM, QEMU is process %s", name, state, ram, pid);
+  const char *untracked = json_get_string_or (guest, "untracked", NULL);
+  if (untracked != NULL && g_strcmp0 (json_get_string_or (guest, "memory", NULL), "shared") == 0)
+    cli_say (cli, "its checkpoints will take longer: what it writes cannot be followed: %s",
+             untracked);
   return TRUE;
 }
 

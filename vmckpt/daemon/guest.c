@@ -492,6 +492,20 @@ set_string_or_null (JsonObject *object, const char *member, const char *value)
     json_object_set_null_member (object, member);
 }
 
+/* Why what the guest writes cannot be followed; NULL if it can, or if there is no QEMU. With the
+ * lock held. */
+static const char *
+untracked_reason (Guest *guest)
+{
+  if (guest->qemu.monitor == NULL || guest->state == GUEST_EXITED)
+    return NULL;
+  if (guest->ram == NULL)
+    return "its memory is private to QEMU";
+  if (guest_ram_is_copy (guest->ram))
+    return "its memory is a copy on write of what it was forked from";
+  return guest_ram_untracked_reason (guest->ram);
+}
+
 JsonObject *
 guest_to_json (Guest *guest)
 {
@@ -516,6 +530,7 @@ guest_to_json (Guest *guest)
       guest->ram != NULL && guest_ram_is_copy (guest->ram)
           ? "fork"
           : memory_kind_name (qemu_spec_shares_memory (spec) ? MEMORY_SHARED : MEMORY_PRIVATE));
+  set_string_or_null (object, "untracked", untracked_reason (guest));
   set_string_or_null (object, "machine", spec->machine);
   set_string_or_null (object, "accel", spec->accel);
   set_string_or_null (object, "qemu_version", guest->qemu_version);

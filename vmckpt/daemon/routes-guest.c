@@ -59,12 +59,31 @@ add_tracking_check (JsonArray *checks)
   json_array_add_object_element (checks, object);
 }
 
+/* Whether QEMU can be given its userfaultfds. */
+static void
+add_preload_check (JsonArray *checks)
+{
+  JsonObject *object = json_object_new();
+  g_autofree char *reason = NULL;
+  g_autofree char *path = guest_ram_find_preload (&reason);
+
+  json_object_set_string_member (object, "check", "preload");
+  json_object_set_boolean_member (object, "ok", path != NULL);
+  json_object_set_string_member (object, "found", path != NULL ? path : reason);
+  json_object_set_string_member (object, "for", "giving QEMU the userfaultfds of its guest");
+  json_object_set_string_member (
+      object, "mend",
+      path != NULL ? "" : "install vmckpt whole, or name the object with VMCKPT_PRELOAD");
+  json_array_add_object_element (checks, object);
+}
+
 static JsonObject *
 doctor (Request *request, GError **error)
 {
   JsonObject *result = json_object_new();
   JsonArray *checks = qemu_doctor (request_query (request, "qemu"));
 
+  add_preload_check (checks);
   add_tracking_check (checks);
   json_object_set_array_member (result, "checks", checks);
   return result;

@@ -47,8 +47,10 @@ host_has_userfaultfd (char **reason)
   g_autofree char *text = NULL;
 
   if (fd < 0) {
-    *reason = g_strdup_printf ("userfaultfd(2): %s", g_strerror (code));
-    return FALSE;
+    g_auto (AutoFd) device = open ("/dev/userfaultfd", O_RDWR | O_CLOEXEC);
+    *reason = device >= 0 ? g_strdup ("/dev/userfaultfd may be opened")
+                          : g_strdup_printf ("userfaultfd(2): %s", g_strerror (code));
+    return device >= 0;
   }
   g_file_get_contents ("/proc/sys/vm/unprivileged_userfaultfd", &text, NULL, NULL);
   *reason = g_strdup (text != NULL && text[0] == '1' ? "vm.unprivileged_userfaultfd is 1"

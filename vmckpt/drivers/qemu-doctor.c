@@ -65,10 +65,11 @@ check_userfaultfd (JsonArray *checks)
   add (checks, (Finding){ .check = "userfaultfd",
                           .ok = ok,
                           .found = g_steal_pointer (&reason),
-                          .purpose = "live checkpoints, and freeing a guest whose live checkpoint "
-                                     "was interrupted",
-                          .mend = "run vmckptd as root or with CAP_SYS_PTRACE, or set the sysctl "
-                                  "vm.unprivileged_userfaultfd=1" });
+                          .purpose = "following what a guest writes, restores that run before all "
+                                     "is read, and live checkpoints by QEMU itself",
+                          .mend = "run vmckptd as root or with CAP_SYS_PTRACE, set the sysctl "
+                                  "vm.unprivileged_userfaultfd=1, or (Linux 6.1) let its user open "
+                                  "/dev/userfaultfd" });
 }
 
 static void
