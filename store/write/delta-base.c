@@ -2,33 +2,34 @@
 #include "delta-base.h"
 
 /* So many pages are tried before anything is concluded; later ones count for more. */
-#define RULE_PAGES_FIRST 256
+#define RULE_PAGES_FIRST 64
 #define RULE_PAGES_MEMORY 8192
 /* Fewer than one delta in so many pages do not pay for reading the bases of all of them. */
 #define RULE_YIELD 4
 /* Nor does a page that takes so long: a seek of a disk, for each. On memory or flash it takes 0.1
  * ms; the rest is for machines that are busy with other things. */
 #define RULE_SLOW_US 5000
-/* Once it does not pay, one frame of pages in so many is tried, to see whether it does again. */
+/* Once it does not pay, a sample of one frame in so many is tried, to see whether it does again. */
 #define RULE_RETRY 16
 /* What a delta takes beside its lines: the base's name and the bitmap. */
 #define DELTA_FIXED_BYTES (CHUNK_NAME_BYTES + 8)
 
-static gboolean
-rule_pays (const DeltaRule *rule)
+gboolean
+delta_sample_pays (guint tried, guint made)
 {
-  return rule->tried < RULE_PAGES_FIRST || (rule->made * RULE_YIELD >= rule->tried &&
-                                            (guint64)rule->us <= rule->tried * RULE_SLOW_US);
+  return made * RULE_YIELD >= tried;
 }
 
-gboolean
+DeltaTry
 delta_rule_wants (DeltaRule *rule)
 {
   if (rule->mode != STORE_DELTA_AUTO)
-    return rule->mode == STORE_DELTA_ALWAYS;
-  if (rule_pays (rule))
-    return TRUE;
-  return ++rule->refused % RULE_RETRY == 0;
+    return rule->mode == STORE_DELTA_ALWAYS ? DELTA_TRY_ALL : DELTA_TRY_NONE;
+  if (rule->tried < RULE_PAGES_FIRST)
+    return DELTA_TRY_SAMPLE;
+  if (rule->made * RULE_YIELD >= rule->tried && (guint64)rule->us <= rule->tried * RULE_SLOW_US)
+    return DELTA_TRY_ALL;
+  return ++rule->refused % RULE_RETRY == 0 ? DELTA_TRY_SAMPLE : DELTA_TRY_NONE;
 }
 
 void

@@ -18,9 +18,22 @@ typedef struct {
   guint refused;       /* frames of pages that were not tried */
 } DeltaRule;
 
-/* TRUE if the next frame of pages that changed is to be tried. Asked when it is its turn, not when
- * its pages come, so that what became of those before it is known. */
-gboolean delta_rule_wants (DeltaRule *rule);
+/* Pages of a frame that are tried first where it is not known that deltas pay. */
+#define DELTA_SAMPLE_PAGES 8
+
+typedef enum {
+  DELTA_TRY_NONE,
+  DELTA_TRY_SAMPLE, /* DELTA_SAMPLE_PAGES of them, and the rest if delta_sample_pays() */
+  DELTA_TRY_ALL,
+} DeltaTry;
+
+/* How much of the next frame of pages that changed is to be tried. Asked when it is its turn, not
+ * when its pages come, so that what became of those before it is known. */
+DeltaTry delta_rule_wants (DeltaRule *rule);
+
+/* Whether the rest of a frame is worth it, of which @tried pages were tried and @made are deltas.
+ */
+gboolean delta_sample_pays (guint tried, guint made);
 
 /* Takes in what became of some pages. */
 void delta_rule_note (DeltaRule *rule, guint tried, guint made, gint64 us);

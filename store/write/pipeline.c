@@ -424,26 +424,54 @@ find_for_delta (const ChunkName *name, gboolean full, ChunkLocation *location, g
   return find_stored (self, name, full, location);
 }
 
+/* Places of @count pages, those of a sample of @sample, spread over all, before the others. */
+static void
+order_sample_first (guint *order, guint count, guint sample)
+{
+  guint first = 0, rest = sample;
+
+  for (guint i = 0; i < count; i++)
+    /* The sample's number @first is the first page at or after @first's share of all. */
+    if (first < sample && i * sample >= first * count)
+      order[first++] = i;
+    else
+      order[rest++] = i;
+}
+
 /* Makes deltas of those pages of a task that changed little. Returns how many. */
 static guint
 make_deltas (Pipeline *self, const FrameTask *task, DeltaBuilder *builder, guint *made)
 {
   DeltaPage pages[DELTA_FRAME_PAGES];
-  guint count = task->chunks->len;
+  guint order[DELTA_FRAME_PAGES], count = task->chunks->len, tried = count;
 
   g_mutex_lock (&self->lock);
-  gboolean wanted = delta_rule_wants (&self->delta_rule);
+  DeltaTry wanted = delta_rule_wants (&self->delta_rule);
   g_mutex_unlock (&self->lock);
-  if (!wanted)
+  if (wanted == DELTA_TRY_NONE)
     return 0;
   gint64 start = g_get_monotonic_time();
+  if (wanted == DELTA_TRY_SAMPLE)
+    tried = MIN (count, DELTA_SAMPLE_PAGES);
+  order_sample_first (order, count, tried);
   for (guint i = 0; i < count; i++)
-    pages[i] = (DeltaPage){ g_array_index (task->formers, ChunkName, i),
-                            task->raw->data + g_array_index (task->chunks, PackChunk, i).offset };
-  guint n = delta_make (self->store, pages, count, find_for_delta, self, builder, made);
+    pages[i] =
+        (DeltaPage){ g_array_index (task->formers, ChunkName, order[i]),
+                     task->raw->data + g_array_index (task->chunks, PackChunk, order[i]).offset };
+  guint n = delta_make (self->store, pages, tried, find_for_delta, self, builder, made);
+  if (tried < count && delta_sample_pays (tried, n)) {
+    guint more = delta_make (self->store, pages + tried, count - tried, find_for_delta, self,
+                             builder, made + n);
+    for (guint i = n; i < n + more; i++)
+      made[i] += tried;
+    n += more;
+    tried = count;
+  }
+  for (guint i = 0; i < n; i++)
+    made[i] = order[made[i]];
   gint64 us = g_get_monotonic_time() - start;
   g_mutex_lock (&self->lock);
-  delta_rule_note (&self->delta_rule, count, n, us);
+  delta_rule_note (&self->delta_rule, tried, n, us);
   g_mutex_unlock (&self->lock);
   return n;
 }

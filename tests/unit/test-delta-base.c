@@ -543,20 +543,25 @@ test_condemned_bases (void)
   assert_all_well (self.store);
 }
 
-/* Asks the rule about 1600 frames, of whose pages @made become deltas; returns how many it wants.
- */
+/* Asks the rule about 1600 frames, of which one page in @each becomes a delta (0: none); returns
+ * how many pages it has tried. */
 static guint
-ask_rule (DeltaRule *rule, guint made, gint64 us_per_page)
+ask_rule (DeltaRule *rule, guint each, gint64 us_per_page)
 {
-  guint wanted = 0;
+  guint pages = 0;
 
   for (guint i = 0; i < 1600; i++) {
-    if (!delta_rule_wants (rule))
+    DeltaTry wanted = delta_rule_wants (rule);
+    guint tried = wanted == DELTA_TRY_SAMPLE ? DELTA_SAMPLE_PAGES : DELTA_FRAME_PAGES;
+
+    if (wanted == DELTA_TRY_NONE)
       continue;
-    delta_rule_note (rule, DELTA_FRAME_PAGES, made, us_per_page * DELTA_FRAME_PAGES);
-    wanted++;
+    if (delta_sample_pays (tried, each != 0 ? tried / each : 0))
+      tried = DELTA_FRAME_PAGES;
+    delta_rule_note (rule, tried, each != 0 ? tried / each : 0, us_per_page * tried);
+    pages += tried;
   }
-  return wanted;
+  return pages;
 }
 
 /* Whole pages written anew: after a while little is read in vain. */
@@ -565,16 +570,16 @@ test_rule (void)
 {
   DeltaRule rule = { .mode = STORE_DELTA_AUTO };
 
-  g_assert_cmpuint (ask_rule (&rule, 0, 10), <=, 1600 / 16 + 2);
+  g_assert_cmpuint (ask_rule (&rule, 0, 10), <=, (1600 / 16 + 10) * DELTA_SAMPLE_PAGES);
   /* It comes back when pages change little again. */
-  g_assert_cmpuint (ask_rule (&rule, DELTA_FRAME_PAGES, 10), >, 1000);
-  g_assert_cmpuint (ask_rule (&rule, DELTA_FRAME_PAGES / 4, 10), >, 1000);
+  g_assert_cmpuint (ask_rule (&rule, 1, 10), >, 1000 * DELTA_FRAME_PAGES);
+  g_assert_cmpuint (ask_rule (&rule, 4, 10), >, 1000 * DELTA_FRAME_PAGES);
   /* But not where reading takes long. */
-  g_assert_cmpuint (ask_rule (&rule, DELTA_FRAME_PAGES, 10000), <, 200);
+  g_assert_cmpuint (ask_rule (&rule, 1, 10000), <, 200 * DELTA_FRAME_PAGES);
   rule.mode = STORE_DELTA_ALWAYS;
-  g_assert_true (delta_rule_wants (&rule));
+  g_assert_cmpint (delta_rule_wants (&rule), ==, DELTA_TRY_ALL);
   rule.mode = STORE_DELTA_NEVER;
-  g_assert_false (delta_rule_wants (&rule));
+  g_assert_cmpint (delta_rule_wants (&rule), ==, DELTA_TRY_NONE);
 }
 
 /* ---- Damage ---- */
