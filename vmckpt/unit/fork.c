@@ -4,6 +4,7 @@
 #include <vmckpt/qmp/commands.h>
 #include <vmckpt/ram/tracked-restore.h>
 #include <vmckpt/util/error.h>
+#include <vmckpt/util/fault.h>
 #include <vmckpt/util/json.h>
 
 #include <string.h>
@@ -175,7 +176,7 @@ register_all (Fork *fork, GError **error)
                        guest_ram_address (guest->ram), error))
       return FALSE;
   }
-  return template_fill_start (fork->fill, error);
+  return fault_visit (FAULT_FORK_REGISTERED, error) && template_fill_start (fork->fill, error);
 }
 
 static gboolean
@@ -238,6 +239,7 @@ unit_fork (Store *store, const char *store_path, const Manifest *manifest, Templ
       for_all (&fork, start, error) && register_all (&fork, error) && for_all (&fork, load, error);
   for (guint i = 0; good && i < count; i++)
     good = keeper_lease_end (guests[i].lease, error);
+  good = good && fault_visit (FAULT_FORK_RUNNING, error);
   if (!good)
     unit_fork_undo (fill, guests, count);
   return good;

@@ -45,6 +45,8 @@ typedef enum {
   FAULT_FILL_RUNNING,     /* it runs, and its memory is still missing */
   FAULT_FILL_MIDDLE,      /* a part of it was read in the background */
   FAULT_FILL_SETTLED,     /* all is there, which the log does not say yet */
+  FAULT_FORK_REGISTERED,  /* forks wait for their memory, none has loaded its devices */
+  FAULT_FORK_RUNNING,     /* all run, and are not known yet */
   FAULT_KEY_MARKED,       /* a key is marked as going, and still there */
   FAULT_KEY_ADDED,        /* a new key is durable; the one that it replaces still there */
   FAULT_IMPORT_MIDDLE,    /* the first pages of a file to import are in the store's hands */
