@@ -160,11 +160,12 @@ launch_wait_ready (ChildProcess *child, const char *log, guint64 log_offset, gin
       *serial = fd_connect_unix (GUEST_FILE_SERIAL, NULL);
     g_usleep (POLL_US);
   }
-  /* The sockets are made before the machine is. An answer comes only from a whole machine. */
+  /* The sockets are made before the machine is. An answer comes only from a whole machine; a QEMU
+   * that ends breaks the connection. */
   for (;;) {
     gint64 left = (deadline - g_get_monotonic_time()) / 1000;
     g_autoptr (QmpClient) monitor =
-        qmp_client_connect (GUEST_FILE_KEEPER_MONITOR, CLAMP (left, 1, 500), NULL);
+        qmp_client_connect (GUEST_FILE_KEEPER_MONITOR, MAX (left, 1), NULL);
     g_autofree char *status = monitor != NULL ? qmp_query_status (monitor, NULL) : NULL;
     if (status != NULL)
       return TRUE;
