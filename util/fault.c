@@ -17,6 +17,7 @@ static const char *const point_names[FAULT_COUNT] = {
   [FAULT_DEVICES_SAVED] = "devices-saved",
   [FAULT_LOG_TURNED] = "log-turned",
   [FAULT_GUEST_RESUMED] = "guest-resumed",
+  [FAULT_BEFORE_WRITE] = "copying-before-write",
   [FAULT_STREAM_BEGUN] = "stream-begun",
   [FAULT_STREAM_MIDDLE] = "stream-middle",
   [FAULT_STREAM_ENDED] = "stream-ended",

@@ -8,6 +8,7 @@
 #include "daemon.h"
 #include "router.h"
 
+#include <vmckpt/ram/guest-tracking.h>
 #include <vmckpt/util/error.h>
 #include <vmckpt/util/fault.h>
 
@@ -245,7 +246,8 @@ main (int argc, char **argv)
   mallopt (M_MMAP_THRESHOLD, 1024 * 1024);
   /* For good: what is handed to the main context then runs on this thread and no other. */
   g_main_context_acquire (NULL);
-  if (parse_options (&argc, &argv, &options, &error) && fault_check_environment (&error)) {
+  if (parse_options (&argc, &argv, &options, &error) && fault_check_environment (&error) &&
+      guest_tracking_check_environment (&error)) {
     if (options.version) {
       printf ("vmckptd " VMCKPT_VERSION "\n");
       return 0;

@@ -106,6 +106,12 @@ keeper_qemu (Keeper *keeper)
   return keeper->qemu;
 }
 
+const char *
+keeper_directory (Keeper *keeper)
+{
+  return keeper->directory;
+}
+
 typedef struct {
   GSourceFunc func;
   gpointer user_data;

@@ -242,7 +242,11 @@ dirty_tracker_begin (DirtyTracker *tracker, TrackMode mode, gboolean keep_base, 
 {
   TrackMode now = dirty_tracker_mode (tracker);
 
-  if (!tracker->unwanted && is_tracked (tracker) && (mode == TRACK_NONE || mode == now))
+  /* After copy-before-write it is dirty_tracker_settle() that leads back. */
+  gboolean suits =
+      mode == TRACK_NONE || mode == now || (mode == TRACK_ASYNC && tracker->faults != NULL);
+
+  if (suits && !tracker->unwanted && is_tracked (tracker))
     return TRUE;
   if (!keep_base || now != TRACK_NONE)
     lose_track (tracker);

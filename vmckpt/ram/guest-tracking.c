@@ -13,6 +13,21 @@ struct _GuestTracking {
   gboolean doubt;
 };
 
+gboolean
+guest_tracking_check_environment (GError **error)
+{
+  const char *copy = g_getenv ("VMCKPT_COPY_BEFORE_WRITE");
+  TrackMode mode;
+  gboolean tracked;
+
+  if (copy != NULL && *copy != '\0' && !g_str_equal (copy, "always")) {
+    g_set_error (error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT,
+                 "VMCKPT_COPY_BEFORE_WRITE is '%s'; it may be always", copy);
+    return FALSE;
+  }
+  return track_mode_wanted (&mode, &tracked, error);
+}
+
 GuestTracking *
 guest_tracking_new (GuestRam *ram, GError **error)
 {

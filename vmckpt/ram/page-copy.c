@@ -163,6 +163,7 @@ page_copy_begin (PageCopy *copy, CaptureSession *session, GError **error)
                       .tracker = guest_tracking_tracker (context->tracking),
                       .bytes = guest_ram_bytes (ram),
                       .block = guest_ram_block (ram) };
+  dirty_tracker_set_keeper (copy->tracker, keeper_directory (context->keeper));
   if (!begin_tracking (copy, error))
     return FALSE;
   session->report->tracking.mode = track_mode_name (dirty_tracker_mode (copy->tracker));
@@ -251,11 +252,15 @@ page_copy_rounds (PageCopy *copy, gboolean behind, RoundsDecision *last, GError 
   GCancellable *cancellable = copy->session->context->cancellable;
 
   copy->rates.copy_before_write = behind && dirty_tracker_can_copy_before_write (copy->tracker);
+  copy->forced = copy->rates.copy_before_write &&
+                 g_strcmp0 (g_getenv ("VMCKPT_COPY_BEFORE_WRITE"), "always") == 0;
   for (;;) {
     guint64 count = page_bitmap_count (copy->pages);
     copy->rates.found_bytes = to_bytes (count);
     copy->rates.buffered_bytes = to_bytes (page_buffer_used (copy->buffer));
     *last = rounds_decide (&copy->rates);
+    if (copy->forced)
+      *last = (RoundsDecision){ ROUND_STOP_COPY_BEFORE_WRITE, ROUNDS_FORCED, 0 };
     /* Of a guest that must be stopped to be asked, one round is all that can be made. */
     if (!dirty_tracker_is_live (copy->tracker) && last->step == ROUND_TO_MEMORY)
       last->step = ROUND_LAST;
@@ -304,7 +309,7 @@ page_copy_last (PageCopy *copy, GError **error)
   if (!collect (copy, error) || !fault_visit (FAULT_WRITES_COLLECTED, error))
     return FALSE;
   guint64 count = page_bitmap_count (copy->pages);
-  gboolean fits = count <= page_buffer_room (copy->buffer);
+  gboolean fits = count <= page_buffer_room (copy->buffer) && !copy->forced;
   if (!fits && copy->rates.copy_before_write && copy_behind (copy)) {
     report->behind_bytes = to_bytes (count);
     return TRUE;
@@ -324,7 +329,24 @@ put_page (guint64 page, const guint8 *data, gpointer user_data, GError **error)
 {
   PageCopy *copy = user_data;
 
-  return page_map_writer_put (copy->map, page, data, error);
+  return fault_visit (FAULT_BEFORE_WRITE, error) &&
+         page_map_writer_put (copy->map, page, data, error);
+}
+
+/* Says what came of copying behind the guest. */
+static void
+report_behind (PageCopy *copy)
+{
+  CaptureTracking *report = &copy->session->report->tracking;
+  CopyBeforeWriteStats stats = copy_before_write_stats (copy->behind);
+  g_autofree char *text = g_strdup_printf (
+      "%" G_GUINT64_FORMAT " MiB were copied while the guest ran on, each page before it was "
+      "written (%s): %" G_GUINT64_FORMAT " pages because the guest was about to write there; it "
+      "waited %" G_GINT64_FORMAT " ms for room for them",
+      to_bytes (stats.pages) >> 20, report->stop_reason, stats.copied_faults, stats.wait_us / 1000);
+
+  report->waits = stats.waits;
+  capture_message (copy->session, text);
 }
 
 gboolean
@@ -336,7 +358,8 @@ page_copy_finish (PageCopy *copy, GError **error)
     return TRUE;
   gboolean good = copy_before_write_drain (copy->behind, put_page, copy,
                                            copy->session->context->cancellable, error);
-  copy->session->report->tracking.waits = copy_before_write_stats (copy->behind).waits;
+  if (good)
+    report_behind (copy);
   g_clear_pointer (&copy->behind, copy_before_write_free);
   return good;
 }

@@ -29,6 +29,7 @@ typedef struct {
   PageBitmap *pages;       /* to be copied next */
   RoundsInput rates;       /* what was measured so far */
   TrackMode wanted;        /* of tracking; TRACK_NONE: the best */
+  gboolean forced;         /* copy-before-write is asked for, whatever the guest writes */
   CopyBeforeWrite *behind; /* (nullable) copies the last pages while the guest runs again */
   gint64 collected_us;     /* when the tracker was asked last */
 } PageCopy;

@@ -16,6 +16,7 @@ rounds_reason_text (RoundsReason reason)
     [ROUNDS_FEW_PAGES_LEFT] = "few pages were left",
     [ROUNDS_NOT_SHRINKING] = "the guest writes about as fast as pages are copied",
     [ROUNDS_TOO_MANY] = "enough rounds were made",
+    [ROUNDS_FORCED] = "VMCKPT_COPY_BEFORE_WRITE asks for it",
   };
   g_return_val_if_fail (reason < G_N_ELEMENTS (texts), "?");
   return texts[reason];

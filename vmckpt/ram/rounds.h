@@ -36,6 +36,7 @@ typedef enum {
   ROUNDS_FEW_PAGES_LEFT,
   ROUNDS_NOT_SHRINKING, /* the guest writes about as fast as is copied */
   ROUNDS_TOO_MANY,      /* ROUNDS_MAX were made */
+  ROUNDS_FORCED,        /* by the environment, for tests */
 } RoundsReason;
 
 /* Text for people: "few pages are left". */

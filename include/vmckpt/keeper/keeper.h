@@ -111,6 +111,9 @@ char *keeper_state_describe (const KeeperState *state);
 
 ProcessId keeper_qemu (Keeper *keeper);
 
+/* The guest's directory. */
+const char *keeper_directory (Keeper *keeper);
+
 /**
  * keeper_watch:
  *

@@ -9,6 +9,10 @@
 
 typedef struct _GuestTracking GuestTracking;
 
+/* Checks VMCKPT_TRACK and VMCKPT_COPY_BEFORE_WRITE (vmckptd(8)) for a known value; call it in
+ * main(). */
+gboolean guest_tracking_check_environment (GError **error);
+
 /**
  * guest_tracking_new:
  * @ram: attached; a reference is taken

@@ -23,6 +23,7 @@ typedef enum {
   FAULT_DEVICES_SAVED,    /* pages and device state are read, the guest is still paused */
   FAULT_LOG_TURNED,       /* and the log counts for the next checkpoint from here on */
   FAULT_GUEST_RESUMED,    /* the guest runs again, what was read is in memory only */
+  FAULT_BEFORE_WRITE,     /* and pages are copied before it writes them */
   FAULT_STREAM_BEGUN,     /* QEMU is sending */
   FAULT_STREAM_MIDDLE,    /* the first pages are in the store's hands */
   FAULT_STREAM_ENDED,     /* all is read */
