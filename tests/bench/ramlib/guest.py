@@ -42,6 +42,13 @@ class Load:
         console.wait('witness all ok', console.mark())
 
 
+def cpu_seconds(pid):
+    """Processor time that a process has had."""
+    with open(f'/proc/{pid}/stat', encoding='ascii') as stat:
+        fields = stat.read().rpartition(')')[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
+
+
 class Host:
     """A runtime directory with its daemon."""
 
@@ -91,9 +98,7 @@ class Host:
 
     def cpu_seconds(self):
         """Of the daemon, so far."""
-        with open(f'/proc/{self.daemon()}/stat', encoding='ascii') as stat:
-            fields = stat.read().rpartition(')')[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
+        return cpu_seconds(self.daemon())
 
     def end(self):
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as api:
@@ -127,6 +132,12 @@ class Guest:
 
     def await_ready(self):
         self.load.await_ready(self.console)
+
+    def cpu_seconds(self):
+        """Of its QEMU, so far."""
+        with open(os.path.join(self.host.runtime, 'guests', self.name, 'keeper.json'),
+                  encoding='utf-8') as file:
+            return cpu_seconds(json.load(file)['qemu']['pid'])
 
     def stop(self):
         """Its CPUs take nothing from others now."""

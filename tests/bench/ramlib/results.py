@@ -18,7 +18,8 @@ TABLES = {
         ('running_ms', 'running after ms', 1, 0), ('answers_ms', 'answers after ms', 1, 0),
         ('work', 'work, 1000 pages', 1000, 0), ('peak_mib', 'daemon MiB', 1, 0))),
     'slowdown': ('pages per second that a busy guest works on', 'private memory', {'pages_per_s': 'work'}, (
-        ('pages_per_s', '1000 pages/s', 1000, 1), ('daemon_cpu', 'daemon CPU', 1, 3))),
+        ('pages_per_s', '1000 pages/s', 1000, 1), ('guest_cpu', 'QEMU CPU', 1, 2),
+        ('daemon_cpu', 'daemon CPU', 1, 3))),
     'stored': ('an increment beside its changed pages, compressed', None, {}, (
         ('pages', 'changed pages', 1, 0), ('dirty_bytes', 'dirty MiB', 2**20, 1),
         ('stored_bytes', 'stored MiB', 2**20, 2), ('compressed_bytes', 'zstd -1 MiB', 2**20, 2))),

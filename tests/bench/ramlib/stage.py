@@ -15,7 +15,7 @@ class Stage:
         self.host = Host(options, self.work)
         self.libvirt = None
         self.guests = []
-        self.shared = self.private = self.domain = None
+        self.shared = self.private = self.untracked = self.domain = None
 
     def __enter__(self):
         return self
@@ -31,7 +31,7 @@ class Stage:
     def path(self, name):
         return os.path.join(self.work, name)
 
-    def start(self, shared=True, private=False, domain=False, qemu=None):
+    def start(self, shared=True, private=False, untracked=False, domain=False, qemu=None):
         """Starts these guests together, waits until all have filled their memory, and stops them."""
         if domain and not self.options.no_libvirt:
             self.libvirt = libvirt.Libvirt(self.work)
@@ -40,6 +40,9 @@ class Stage:
         if shared:
             self.shared = Guest(self.host, 'shared', self.load, qemu=qemu)
             self.guests.append(self.shared)
+        if untracked:
+            self.untracked = Guest(self.host, 'untracked', self.load, qemu=qemu)
+            self.guests.append(self.untracked)
         if private:
             self.private = Guest(self.host, 'private', self.load, private=True, qemu=qemu)
             self.guests.append(self.private)
