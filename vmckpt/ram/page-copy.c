@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "page-copy.h"
 
+#include <vmckpt/ram/guest-fill.h>
 #include <vmckpt/store/page-map.h>
 #include <vmckpt/util/fault.h>
 
@@ -107,11 +108,44 @@ put_zeros (PageCopy *copy, GError **error)
   return TRUE;
 }
 
+/* Of a guest whose memory is still being filled, pages to be copied must be there; those that are
+ * not written are in the base. */
+static gboolean
+bring_pages (PageCopy *copy, GError **error)
+{
+  GuestFill *fill = copy->session->context->fill;
+
+  for (guint64 first = 0, end; fill != NULL && page_bitmap_next_run (copy->pages, &first, &end);
+       first = end)
+    if (!lazy_fill_bring (guest_fill_lazy (fill), first, end - first, error))
+      return FALSE;
+  return TRUE;
+}
+
+/* Adds to the pages to be copied what was written since this was called last. */
 static gboolean
 collect (PageCopy *copy, GError **error)
 {
   copy->collected_us = g_get_monotonic_time();
-  return dirty_tracker_collect (copy->tracker, copy->pages, error);
+  return dirty_tracker_collect (copy->tracker, copy->pages, error) && bring_pages (copy, error);
+}
+
+/* All of the memory is to be read: it has to be there. */
+static gboolean
+wait_for_memory (PageCopy *copy, GError **error)
+{
+  const CaptureContext *context = copy->session->context;
+  g_auto (LazyFillStatus) status = { 0 };
+
+  if (context->fill == NULL)
+    return TRUE;
+  lazy_fill_status (guest_fill_lazy (context->fill), &status);
+  if (status.complete)
+    return TRUE;
+  capture_message (copy->session, "first waits until all of the guest's memory is there");
+  guest_fill_run (context->fill);
+  return lazy_fill_wait (guest_fill_lazy (context->fill), context->progress, context->cancellable,
+                         error);
 }
 
 /* The first pages to copy. */
@@ -120,12 +154,13 @@ find_pages (PageCopy *copy, GError **error)
 {
   copy->collected_us = g_get_monotonic_time();
   if (!copy->known)
-    return dirty_tracker_populated (copy->tracker, copy->pages, error) &&
+    return wait_for_memory (copy, error) &&
+           dirty_tracker_populated (copy->tracker, copy->pages, error) &&
            (copy->base == NULL || put_zeros (copy, error));
   if (dirty_tracker_is_live (copy->tracker) && !collect (copy, error))
     return FALSE;
   dirty_log_read_written (copy->log, copy->pages);
-  return TRUE;
+  return bring_pages (copy, error);
 }
 
 /* Comparing contents is what the stream engine does, too, and that without a long pause. */

@@ -39,8 +39,9 @@ typedef struct {
   PauseHelper *helper; /* copies the last pages */
   DeviceState *devices;
   StreamParts parts;
-  RamProof *proof; /* (nullable) */
-  gboolean turned; /* the log counts for the next checkpoint */
+  RamProof *proof;     /* (nullable) */
+  PageBitmap *missing; /* (nullable): pages that had not come when the proof was taken */
+  gboolean turned;     /* the log counts for the next checkpoint */
 } TrackedCapture;
 
 static void
@@ -52,6 +53,7 @@ tracked_capture_clear (TrackedCapture *capture)
   page_copy_clear (&capture->copy);
   stream_parts_clear (&capture->parts);
   g_clear_pointer (&capture->proof, ram_proof_free);
+  g_clear_pointer (&capture->missing, page_bitmap_free);
   capture_session_clear (&capture->session);
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (TrackedCapture, tracked_capture_clear)
@@ -117,6 +119,22 @@ read_stopped_guest (TrackedCapture *capture, GError **error)
   return saved && copied;
 }
 
+/* The pages that may still be missing from a memory that is being filled. */
+static PageBitmap *
+find_missing (DirtyLog *log)
+{
+  g_autoptr (PageBitmap) present = page_bitmap_new (dirty_log_pages (log));
+  PageBitmap *missing = page_bitmap_new (dirty_log_pages (log));
+  const char *store, *id;
+
+  page_bitmap_set_range (missing, 0, missing->pages);
+  if (!dirty_log_source (log, &store, &id))
+    page_bitmap_clear_all (missing);
+  dirty_log_read_present (log, present);
+  page_bitmap_subtract (missing, present);
+  return missing;
+}
+
 static gboolean
 take_proof (TrackedCapture *capture, GError **error)
 {
@@ -124,6 +142,7 @@ take_proof (TrackedCapture *capture, GError **error)
 
   if (!ram_proof_wanted())
     return TRUE;
+  capture->missing = find_missing (capture->copy.log);
   capture->proof = ram_proof_take (guest_ram_fd (ram), guest_ram_bytes (ram), error);
   return capture->proof != NULL;
 }
@@ -209,7 +228,7 @@ check_proof (TrackedCapture *capture, GError **error)
 
   return capture->proof == NULL ||
          (store_writer_flush (context->writer, context->cancellable, error) &&
-          ram_proof_check (capture->proof, context->store, &part->map, NULL, error));
+          ram_proof_check (capture->proof, context->store, &part->map, capture->missing, error));
 }
 
 static gboolean

@@ -58,13 +58,36 @@ allow_for_foreign_writers (const CaptureContext *context, CheckpointEngine *engi
 }
 
 static void
+tell (const CaptureContext *context, const char *text)
+{
+  if (context->message != NULL)
+    context->message (text, context->message_data);
+}
+
+static void
 tell_fallback (const CaptureContext *context, const char *reason)
 {
   g_autofree char *text =
       g_strdup_printf ("all memory goes through the migration stream: %s", reason);
 
-  if (context->message != NULL)
-    context->message (text, context->message_data);
+  tell (context, text);
+}
+
+/* The stream would wait for missing memory page by page. */
+static gboolean
+wait_for_memory (const Unit *unit, const CaptureContext *context, GError **error)
+{
+  g_auto (LazyFillStatus) status = { 0 };
+
+  if (unit->fill == NULL)
+    return TRUE;
+  lazy_fill_status (guest_fill_lazy (unit->fill), &status);
+  if (status.complete)
+    return TRUE;
+  tell (context, "first waits until all of the guest's memory is there");
+  guest_fill_run (unit->fill);
+  return lazy_fill_wait (guest_fill_lazy (unit->fill), context->progress, context->cancellable,
+                         error);
 }
 
 /* Why there is nothing that could follow the guest's writes. */
@@ -90,6 +113,7 @@ capture_tracked (const Unit *unit, CaptureContext *context, CaptureMode mode, Ma
     return FALSE;
   }
   context->tracking = unit->tracking;
+  context->fill = unit->fill;
   context->before_stop = flush_images;
   context->before_stop_data = (gpointer)unit;
   manifest->engine = g_strdup ("tracked");
@@ -122,7 +146,8 @@ engine_capture (const Unit *unit, CaptureContext *context, CheckpointEngine engi
       tell_fallback (context, reason->message);
   }
   manifest->engine = g_strdup ("stream");
-  return stream_engine_capture (context, mode, manifest, lease, report, error);
+  return wait_for_memory (unit, context, error) &&
+         stream_engine_capture (context, mode, manifest, lease, report, error);
 }
 
 void

@@ -105,24 +105,6 @@ commit (Manifest *manifest, StoreWriter *writer, const CaptureReport *capture, J
   return store_writer_commit (writer, manifest, watcher->cancellable, error);
 }
 
-/* What is to be captured has to be there: the stream would wait page by page. */
-static gboolean
-wait_for_memory (const Unit *unit, const UnitWatcher *watcher, GError **error)
-{
-  g_auto (LazyFillStatus) status = { 0 };
-
-  if (unit->fill == NULL)
-    return TRUE;
-  lazy_fill_status (guest_fill_lazy (unit->fill), &status);
-  if (status.complete)
-    return TRUE;
-  if (watcher->message != NULL)
-    watcher->message ("first waits until all of the guest's memory is there", watcher->user_data);
-  guest_fill_run (unit->fill);
-  return lazy_fill_wait (guest_fill_lazy (unit->fill), watcher->progress, watcher->cancellable,
-                         error);
-}
-
 Manifest *
 unit_checkpoint (const Unit *unit, Store *store, const CheckpointOptions *options,
                  const UnitWatcher *watcher, GError **error)
@@ -138,8 +120,6 @@ unit_checkpoint (const Unit *unit, Store *store, const CheckpointOptions *option
   Messages listener = { watcher, messages };
 
   progress_report (watcher->progress, PHASE_PREPARE, 0, 0);
-  if (!wait_for_memory (unit, watcher, error))
-    return NULL;
   writer = store_writer_begin (store, error);
   if (writer == NULL || !store_writer_enforce_quota (writer, unit->spec->name, error))
     return NULL;

@@ -31,6 +31,8 @@ typedef struct {
   const Manifest *parent;  /* (nullable): pages equal to its are not stored again */
   Store *store;            /* that @writer writes to */
   GuestTracking *tracking; /* (nullable): of the memory that QEMU shares; the tracked engine's */
+  struct _GuestFill
+      *fill; /* (nullable): fills the memory; the tracked engine needs not all of it */
   /* (nullable): called right before the guest is stopped: what makes stopping short */
   void (*before_stop) (gpointer user_data);
   gpointer before_stop_data;
