@@ -3,6 +3,8 @@
 #include "preload-marks.h"
 
 #include "dirty-log.h"
+#include "uffd.h"
+#include "write-faults.h"
 
 #include <vmckpt/util/fd.h>
 
@@ -64,6 +66,51 @@ test_discards (gconstpointer data)
 }
 
 static void
+note_write (guint64 page, gpointer user_data)
+{
+  guint *written = user_data;
+
+  g_assert_cmpuint (page / 4, ==, 30 / 4);
+  *written |= 1u << page % 4;
+}
+
+/* While pages are copied before they are written, discards wait for that, too. */
+static void
+test_discards_wait_for_copies (gconstpointer data)
+{
+  Ram *ram = (Ram *)data;
+  g_auto (AutoFd) uffd = syscall (SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+  struct uffdio_api api = { .api = UFFD_API, .features = UFFD_FEATURES_SYNC };
+  _Atomic uint32_t *copying = &dirty_log_header (ram->log)->copying;
+  g_autoptr (GError) error = NULL;
+  guint written = 0;
+
+  if (uffd < 0 || ioctl (uffd, UFFDIO_API, &api) < 0) {
+    g_test_skip ("userfaultfd is not permitted");
+    return;
+  }
+  ram->ram[30 * DIRTY_LOG_PAGE_BYTES] = 7;
+  WriteFaults *faults = write_faults_start (uffd, (guintptr)ram->ram, PAGES, &error);
+  g_assert_no_error (error);
+  write_faults_set_guard (faults, note_write, &written);
+  g_assert_no_errno (fallocate (ram->memory, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                                29 * DIRTY_LOG_PAGE_BYTES, DIRTY_LOG_PAGE_BYTES));
+  g_assert_cmpuint (written, ==, 0);
+  atomic_store (copying, 1);
+  g_assert_no_errno (fallocate (ram->memory, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                                29 * DIRTY_LOG_PAGE_BYTES, 2 * DIRTY_LOG_PAGE_BYTES));
+  g_assert_cmpuint (written, ==, 6);
+  g_assert_no_errno (
+      madvise (ram->ram + 31 * DIRTY_LOG_PAGE_BYTES, DIRTY_LOG_PAGE_BYTES, MADV_REMOVE));
+  g_assert_cmpuint (written, ==, 14);
+  atomic_store (copying, 0);
+  write_faults_set_guard (faults, NULL, NULL);
+  write_faults_stop (faults);
+  assert_marked (ram, DIRTY_LOG_DISCARDED, 29, 32);
+  g_assert_cmpint (ram->ram[30 * DIRTY_LOG_PAGE_BYTES], ==, 0);
+}
+
+static void
 test_reads (gconstpointer data)
 {
   Ram *ram = (Ram *)data;
@@ -117,6 +164,8 @@ main (int argc, char **argv)
   g_assert_nonnull (ram.log);
   preload_marks_begin (memory, log, ram.ram, BYTES);
   g_test_add_data_func ("/preload-marks/discards", &ram, test_discards);
+  g_test_add_data_func ("/preload-marks/discards-wait-for-copies", &ram,
+                        test_discards_wait_for_copies);
   g_test_add_data_func ("/preload-marks/reads", &ram, test_reads);
   g_test_add_data_func ("/preload-marks/submitted-reads", &ram, test_submitted_reads);
   status = g_test_run();

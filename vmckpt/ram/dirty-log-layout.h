@@ -68,6 +68,9 @@ struct dirty_log_header {
   struct dirty_log_checkpoint bases[2];
   struct dirty_log_checkpoint source; /* from which pages are filled lazily; see source_set */
   _Atomic uint32_t source_set;        /* not 0: `source` is valid, and pages may be missing */
+  /* Not 0: pages may be being copied before they are written (copy-before-write.h); a discard is
+   * to begin with a write that changes nothing, so that it waits, too. */
+  _Atomic uint32_t copying;
 };
 
 #define DIRTY_LOG_PRELOAD_DISCARDS UINT32_C (1)  /* DISCARDED is kept */

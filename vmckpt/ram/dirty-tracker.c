@@ -128,6 +128,7 @@ end_mode (DirtyTracker *tracker)
     uffd_unregister (tracker->memory.uffd_async, &tracker->memory, NULL);
   g_clear_pointer (&tracker->faults, write_faults_stop);
   set_mode (tracker, TRACK_NONE);
+  atomic_store (&dirty_log_header (tracker->log)->copying, 0);
   /* Only now: a keeper that sees its guard break takes off what is there. */
   end_guard (tracker);
 }
@@ -246,6 +247,7 @@ dirty_tracker_begin (DirtyTracker *tracker, TrackMode mode, gboolean keep_base, 
   gboolean suits =
       mode == TRACK_NONE || mode == now || (mode == TRACK_ASYNC && tracker->faults != NULL);
 
+  atomic_store (&dirty_log_header (tracker->log)->copying, 0);
   if (suits && !tracker->unwanted && is_tracked (tracker))
     return TRUE;
   if (!keep_base || now != TRACK_NONE)
@@ -298,6 +300,7 @@ dirty_tracker_copy_before_write (DirtyTracker *tracker, const PageBitmap *pages,
   }
   if (!switch_mode (tracker, TRACK_SYNC, error))
     return NULL;
+  atomic_store (&dirty_log_header (tracker->log)->copying, 1);
   return copy_before_write_begin (tracker->faults, tracker->memory.memory, pages->words,
                                   pages->pages, COPY_BEFORE_WRITE_POOL_BYTES);
 }

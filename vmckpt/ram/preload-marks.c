@@ -112,6 +112,21 @@ mark_vector (enum dirty_log_bitmap which, const struct iovec *vector, int count)
 
 /* ---- Discards ---- */
 
+/* Before the pages that the bytes from @offset to @end are in go away: what they hold may still
+ * have to be copied (copy-before-write.h), which a write waits for, also one that changes nothing.
+ */
+static void
+await_copies (uint64_t offset, uint64_t end)
+{
+  size_t length = atomic_load (&marks.length);
+
+  if (!atomic_load (&marks.log->copying))
+    return;
+  end = end < length ? end : length;
+  for (uint64_t at = offset; at < end; at += DIRTY_LOG_PAGE_BYTES)
+    atomic_fetch_or ((_Atomic unsigned char *)(marks.address + at), 0);
+}
+
 /* Whether @mode takes pages out of the guest's RAM. */
 static int
 is_discard (int fd, int mode)
@@ -131,8 +146,10 @@ fallocate (int fd, int mode, off_t offset, off_t len)
   /* QEMU's madvise(2) that comes next drops what this guest wrote itself. */
   if (discard && atomic_load (&marks.spared))
     return 0;
-  if (discard)
+  if (discard) {
     mark_bytes (DIRTY_LOG_DISCARDED, offset, offset + len);
+    await_copies (offset, offset + len);
+  }
   result = syscall (SYS_fallocate, fd, mode, offset, len);
   if (discard)
     mark_bytes (DIRTY_LOG_DISCARDED, offset, offset + len);
@@ -151,8 +168,13 @@ madvise (void *address, size_t len, int advice)
   /* MADV_DONTNEED takes shared pages out of the page tables only, and loses nothing. */
   int result;
 
-  if (advice == MADV_REMOVE)
+  if (advice == MADV_REMOVE) {
+    size_t length = atomic_load (&marks.length);
+    uintptr_t offset = (uintptr_t)address - marks.address;
     mark_memory (DIRTY_LOG_DISCARDED, address, len);
+    if (length != 0 && offset < length)
+      await_copies (offset, offset + len);
+  }
   result = syscall (SYS_madvise, address, len, advice);
   if (advice == MADV_REMOVE)
     mark_memory (DIRTY_LOG_DISCARDED, address, len);
