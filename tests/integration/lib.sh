@@ -123,6 +123,8 @@ print(struct.unpack('3i', s.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12
 P
 }
 
+no_daemon() { ! daemon_pid >/dev/null; }
+
 kill_daemon() {
   local pid
   pid=$(daemon_pid) || fail "there is no daemon to kill"

@@ -4,9 +4,13 @@
 #include "dirty-tracker.h"
 
 #include <vmckpt/ram/capture.h>
-#include <vmckpt/store/store.h>
+#include <vmckpt/store/hint.h>
+#include <vmckpt/store/manifest.h>
 #include <vmckpt/util/error.h>
 #include <vmckpt/util/fault.h>
+
+/* Checkpoints among which a record is looked for. */
+#define ORDER_ANCESTORS 4
 
 struct _GuestFill {
   gatomicrefcount refs;
@@ -14,6 +18,7 @@ struct _GuestFill {
   DirtyLog *log; /* a mapping of its own: that of the tracking may go before */
   LazyFill *fill;
   char *store_id, *checkpoint;
+  Store *hints;     /* (nullable): where the order of first touches is to be kept */
   gboolean running; /* in the background, too */
   GMutex lock;
   LazyFillFunc func; /* (lock), also while it is called */
@@ -26,14 +31,48 @@ open_log (GuestRam *ram, GError **error)
   return dirty_log_open (guest_ram_log_fd (ram), guest_ram_bytes (ram), error);
 }
 
+/*
+ * In which order to read: as it was recorded at the last restore of this checkpoint, or of one that
+ * it descends from, which touched much the same.
+ */
+static GBytes *
+find_order (Store *store, const char *checkpoint)
+{
+  g_autofree char *id = g_strdup (checkpoint);
+
+  for (guint i = 0; i < ORDER_ANCESTORS && id != NULL; i++) {
+    GBytes *order = store_hint_get (store, id, NULL);
+    if (order != NULL)
+      return order;
+    g_autoptr (Manifest) manifest = store_manifest_load (store, id, NULL);
+    g_free (id);
+    id = manifest != NULL ? g_strdup (manifest->parent) : NULL;
+  }
+  return NULL;
+}
+
+/* For the next restore; the first record of a checkpoint stays, since what is read ahead is not
+ * waited for any more. */
+static void
+keep_order (GuestFill *fill)
+{
+  g_autoptr (GBytes) order = fill->hints != NULL ? lazy_fill_touched (fill->fill) : NULL;
+  g_autoptr (GError) error = NULL;
+
+  if (order != NULL && !store_hint_put (fill->hints, fill->checkpoint, order, &error))
+    g_debug ("the order of first touches is not kept: %s", error->message);
+}
+
 /* A LazyFillFunc. */
 static void
 on_event (LazyFillEvent event, gpointer user_data)
 {
   GuestFill *fill = user_data;
 
-  if (event == LAZY_FILL_COMPLETE)
+  if (event == LAZY_FILL_COMPLETE) {
     dirty_log_clear_source (fill->log);
+    keep_order (fill);
+  }
   g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&fill->lock);
   if (fill->func != NULL)
     fill->func (event, fill->user_data);
@@ -59,6 +98,7 @@ fill_new (const GuestFillSetup *setup, GError **error)
                          "the checkpoint's memory has another size than the guest's");
     return NULL;
   }
+  g_autoptr (GBytes) order = find_order (setup->store, setup->checkpoint);
   struct dirty_log_header *header = dirty_log_header (fill->log);
   const LazyFillSetup lazy = { .store = setup->store,
                                .map = setup->map,
@@ -66,7 +106,7 @@ fill_new (const GuestFillSetup *setup, GError **error)
                                .address = guest_ram_address (setup->ram),
                                .present = dirty_log_words (header, DIRTY_LOG_PRESENT),
                                .discarded = dirty_log_words (header, DIRTY_LOG_DISCARDED),
-                               .order = setup->order,
+                               .order = order,
                                .discards = setup->discards,
                                .func = on_event,
                                .user_data = fill };
@@ -101,6 +141,7 @@ guest_fill_begin (const GuestFillSetup *setup, GuestTracking *tracking, GError *
   g_autoptr (GuestFill) fill = fill_new (setup, error);
   if (fill == NULL)
     return NULL;
+  fill->hints = store_ref (setup->store);
   dirty_log_set_source (log, fill->store_id, fill->checkpoint);
   /* From here on a failure is the end of this QEMU: some of its memory may be missing. */
   if (!lazy_fill_register (fill->fill, error) || !fault_visit (FAULT_FILL_REGISTERED, error))
@@ -188,6 +229,7 @@ guest_fill_unref (GuestFill *fill)
   if (fill == NULL || !g_atomic_ref_count_dec (&fill->refs))
     return;
   lazy_fill_free (fill->fill);
+  g_clear_pointer (&fill->hints, store_unref);
   g_clear_pointer (&fill->log, dirty_log_free);
   guest_ram_unref (fill->ram);
   g_free (fill->store_id);

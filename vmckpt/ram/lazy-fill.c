@@ -410,7 +410,8 @@ settle (LazyFill *fill)
 {
   g_autoptr (GError) error = NULL;
   gboolean good =
-      fill_areas_settle (&fill->delivery, fill->zero, fill->untracked, fill->discards, &error);
+      fill_areas_settle (&fill->delivery, fill->zero, fill->untracked, fill->discards, &error) &&
+      fault_visit (FAULT_FILL_SETTLED, &error);
 
   {
     LOCK (fill);

@@ -28,6 +28,9 @@ seconds_since (gint64 began_us)
 void
 page_copy_clear (PageCopy *copy)
 {
+  if (copy->held != NULL)
+    lazy_fill_release (guest_fill_lazy (copy->held));
+  copy->held = NULL;
   g_clear_pointer (&copy->behind, copy_before_write_free);
   g_clear_pointer (&copy->map, page_map_writer_free);
   g_clear_pointer (&copy->buffer, page_buffer_free);
@@ -148,6 +151,24 @@ wait_for_memory (PageCopy *copy, GError **error)
                          error);
 }
 
+/* Pages can be asked for only while all of the memory stays registered; the last step of a fill
+ * changes that. */
+static void
+hold_memory (PageCopy *copy)
+{
+  GuestFill *fill = copy->session->context->fill;
+  g_auto (LazyFillStatus) status = { 0 };
+
+  if (fill == NULL || !copy->known)
+    return;
+  lazy_fill_hold (guest_fill_lazy (fill));
+  lazy_fill_status (guest_fill_lazy (fill), &status);
+  if (status.complete)
+    lazy_fill_release (guest_fill_lazy (fill));
+  else
+    copy->held = fill;
+}
+
 /* The first pages to copy. */
 static gboolean
 find_pages (PageCopy *copy, GError **error)
@@ -178,6 +199,9 @@ begin_tracking (PageCopy *copy, GError **error)
                          "its writes are not to be tracked (VMCKPT_TRACK)");
     return FALSE;
   }
+  /* Another way of tracking registers the memory anew: pages would not be missing any more. */
+  if (copy->wanted != TRACK_NONE && copy->wanted != TRACK_ASYNC && !wait_for_memory (copy, error))
+    return FALSE;
   if (!dirty_tracker_begin (copy->tracker, copy->wanted, FALSE, error))
     return FALSE;
   if (copy->wanted == TRACK_COMPARE || dirty_tracker_mode (copy->tracker) != TRACK_COMPARE)
@@ -203,6 +227,7 @@ page_copy_begin (PageCopy *copy, CaptureSession *session, GError **error)
     return FALSE;
   session->report->tracking.mode = track_mode_name (dirty_tracker_mode (copy->tracker));
   choose_base (copy);
+  hold_memory (copy);
   copy->map = page_map_writer_new (context->writer, copy->bytes, copy->base, error);
   copy->buffer = page_buffer_new (guest_ram_fd (ram), guest_ram_pages (ram),
                                   ROUNDS_BUFFER_BYTES / PAGE_SIZE_BYTES, error);
@@ -286,7 +311,9 @@ page_copy_rounds (PageCopy *copy, gboolean behind, RoundsDecision *last, GError 
   CaptureTracking *report = &copy->session->report->tracking;
   GCancellable *cancellable = copy->session->context->cancellable;
 
-  copy->rates.copy_before_write = behind && dirty_tracker_can_copy_before_write (copy->tracker);
+  /* That, too, registers the memory anew. */
+  copy->rates.copy_before_write =
+      behind && copy->held == NULL && dirty_tracker_can_copy_before_write (copy->tracker);
   copy->forced = copy->rates.copy_before_write &&
                  g_strcmp0 (g_getenv ("VMCKPT_COPY_BEFORE_WRITE"), "always") == 0;
   for (;;) {

@@ -16,6 +16,8 @@
 #include "page-buffer.h"
 #include "rounds.h"
 
+#include <vmckpt/ram/guest-fill.h>
+
 typedef struct {
   CaptureSession *session; /* borrowed; its context must have a `tracking` */
   DirtyLog *log;
@@ -23,6 +25,7 @@ typedef struct {
   guint64 bytes;       /* of RAM */
   const char *block;   /* name of its block */
   const PageMap *base; /* (nullable) borrowed: the map that pages are put onto */
+  GuestFill *held;     /* (nullable) borrowed: the memory is incomplete, its registration held */
   gboolean known;      /* what was written since @base is known; else contents are compared */
   PageMapWriter *map;  /* NULL once it was given away */
   PageBuffer *buffer;

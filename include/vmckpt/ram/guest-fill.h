@@ -16,8 +16,7 @@ typedef struct {
   Store *store;
   const char *checkpoint; /* its id */
   PageMap map;            /* of the RAM block */
-  GBytes *order;          /* (nullable): see LazyFillSetup */
-  gboolean discards;      /* likewise */
+  gboolean discards;      /* see LazyFillSetup */
   LazyFillFunc func; /* (nullable) likewise; the log is brought up to date before it is called */
   gpointer user_data;
 } GuestFillSetup;
