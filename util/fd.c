@@ -2,6 +2,8 @@
 #include <vmckpt/util/fd.h>
 
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -65,6 +67,23 @@ fd_write_full (int fd, const void *buf, gsize len, GError **error)
     done += n;
   }
   return TRUE;
+}
+
+gboolean
+fd_replace_file (const char *path, const char *text, gsize len, GError **error)
+{
+  g_autofree char *temporary = g_strconcat (path, ".XXXXXX", NULL);
+  g_auto (AutoFd) fd = g_mkstemp_full (temporary, O_RDWR | O_CLOEXEC, 0600);
+
+  if (fd < 0)
+    return fd_set_errno_error (error, "making %s", temporary);
+  if (fd_write_full (fd, text, len, error)) {
+    if (rename (temporary, path) == 0)
+      return TRUE;
+    fd_set_errno_error (error, "replacing %s", path);
+  }
+  unlink (temporary);
+  return FALSE;
 }
 
 gssize

@@ -247,6 +247,31 @@ test_long_socket_name (void)
   g_assert_nonnull (strstr (error->message, "choose a shorter directory"));
 }
 
+/* The new content, or the old one where that cannot be, and nothing else in the directory. */
+static void
+test_replace_file (void)
+{
+  g_autoptr (GError) error = NULL;
+  g_autofree char *directory = g_dir_make_tmp ("vmckpt-XXXXXX", &error);
+  g_autofree char *path = g_build_filename (directory, "file", NULL);
+  g_autofree char *below = g_build_filename (path, "x", NULL);
+  g_autofree char *text = NULL;
+
+  g_assert_true (fd_replace_file (path, "first", 5, &error));
+  g_assert_true (fd_replace_file (path, "second", 6, &error));
+  g_assert_true (g_file_get_contents (path, &text, NULL, &error));
+  g_assert_cmpstr (text, ==, "second");
+  g_assert_false (fd_replace_file (below, "x", 1, &error));
+  g_assert_error (error, G_IO_ERROR, G_IO_ERROR_NOT_DIRECTORY);
+  g_clear_error (&error);
+  unlink (path);
+  g_assert_cmpint (mkdir (path, 0700), ==, 0);
+  g_assert_false (fd_replace_file (path, "x", 1, &error));
+  g_assert_error (error, G_IO_ERROR, G_IO_ERROR_IS_DIRECTORY);
+  rmdir (path);
+  g_assert_cmpint (rmdir (directory), ==, 0);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -261,5 +286,6 @@ main (int argc, char **argv)
   g_test_add_func ("/fd/connect-gives-up", test_connect_gives_up);
   g_test_add_func ("/fd/listen-and-connect", test_listen_and_connect);
   g_test_add_func ("/fd/long-socket-name", test_long_socket_name);
+  g_test_add_func ("/fd/replace-file", test_replace_file);
   return g_test_run();
 }

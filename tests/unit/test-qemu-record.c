@@ -246,6 +246,56 @@ test_memory (void)
   g_assert_cmpuint (host_memory_available(), >, 0);
 }
 
+static void
+execute (TinyGuest *guest, const char *command, const char *arguments)
+{
+  g_autoptr (GError) error = NULL;
+  JsonObject *object = json_parse_bounded (arguments, strlen (arguments), 4096, 4, &error);
+  g_assert_no_error (error);
+  g_autoptr (JsonNode) done =
+      qmp_client_execute (guest->qemu.monitor, command, object, -1, 0, NULL, &error);
+  g_assert_no_error (error);
+}
+
+/* What is kept from one record to the next is not what can change. */
+static void
+test_again (void)
+{
+  g_auto (TinyGuest) guest = TINY_GUEST_NONE;
+  g_autoptr (MachineRecorder) recorder = machine_recorder_new (NULL);
+  g_autoptr (GError) error = NULL;
+  const char *reason;
+
+  if (skip_without_qemu())
+    return;
+  tiny_guest_init (&guest);
+  g_strfreev (guest.spec->extra);
+  guest.spec->extra = g_strsplit ("-m slots=4,maxmem=1G", " ", 0);
+  tiny_guest_start (&guest, FALSE);
+  g_autoptr (JsonObject) first =
+      machine_recorder_record (recorder, guest.spec, guest.qemu.monitor, &error);
+  g_assert_no_error (error);
+  g_autoptr (JsonObject) second =
+      machine_recorder_record (recorder, guest.spec, guest.qemu.monitor, &error);
+  g_assert_no_error (error);
+  g_autofree char *a = json_to_line (first);
+  g_autofree char *b = json_to_line (second);
+  g_assert_cmpstr (a, ==, b);
+  g_assert_cmpint (machine_recorder_writers (recorder, &reason), ==, WRITERS_NONE);
+  g_assert_null (reason);
+
+  execute (&guest, "object-add",
+           "{\"qom-type\":\"memory-backend-ram\",\"id\":\"mem1\",\"size\":134217728}");
+  execute (&guest, "device_add", "{\"driver\":\"pc-dimm\",\"id\":\"dimm1\",\"memdev\":\"mem1\"}");
+  g_autoptr (JsonObject) third =
+      machine_recorder_record (recorder, guest.spec, guest.qemu.monitor, &error);
+  g_assert_no_error (error);
+  g_autofree char *c = json_to_line (third);
+  g_assert_nonnull (strstr (c, "dimm1 pc-dimm"));
+  g_assert_nonnull (strstr (c, "memory-backend-ram,id=mem1"));
+  g_assert_null (strstr (b, "dimm1"));
+}
+
 int
 main (int argc, char **argv)
 {
@@ -257,5 +307,6 @@ main (int argc, char **argv)
   g_test_add_func ("/qemu-record/rom-names", test_rom_names);
   g_test_add_func ("/qemu-record/doctor", test_doctor);
   g_test_add_func ("/qemu-record/memory", test_memory);
+  g_test_add_func ("/qemu-record/again", test_again);
   return g_test_run();
 }

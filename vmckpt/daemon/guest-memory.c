@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "guest-memory.h"
 
+#include <vmckpt/util/fd.h>
 #include <vmckpt/util/json.h>
+
+#include <string.h>
 
 #define MAX_FILE 65536
 #define MAX_CLAIMS 64
@@ -61,7 +64,7 @@ guest_memory_save (const GuestMemory *memory, const char *directory)
   json_object_set_array_member (object, "claims", claims);
   g_autofree char *text = json_to_pretty (object);
   if (g_file_test (directory, G_FILE_TEST_IS_DIR) &&
-      !g_file_set_contents_full (path, text, -1, G_FILE_SET_CONTENTS_CONSISTENT, 0600, &error))
+      !fd_replace_file (path, text, strlen (text), &error))
     g_warning ("cannot remember guest state: %s", error->message);
 }
 

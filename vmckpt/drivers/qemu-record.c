@@ -13,11 +13,18 @@
 
 #define DEVICES_MAX 1024
 
-/* Devices may come and go; files may change under their names, which a restore would notice. */
+/* Files are looked at each time: they may change under their names, which a restore would notice.
+ */
 struct _MachineRecorder {
   QemuFacts *facts; /* (nullable) */
   JsonObject *cpu;  /* (nullable): once asked */
   JsonArray *roms;  /* (nullable): likewise */
+  /* Devices, given with an id or without; what depends on them was found out when they were these.
+   */
+  JsonArray *named, *others; /* (nullable): nothing was found out */
+  JsonObject *spec;          /* with the memory that was plugged in */
+  ForeignWriters writers;
+  char *writers_reason; /* (nullable) */
 };
 
 static JsonObject *
@@ -56,14 +63,14 @@ record_cpu (const GuestSpec *spec, QmpClient *monitor, GError **error)
   return object;
 }
 
-/* Devices that were given on the command line: "vd0 virtio-blk-pci". */
+/* The devices at @path in QOM: "vd0 virtio-blk-pci". */
 static JsonArray *
-record_devices (QmpClient *monitor, GError **error)
+list_devices (QmpClient *monitor, const char *path, GError **error)
 {
   JsonObject *arguments = json_object_new();
   g_autoptr (JsonNode) answer = NULL;
 
-  json_object_set_string_member (arguments, "path", "/machine/peripheral");
+  json_object_set_string_member (arguments, "path", path);
   answer = qmp_client_execute (monitor, "qom-list", arguments, -1, 0, NULL, error);
   if (answer == NULL)
     return NULL;
@@ -111,6 +118,15 @@ machine_recorder_new (QemuFacts *facts)
   return recorder;
 }
 
+static void
+forget_devices (MachineRecorder *recorder)
+{
+  g_clear_pointer (&recorder->named, json_array_unref);
+  g_clear_pointer (&recorder->others, json_array_unref);
+  g_clear_pointer (&recorder->spec, json_object_unref);
+  g_clear_pointer (&recorder->writers_reason, g_free);
+}
+
 void
 machine_recorder_free (MachineRecorder *recorder)
 {
@@ -118,7 +134,40 @@ machine_recorder_free (MachineRecorder *recorder)
     return;
   g_clear_pointer (&recorder->cpu, json_object_unref);
   g_clear_pointer (&recorder->roms, json_array_unref);
+  forget_devices (recorder);
   g_free (recorder);
+}
+
+/* Finds out what depends on the devices, if there are others than the last time. */
+static gboolean
+refresh_devices (MachineRecorder *recorder, const GuestSpec *spec, QmpClient *monitor,
+                 GError **error)
+{
+  g_autoptr (JsonArray) named = list_devices (monitor, "/machine/peripheral", error);
+  g_autoptr (JsonArray) others =
+      named != NULL ? list_devices (monitor, "/machine/peripheral-anon", error) : NULL;
+
+  if (others == NULL)
+    return FALSE;
+  if (recorder->named != NULL && json_array_equal (recorder->named, named) &&
+      json_array_equal (recorder->others, others))
+    return TRUE;
+  forget_devices (recorder);
+  g_autoptr (JsonObject) described = guest_spec_to_json (spec);
+  if (!memory_devices_record (described, monitor, error) ||
+      !qemu_foreign_writers (monitor, &recorder->writers, &recorder->writers_reason, error))
+    return FALSE;
+  recorder->spec = g_steal_pointer (&described);
+  recorder->named = g_steal_pointer (&named);
+  recorder->others = g_steal_pointer (&others);
+  return TRUE;
+}
+
+ForeignWriters
+machine_recorder_writers (MachineRecorder *recorder, const char **reason)
+{
+  *reason = recorder->writers_reason;
+  return recorder->writers;
 }
 
 JsonObject *
@@ -134,19 +183,15 @@ machine_recorder_record (MachineRecorder *recorder, const GuestSpec *spec, QmpCl
   if (recorder->roms == NULL &&
       (recorder->roms = rom_record (spec, monitor, recorder->facts, error)) == NULL)
     return NULL;
-  json_object_set_string_member (machine, "driver", "qemu");
-  json_object_set_object_member (machine, "spec", guest_spec_to_json (spec));
-  if (!memory_devices_record (json_object_get_object_member (machine, "spec"), monitor, error))
+  if (!refresh_devices (recorder, spec, monitor, error))
     return NULL;
+  json_object_set_string_member (machine, "driver", "qemu");
+  json_object_set_object_member (machine, "spec", json_object_ref (recorder->spec));
   json_object_set_object_member (machine, "qemu", record_qemu (monitor));
   json_object_set_string_member (machine, "machine", spec->machine);
   json_object_set_string_member (machine, "accel", spec->accel);
   json_object_set_object_member (machine, "cpu", json_object_ref (recorder->cpu));
-
-  JsonArray *devices = record_devices (monitor, error);
-  if (devices == NULL)
-    return NULL;
-  json_object_set_array_member (machine, "devices", devices);
+  json_object_set_array_member (machine, "devices", json_array_ref (recorder->named));
   json_object_set_array_member (machine, "roms", json_array_ref (recorder->roms));
   if (!record_file (hashes, machine, "kernel", spec->kernel, error) ||
       !record_file (hashes, machine, "initrd", spec->initrd, error))

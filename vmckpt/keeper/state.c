@@ -2,8 +2,10 @@
 #include "state.h"
 
 #include <vmckpt/util/error.h>
+#include <vmckpt/util/fd.h>
 #include <vmckpt/util/json.h>
 
+#include <string.h>
 #include <sys/wait.h>
 
 #define STATE_VERSION 1
@@ -47,7 +49,7 @@ keeper_record_write (const char *directory, const KeeperRecord *record, GError *
   json_object_set_int_member (object, "exited_us", state->exited_us);
 
   g_autofree char *text = json_to_pretty (object);
-  return g_file_set_contents_full (path, text, -1, G_FILE_SET_CONTENTS_CONSISTENT, 0600, error);
+  return fd_replace_file (path, text, strlen (text), error);
 }
 
 static gboolean

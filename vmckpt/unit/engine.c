@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "engine.h"
 
-#include <vmckpt/drivers/foreign-writers.h>
 #include <vmckpt/ram/stream-engine.h>
 #include <vmckpt/ram/tracked-engine.h>
 #include <vmckpt/util/fd.h>
@@ -33,14 +32,12 @@ flush_images (gpointer user_data)
  * while all of its memory is read. FALSE with @error if even that does not help.
  */
 static gboolean
-allow_for_foreign_writers (const CaptureContext *context, CheckpointEngine *engine,
-                           CaptureMode *mode, GError **error)
+allow_for_foreign_writers (const Unit *unit, const CaptureContext *context,
+                           CheckpointEngine *engine, CaptureMode *mode, GError **error)
 {
-  g_autofree char *reason = NULL;
-  ForeignWriters writers;
+  const char *reason;
+  ForeignWriters writers = machine_recorder_writers (unit->recorder, &reason);
 
-  if (!qemu_foreign_writers (context->monitor, &writers, &reason, error))
-    return FALSE;
   if (writers == WRITERS_NONE)
     return TRUE;
   if (writers == WRITERS_FREE || *engine == CHECKPOINT_ENGINE_TRACKED) {
@@ -131,7 +128,7 @@ engine_capture (const Unit *unit, CaptureContext *context, CheckpointEngine engi
 {
   g_autoptr (GError) reason = NULL;
 
-  if (!allow_for_foreign_writers (context, &engine, &mode, error))
+  if (!allow_for_foreign_writers (unit, context, &engine, &mode, error))
     return FALSE;
   if (engine != CHECKPOINT_ENGINE_STREAM) {
     if (capture_tracked (unit, context, mode, manifest, lease, report, &reason))

@@ -7,6 +7,7 @@
 
 /**
  * engine_capture:
+ * @unit: its recorder has recorded the machine for this checkpoint
  * @context: complete but for what an engine needs to know about the guest
  * @engine: the wish; CHECKPOINT_ENGINE_AUTO falls back, telling why
  * @manifest: (inout): gets the parts, and the engine's name

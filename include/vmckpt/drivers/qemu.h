@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include <vmckpt/drivers/foreign-writers.h>
 #include <vmckpt/drivers/guest-spec.h>
 #include <vmckpt/drivers/qemu-facts.h>
 #include <vmckpt/keeper/keeper.h>
@@ -128,6 +129,10 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (MachineRecorder, machine_recorder_free)
  */
 JsonObject *machine_recorder_record (MachineRecorder *recorder, const GuestSpec *spec,
                                      QmpClient *monitor, GError **error);
+
+/* Who writes to the guest's memory past QEMU, as of the last record (foreign-writers.h). @reason:
+ * (out) (nullable): borrowed until the next one. */
+ForeignWriters machine_recorder_writers (MachineRecorder *recorder, const char **reason);
 
 /**
  * qemu_preflight:

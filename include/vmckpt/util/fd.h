@@ -51,6 +51,18 @@ gssize fd_read_full (int fd, void *buf, gsize len, GError **error);
 gboolean fd_write_full (int fd, const void *buf, gsize len, GError **error);
 
 /**
+ * fd_replace_file:
+ * @path: file, made with mode 0600 or replaced
+ * @text: its new content
+ *
+ * Other processes see the old content or the new, also when this one is killed. Nothing is synced:
+ * for what means nothing once the machine has crashed, where a wait for the disk would hurt.
+ *
+ * Returns: FALSE with @error (G_IO_ERROR): @path is as it was.
+ */
+gboolean fd_replace_file (const char *path, const char *text, gsize len, GError **error);
+
+/**
  * fd_send:
  * @sock: a connected UNIX socket
  * @buf: (not nullable): the message, at least one byte
