@@ -11,6 +11,8 @@ struct _TemplateFill {
   LazyFill *fill;
   LazyFillFunc func;
   gpointer user_data;
+  GMutex lock;
+  GCancellable *loading; /* (nullable) (lock) */
 };
 
 /* A page that cannot be told is asked for, and then the fill says why. */
@@ -44,6 +46,11 @@ on_event (LazyFillEvent event, gpointer user_data)
 {
   TemplateFill *fill = user_data;
 
+  if (event == LAZY_FILL_STUCK) {
+    g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&fill->lock);
+    if (fill->loading != NULL)
+      g_cancellable_cancel (fill->loading);
+  }
   if (event == LAZY_FILL_COMPLETE)
     template_release (fill->template);
   if (fill->func != NULL)
@@ -59,6 +66,7 @@ template_fill_new (Store *store, const PageMap *map, int memfd, LazyFillFunc fun
     .memfd = memfd, .length = map->length, .is_zero = is_zero, .want = on_want, .user_data = fill
   };
 
+  g_mutex_init (&fill->lock);
   fill->func = func;
   fill->user_data = user_data;
   fill->map = page_map_reader_new (store, map, error);
@@ -90,7 +98,16 @@ template_fill_free (TemplateFill *fill)
   lazy_fill_free (fill->fill);
   template_free (fill->template);
   page_map_reader_free (fill->map);
+  g_clear_object (&fill->loading);
+  g_mutex_clear (&fill->lock);
   g_free (fill);
+}
+
+void
+template_fill_guard (TemplateFill *fill, GCancellable *loading)
+{
+  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&fill->lock);
+  g_set_object (&fill->loading, loading);
 }
 
 Template *

@@ -23,6 +23,7 @@ typedef struct {
   guint count;
   gboolean paused;
   const UnitWatcher *watcher;
+  GCancellable *loading; /* also cancelled when memory cannot be read */
   gint64 began_us;
   gint ready; /* guests; atomic, for progress */
 } Fork;
@@ -187,18 +188,58 @@ load (Fork *fork, ForkedGuest *guest, GError **error)
                                    .ram = guest->ram,
                                    .store = fork->store,
                                    .manifest = fork->manifest,
-                                   .cancellable = fork->watcher->cancellable };
+                                   .cancellable = fork->loading };
 
-  if (g_cancellable_set_error_if_cancelled (fork->watcher->cancellable, error) ||
+  if (g_cancellable_set_error_if_cancelled (fork->loading, error) ||
       !fork_source_write (guest->directory, fork->store_path, fork->manifest->id, error) ||
-      !tracked_restore_load (&restore, error) ||
-      (!fork->paused && !qmp_cont (guest->qemu.monitor, error)))
+      !tracked_restore_load (&restore, error))
     return FALSE;
-  guest->ms = (g_get_monotonic_time() - fork->began_us) / 1000.0;
   guint64 ready = g_atomic_int_add (&fork->ready, 1) + 1;
   progress_report (fork->watcher->progress, PHASE_REBUILD, ready * guest->spec->ram_bytes,
                    fork->count * guest->spec->ram_bytes);
   return TRUE;
+}
+
+/* Only when all are loaded: if one cannot be, none has run. */
+static gboolean
+resume (Fork *fork, ForkedGuest *guest, GError **error)
+{
+  ERROR_PREFIX (error, "guest %s", guest->spec->name);
+
+  if (!fork->paused && !qmp_cont (guest->qemu.monitor, error))
+    return FALSE;
+  guest->ms = (g_get_monotonic_time() - fork->began_us) / 1000.0;
+  return TRUE;
+}
+
+static void
+cancel_loading (GCancellable *cancellable G_GNUC_UNUSED, gpointer loading)
+{
+  g_cancellable_cancel (loading);
+}
+
+/* A QEMU that needs a page which cannot be read does not get on: all end then. */
+static gboolean
+load_and_resume (Fork *fork, GError **error)
+{
+  g_autoptr (GCancellable) loading = g_cancellable_new();
+  gulong handler = g_cancellable_connect (fork->watcher->cancellable, G_CALLBACK (cancel_loading),
+                                          g_object_ref (loading), g_object_unref);
+  g_autoptr (GError) cause = NULL;
+  g_auto (LazyFillStatus) status = { 0 };
+
+  fork->loading = loading;
+  template_fill_guard (fork->fill, loading);
+  gboolean good = for_all (fork, load, &cause) && for_all (fork, resume, &cause);
+  template_fill_guard (fork->fill, NULL);
+  g_cancellable_disconnect (fork->watcher->cancellable, handler);
+  if (good)
+    return TRUE;
+  template_fill_status (fork->fill, &status);
+  /* What could not be read is the better reason. */
+  if (!status.stuck || template_fill_wait (fork->fill, NULL, error))
+    g_propagate_error (error, g_steal_pointer (&cause));
+  return FALSE;
 }
 
 void
@@ -235,8 +276,8 @@ unit_fork (Store *store, const char *store_path, const Manifest *manifest, Templ
                 .began_us = g_get_monotonic_time() };
 
   progress_report (watcher->progress, PHASE_REBUILD, 0, 0);
-  gboolean good =
-      for_all (&fork, start, error) && register_all (&fork, error) && for_all (&fork, load, error);
+  gboolean good = for_all (&fork, start, error) && register_all (&fork, error) &&
+                  load_and_resume (&fork, error);
   for (guint i = 0; good && i < count; i++)
     good = keeper_lease_end (guests[i].lease, error);
   good = good && fault_visit (FAULT_FORK_RUNNING, error);

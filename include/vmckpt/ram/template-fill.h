@@ -41,5 +41,9 @@ void template_fill_status (TemplateFill *fill, LazyFillStatus *status);
 void template_fill_retry (TemplateFill *fill, Store *store);
 gboolean template_fill_wait (TemplateFill *fill, GCancellable *cancellable, GError **error);
 
+/* While guests load, which cannot go on without a page: @loading (nullable: no more) is cancelled
+ * when one cannot be read; template_fill_wait() says why. */
+void template_fill_guard (TemplateFill *fill, GCancellable *loading);
+
 /* Bytes of memory that the file takes. */
 guint64 template_fill_memory (TemplateFill *fill);

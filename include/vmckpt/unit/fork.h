@@ -6,7 +6,7 @@
  *   start     every QEMU, its RAM the template mapped copy-on-write, stopped and untouched
  *   register  all wait for what is missing from here on; the template begins to fill
  *   load      devices and small blocks of each
- *   resume    each as soon as it is loaded
+ *   resume    when all are loaded: if one cannot be, none has run
  */
 #pragma once
 
