@@ -363,7 +363,8 @@ take_line (const char *text, ApiLineFunc func, gpointer user_data, GError **erro
     return g_steal_pointer (&line);
   if (g_str_equal (type, "error"))
     set_error_from_json (line, error);
-  else if (g_str_equal (type, "status") || g_str_equal (type, "message"))
+  else if (g_str_equal (type, "status") || g_str_equal (type, "message") ||
+           g_str_equal (type, "checkpoint"))
     func (line, type, user_data);
   return NULL;
 }

@@ -118,6 +118,8 @@ cli_guest_has_ended (Cli *cli, const char *name)
 typedef struct {
   Cli *cli;
   ProgressBar *bar; /* (nullable) */
+  CliPartFunc part; /* (nullable) */
+  gpointer part_data;
 } LongCall;
 
 static void
@@ -125,7 +127,11 @@ on_line (JsonObject *line, const char *type, gpointer user_data)
 {
   LongCall *call = user_data;
 
-  if (call->cli->json) {
+  if (call->part != NULL && !g_str_equal (type, "status") && !g_str_equal (type, "message")) {
+    if (call->bar != NULL)
+      progress_bar_wipe (call->bar);
+    call->part (line, type, call->part_data);
+  } else if (call->cli->json) {
     if (!call->cli->quiet)
       cli_print_json (call->cli, line);
   } else if (g_str_equal (type, "message")) {
@@ -141,13 +147,20 @@ on_line (JsonObject *line, const char *type, gpointer user_data)
 JsonObject *
 cli_call_long (Cli *cli, const GString *path, JsonObject *body, const char *title, GError **error)
 {
+  return cli_call_parts (cli, path, body, title, NULL, NULL, error);
+}
+
+JsonObject *
+cli_call_parts (Cli *cli, const GString *path, JsonObject *body, const char *title,
+                CliPartFunc func, gpointer user_data, GError **error)
+{
   g_autoptr (ProgressBar) bar = NULL;
 
   if (!cli->json && !cli->quiet && isatty (cli->err->fd)) {
     g_autofree char *clean = format_clean (title);
     bar = progress_bar_new (cli->err, clean, terminal_width (cli->err->fd));
   }
-  LongCall call = { cli, bar };
+  LongCall call = { cli, bar, func, user_data };
   return api_call_long (cli->api, path, body, on_line, &call, error);
 }
 

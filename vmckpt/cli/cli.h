@@ -60,6 +60,15 @@ GString *cli_guest_path (const char *name, const char *action);
 JsonObject *cli_call_long (Cli *cli, const GString *path, JsonObject *body, const char *title,
                            GError **error);
 
+/* Receives what has come of a part of a long call: a line that is neither status nor message. */
+typedef void (*CliPartFunc) (JsonObject *line, const char *type, gpointer user_data);
+
+/* The same for a call that reports the parts of its work as they are done; with --json too, these
+ * are
+ * @func's to print. */
+JsonObject *cli_call_parts (Cli *cli, const GString *path, JsonObject *body, const char *title,
+                            CliPartFunc func, gpointer user_data, GError **error);
+
 /* Asks the daemon: TRUE if the guest has exited or is not there any more. */
 gboolean cli_guest_has_ended (Cli *cli, const char *name);
 

@@ -156,6 +156,20 @@ on_message (const char *text, gpointer user_data)
   add_line (call, line);
 }
 
+/* Any thread: what has come of a part of the work. */
+static void
+on_send_line (const char *type, JsonObject *line, gpointer user_data)
+{
+  Call *call = user_data;
+  g_autoptr (GMutexLocker) locker = g_mutex_locker_new (&call->lock);
+
+  json_object_set_string_member (line, "type", type);
+  if (call->streamed)
+    add_line (call, line);
+  else
+    json_object_unref (line);
+}
+
 /* A line a second even when nothing moves, so that a client can tell a slow daemon from a dead one.
  */
 static gboolean
@@ -342,6 +356,7 @@ call_start (SoupServerMessage *message, Request *request, RequestHandler handler
                                     .message = on_message,
                                     .user_data = call,
                                     .cancellable = request->cancellable };
+  request->send_line = on_send_line;
   g_atomic_int_inc (&request->daemon->calls);
   call->stopping = g_cancellable_connect (request->daemon->stopping, G_CALLBACK (on_stopping),
                                           request->cancellable, NULL);

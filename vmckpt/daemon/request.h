@@ -28,7 +28,11 @@ typedef struct {
   GCancellable *cancellable;              /* the client has gone */
   Progress progress;
   UnitWatcher watcher; /* the two above, for the flows */
-  gpointer work;       /* (nullable): what the route keeps for itself, freed with the request */
+  /* (nullable): sends a line of its own kind (@line, taken) before the last one of a streamed
+   * answer;
+   * @data is the watcher's. Any thread. */
+  void (*send_line) (const char *type, JsonObject *line, gpointer data);
+  gpointer work; /* (nullable): what the route keeps for itself, freed with the request */
   GDestroyNotify free_work;
 } Request;
 

@@ -6,12 +6,15 @@
 #include "filling.h"
 #include "fork.h"
 #include "log.h"
+#include "periodic.h"
 #include "restore.h"
 #include "router.h"
 
 #include <vmckpt/drivers/guest-fork.h>
+#include <vmckpt/ram/capture.h>
 #include <vmckpt/ram/track-probe.h>
 #include <vmckpt/util/error.h>
+#include <vmckpt/util/json.h>
 #include <vmckpt/util/name.h>
 
 #include <unistd.h>
@@ -305,8 +308,9 @@ take_checkpoint (Request *request, Guest *guest, CheckpointOptions *options, GEr
   return g_steal_pointer (&manifest);
 }
 
-static JsonObject *
-checkpoint_guest (Request *request, GError **error)
+/* How it is to be taken; the body's members are known. */
+static gboolean
+parse_checkpoint_options (Request *request, CheckpointOptions *options, GError **error)
 {
   static const char *const modes[] = { "live", "stop", NULL };
   static const char *const engines[] = { [CHECKPOINT_ENGINE_AUTO] = "auto",
@@ -314,25 +318,142 @@ checkpoint_guest (Request *request, GError **error)
                                          [CHECKPOINT_ENGINE_STREAM] = "stream",
                                          NULL };
   const char *mode = "live", *engine = "auto";
-  CheckpointOptions options = { 0 };
   guint index, engine_index;
 
-  if (!request_expect (request, error, "mode", "engine", "tag", "note", NULL) ||
-      !request_string (request, "mode", &mode, error) ||
+  if (!request_string (request, "mode", &mode, error) ||
       !request_string (request, "engine", &engine, error) ||
-      !request_string (request, "tag", &options.tag, error) ||
-      !request_string (request, "note", &options.note, error) ||
+      !request_string (request, "tag", &options->tag, error) ||
+      !request_string (request, "note", &options->note, error) ||
       !request_choice ("mode", mode, modes, &index, error) ||
       !request_choice ("engine", engine, engines, &engine_index, error))
+    return FALSE;
+  options->engine = engine_index;
+  options->mode = index == 0 ? CHECKPOINT_LIVE : CHECKPOINT_STOP;
+  return TRUE;
+}
+
+static JsonObject *
+checkpoint_guest (Request *request, GError **error)
+{
+  CheckpointOptions options = { 0 };
+
+  if (!request_expect (request, error, "mode", "engine", "tag", "note", NULL) ||
+      !parse_checkpoint_options (request, &options, error))
     return NULL;
-  options.engine = engine_index;
-  options.mode = index == 0 ? CHECKPOINT_LIVE : CHECKPOINT_STOP;
   g_autoptr (Guest) guest = find_guest (request, error);
   g_autoptr (GuestWork) work =
       guest != NULL ? guest_begin_work (guest, "a checkpoint", error) : NULL;
   g_autoptr (Manifest) manifest =
       work != NULL ? take_checkpoint (request, guest, &options, error) : NULL;
   return manifest != NULL ? checkpoint_report (manifest) : NULL;
+}
+
+/* ---- Periodic checkpoints ---- */
+
+typedef struct {
+  Request *request;
+  Guest *guest;
+  CheckpointOptions options;
+} PeriodicWork;
+
+/* The guest is free for other work between two of them. */
+static JsonObject *
+take_periodic (gpointer user_data, gboolean *passes, GError **error)
+{
+  PeriodicWork *periodic = user_data;
+  g_autoptr (GuestWork) work = guest_begin_work (periodic->guest, "a checkpoint", error);
+  g_autoptr (Manifest) manifest = NULL;
+  g_autoptr (GError) cause = NULL;
+
+  *passes = TRUE;
+  if (work == NULL)
+    return NULL;
+  if (guest_state (periodic->guest) == GUEST_PAUSED) {
+    g_set_error (error, API_ERROR, API_CONFLICT, "guest %s is paused",
+                 guest_name (periodic->guest));
+    return NULL;
+  }
+  manifest = take_checkpoint (periodic->request, periodic->guest, &periodic->options, &cause);
+  if (manifest != NULL)
+    return checkpoint_report (manifest);
+  /* Somebody else migrates the guest. */
+  *passes = g_error_matches (cause, RAM_ERROR, RAM_ERROR_BUSY);
+  g_propagate_error (error, g_steal_pointer (&cause));
+  return NULL;
+}
+
+static void
+on_periodic_made (JsonObject *report, gpointer user_data)
+{
+  Request *request = ((PeriodicWork *)user_data)->request;
+  request->send_line ("checkpoint", json_object_ref (report), request->watcher.user_data);
+}
+
+static void
+on_periodic_message (const char *text, gpointer user_data)
+{
+  const UnitWatcher *watcher = &((PeriodicWork *)user_data)->request->watcher;
+  watcher->message (text, watcher->user_data);
+}
+
+/* A time in the body; absent: 0. */
+static gboolean
+parse_time_member (Request *request, const char *member, gint64 *us, GError **error)
+{
+  const char *text = NULL;
+  g_autoptr (GError) cause = NULL;
+
+  if (!request_string (request, member, &text, error))
+    return FALSE;
+  *us = 0;
+  if (text == NULL || schedule_parse_time (text, us, &cause))
+    return TRUE;
+  g_set_error (error, API_ERROR, API_USAGE, "%s: %s", member, cause->message);
+  return FALSE;
+}
+
+static gboolean
+parse_schedule (Request *request, Schedule *schedule, GError **error)
+{
+  g_autoptr (GError) cause = NULL;
+
+  if (!parse_time_member (request, "every", &schedule->every_us, error) ||
+      !parse_time_member (request, "for", &schedule->for_us, error))
+    return FALSE;
+  if (schedule->every_us < SCHEDULE_EVERY_MIN_US) {
+    g_set_error (error, API_ERROR, API_USAGE, "every: a time of at least %d ms is needed",
+                 SCHEDULE_EVERY_MIN_US / 1000);
+    return FALSE;
+  }
+  if (!json_object_has_member (request->body, "count") ||
+      json_object_get_null_member (request->body, "count") ||
+      (json_get_uint64 (request->body, "count", &schedule->count, &cause) && schedule->count > 0))
+    return TRUE;
+  g_set_error_literal (error, API_ERROR, API_USAGE,
+                       cause != NULL ? cause->message : "count: 0 is none at all");
+  return FALSE;
+}
+
+static JsonObject *
+checkpoint_periodically (Request *request, GError **error)
+{
+  PeriodicWork work = { .request = request };
+  Periodic periodic = { .take = take_periodic,
+                        .made = on_periodic_made,
+                        .message = on_periodic_message,
+                        .user_data = &work,
+                        .cancellable = request->cancellable };
+
+  if (!request_expect (request, error, "every", "for", "count", "mode", "engine", "tag", "note",
+                       NULL) ||
+      !parse_schedule (request, &periodic.schedule, error) ||
+      !parse_checkpoint_options (request, &work.options, error))
+    return NULL;
+  g_autoptr (Guest) guest = find_guest (request, error);
+  if (guest == NULL)
+    return NULL;
+  work.guest = guest;
+  return periodic_run (&periodic, error);
 }
 
 static JsonObject *
@@ -489,6 +610,7 @@ const Route guest_routes[] = {
   { "POST", "/v1/guests/:name/continue", continue_guest, NULL, FALSE },
   { "POST", "/v1/guests/:name/checkpoint", checkpoint_guest, NULL, TRUE },
   { "POST", "/v1/guests/:name/fork", fork_guest, NULL, TRUE },
+  { "POST", "/v1/guests/:name/checkpoints", checkpoint_periodically, NULL, TRUE },
   { "POST", "/v1/guests/:name/suspend", suspend_guest, NULL, TRUE },
   { "POST", "/v1/guests/:name/resume", resume_guest, NULL, TRUE },
   { NULL },
