@@ -176,8 +176,8 @@ other_of (guint32 state)
 gboolean
 dirty_log_recover (DirtyLog *log)
 {
-  gboolean doubt = atomic_load (&log->header->scanning) != 0 ||
-                   atomic_load (&log->header->mode) == TRACK_SYNC;
+  gboolean doubt =
+      atomic_load (&log->header->scanning) != 0 || atomic_load (&log->header->mode) == TRACK_SYNC;
 
   dirty_log_rollback (log);
   if (doubt)
