@@ -184,6 +184,26 @@ find_pages (PageCopy *copy, GError **error)
   return bring_pages (copy, error);
 }
 
+/* The new map, on top of the base if that is still there. */
+static PageMapWriter *
+open_map (PageCopy *copy, GError **error)
+{
+  StoreWriter *writer = copy->session->context->writer;
+  g_autoptr (GError) gone = NULL;
+  PageMapWriter *map = page_map_writer_new (writer, copy->bytes, copy->base, &gone);
+
+  if (map != NULL)
+    return map;
+  if (!g_error_matches (gone, STORE_ERROR, STORE_ERROR_NOT_FOUND)) {
+    g_propagate_error (error, g_steal_pointer (&gone));
+    return NULL;
+  }
+  capture_message (copy->session, "all memory is read: the last checkpoint was removed meanwhile");
+  copy->base = NULL;
+  copy->known = FALSE;
+  return page_map_writer_new (writer, copy->bytes, NULL, error);
+}
+
 /* Comparing contents is what the stream engine does, too, and that without a long pause. */
 static gboolean
 begin_tracking (PageCopy *copy, GError **error)
@@ -227,12 +247,14 @@ page_copy_begin (PageCopy *copy, CaptureSession *session, GError **error)
     return FALSE;
   session->report->tracking.mode = track_mode_name (dirty_tracker_mode (copy->tracker));
   choose_base (copy);
+  copy->map = open_map (copy, error);
+  if (copy->map == NULL)
+    return FALSE;
   hold_memory (copy);
-  copy->map = page_map_writer_new (context->writer, copy->bytes, copy->base, error);
   copy->buffer = page_buffer_new (guest_ram_fd (ram), guest_ram_pages (ram),
                                   ROUNDS_BUFFER_BYTES / PAGE_SIZE_BYTES, error);
   copy->pages = page_bitmap_new (guest_ram_pages (ram));
-  return copy->map != NULL && copy->buffer != NULL && find_pages (copy, error);
+  return copy->buffer != NULL && find_pages (copy, error);
 }
 
 /* ---- copying ---- */
