@@ -500,7 +500,9 @@ untracked_reason (Guest *guest)
   if (guest->qemu.monitor == NULL || guest->state == GUEST_EXITED)
     return NULL;
   if (guest->ram == NULL)
-    return "its memory is private to QEMU";
+    return qemu_spec_shares_memory (guest->spec)
+               ? "its memory cannot be taken from QEMU; vmckptd's log says why"
+               : "its memory is private to QEMU";
   if (guest_ram_is_copy (guest->ram))
     return "its memory is a copy on write of what it was forked from";
   return guest_ram_untracked_reason (guest->ram);
