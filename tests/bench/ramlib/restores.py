@@ -14,7 +14,6 @@ def _work_done(stage, console, before, began):
 
 def _vmckpt(stage, store, ref, before, lazy):
     guest = stage.shared
-    guest.kill()
     stage.host.forget_peak()
     figures = guest.restore(store, ref, '--lazy' if lazy else '--eager')
     began = figures['begun'] + figures['running_ms'] / 1e3
@@ -22,7 +21,7 @@ def _vmckpt(stage, store, ref, before, lazy):
     stage.add('restores', 'vmckpt, lazy' if lazy else 'vmckpt, eager', work=done,
               running_ms=figures['running_ms'], answers_ms=figures['answers_ms'],
               peak_mib=stage.host.peak_mib(), report=figures['report'])
-    guest.stop()
+    guest.kill()  # before anybody else has memory
 
 
 def _virsh(stage, path, before):
@@ -58,7 +57,7 @@ def run(stage, rounds):
     time.sleep(1)
     before, _ = guest.console.work()
     ref = guest.checkpoint(store)['id']
-    guest.stop()
+    guest.kill()
     saved = _save_domain(stage, stage.path('saved')) if stage.domain else None
     for number in range(rounds):
         begun = time.monotonic()

@@ -8,6 +8,9 @@ import shutil
 import time
 
 
+STRETCH = 6  # seconds that a guest is watched without a break
+
+
 def _speed(guest, seconds, meanwhile=None):
     """Pages per second that the workers get done while @meanwhile is called again and again."""
     first, begun = guest.console.work()
@@ -37,7 +40,7 @@ def _each_second(stage, store):
 def run(stage, rounds):
     """Interleaved stretches: private memory, shared, tracked, tracked and checkpointed."""
     store = stage.host.new_store()
-    seconds = stage.options.seconds
+    seconds = min(stage.options.seconds, STRETCH)
     for guest in (stage.private, stage.untracked, stage.shared):
         with stage.only(guest):
             guest.console.rest(False)
