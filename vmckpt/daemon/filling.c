@@ -30,12 +30,29 @@ open_source (Guest *guest, Stores *stores, const char *wanted, GError **error)
   return NULL;
 }
 
+/* Its memory, without a word to QEMU, whose main loop may be what waits for a page. */
+static GuestRam *
+find_ram (Guest *guest)
+{
+  GuestRam *known = guest_ram (guest);
+  const GuestSpec *spec = guest_spec (guest);
+  KeeperState state = { 0 };
+
+  if (known != NULL)
+    return guest_ram_ref (known);
+  if (!qemu_spec_shares_memory (spec) || spec->ram_id == NULL ||
+      !keeper_read_state (guest_directory (guest), &state, NULL) || state.exited ||
+      !process_id_alive (state.qemu))
+    return NULL;
+  return guest_ram_find (state.qemu, spec->ram_id, NULL);
+}
+
 /* Serves pages that nobody serves. */
 static gboolean
 serve (Guest *guest, Stores *stores, GError **error)
 {
   ERROR_PREFIX (error, "its memory is not all there yet");
-  GuestRam *ram = guest_ram (guest);
+  g_autoptr (GuestRam) ram = find_ram (guest);
   g_autofree char *store_wanted = NULL;
   g_autofree char *checkpoint = NULL;
 
@@ -83,8 +100,13 @@ filling_retry (Guest *guest, Stores *stores, GCancellable *cancellable, GError *
 {
   g_autoptr (GuestFill) fill = guest_get_fill (guest);
 
+  if (fill == NULL && !serve (guest, stores, error))
+    return FALSE;
+  /* It was found without QEMU being asked anything. */
+  if (guest_is_in_trouble (guest) && !guest_has_monitor (guest))
+    guest_find_again (guest);
   if (fill == NULL)
-    return serve (guest, stores, error);
+    return TRUE;
   if (!guest_is_in_trouble (guest))
     return TRUE;
   /* The store may have been opened anew since, or repaired. */

@@ -306,18 +306,15 @@ let_go (gpointer user_data)
   Guest *guest = user_data;
   g_autoptr (GuestRam) ram = NULL;
   g_autoptr (GuestTracking) tracking = NULL;
-  GuestFill *fill;
   QemuGuest qemu;
 
   {
     LOCK (guest);
-    fill = g_steal_pointer (&guest->fill);
     tracking = g_steal_pointer (&guest->tracking);
     qemu = guest->qemu;
     guest->qemu = (QemuGuest){ 0 };
     ram = g_steal_pointer (&guest->ram);
   }
-  drop_fill (fill);
   qemu_guest_clear (&qemu);
 }
 
@@ -417,7 +414,7 @@ guest_set_trouble (Guest *guest, const GError *reason)
 
   {
     LOCK (guest);
-    if (guest->state != GUEST_RUNNING && guest->state != GUEST_PAUSED)
+    if (guest->state == GUEST_EXITED)
       return;
     if (guest->qemu.monitor != NULL)
       monitor = qmp_client_ref (guest->qemu.monitor);
@@ -426,6 +423,13 @@ guest_set_trouble (Guest *guest, const GError *reason)
   }
   if (monitor != NULL)
     qmp_client_execute_async (monitor, "stop", NULL, -1, 0, NULL, NULL, NULL);
+}
+
+gboolean
+guest_has_monitor (Guest *guest)
+{
+  LOCK (guest);
+  return guest->qemu.monitor != NULL;
 }
 
 gboolean

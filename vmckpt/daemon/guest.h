@@ -58,6 +58,9 @@ void guest_note_fill (Guest *guest, LazyFillEvent event);
 void guest_set_trouble (Guest *guest, const GError *reason);
 gboolean guest_is_in_trouble (Guest *guest);
 
+/* FALSE: its QEMU is still to be found (guest_find_again()). */
+gboolean guest_has_monitor (Guest *guest);
+
 /* Whether pages of it are still to come from that checkpoint. */
 gboolean guest_needs_checkpoint (Guest *guest, const char *store_id, const char *checkpoint);
 

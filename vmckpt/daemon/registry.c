@@ -104,6 +104,8 @@ find_thread (gpointer data)
 
   if (work == NULL || guest_state (guest) != GUEST_UNRESPONSIVE)
     return NULL;
+  /* QEMU may not answer before it has the page that its main loop waits for. */
+  filling_take_over (guest, finding->registry->stores);
   guest_find_again (guest);
   filling_take_over (guest, finding->registry->stores);
   return NULL;
