@@ -112,6 +112,50 @@ test_generations (void)
   }
 }
 
+/* Runs of pages anywhere, and the stretches that have data, with and without overrides. */
+static void
+test_read_run (void)
+{
+  g_autoptr (Store) store = fixture_store_new (backend_memory_new());
+  g_auto (Model) model = { 0 };
+  g_autoptr (Manifest) parent = NULL;
+  g_autofree guint8 *data = g_malloc (PAGE_MAP_RUN_MAX * PAGE_SIZE_BYTES);
+  gboolean zero[PAGE_MAP_RUN_MAX];
+  guint64 bits[1] = { 0 };
+
+  model_resize (&model, 20 * PAGE_MAP_STRETCH + 3);
+  for (guint generation = 0; generation < 4; generation++) {
+    g_autoptr (GError) error = NULL;
+    model_change (&model, 300, TRUE);
+    Manifest *next = fixture_checkpoint (store, generation, model.seeds, model.pages, parent, NULL);
+    manifest_free (parent);
+    parent = next;
+    g_autoptr (PageMapReader) reader =
+        page_map_reader_new (store, &manifest_find_part (next, "ram", NULL)->map, &error);
+    g_assert_no_error (error);
+    for (guint i = 0; i < 50; i++) {
+      guint64 first = g_test_rand_int_range (0, model.pages);
+      guint most = g_test_rand_int_range (1, PAGE_MAP_RUN_MAX + 1);
+      guint count = MIN (most, model.pages - first);
+      g_assert_true (page_map_reader_read_run (reader, first, count, data, zero, &error));
+      for (guint j = 0; j < count; j++) {
+        guint8 wanted[PAGE_SIZE_BYTES];
+        fixture_page (model.seeds[first + j], wanted);
+        g_assert_cmpmem (data + (gsize)j * PAGE_SIZE_BYTES, PAGE_SIZE_BYTES, wanted,
+                         PAGE_SIZE_BYTES);
+        g_assert_cmpint (zero[j], ==, model.seeds[first + j] == 0);
+      }
+    }
+    g_assert_false (page_map_reader_read_run (reader, model.pages - 1, 2, data, zero, &error));
+    g_clear_error (&error);
+    g_assert_true (page_map_reader_find_data (reader, bits, &error));
+    for (guint64 page = 0; page < model.pages; page++)
+      if (model.seeds[page] != 0)
+        g_assert_true (bits[0] >> page / PAGE_MAP_STRETCH & 1);
+    g_assert_cmpuint (bits[0] >> 21, ==, 0);
+  }
+}
+
 /* Single pages, out of order, through the runs. */
 static void
 test_random_reads (void)
@@ -292,6 +336,7 @@ main (int argc, char **argv)
   g_test_init (&argc, &argv, NULL);
   g_test_add_func ("/store/page-map/generations", test_generations);
   g_test_add_func ("/store/page-map/random-reads", test_random_reads);
+  g_test_add_func ("/store/page-map/read-run", test_read_run);
   g_test_add_func ("/store/page-map/many-overrides", test_many_overrides);
   g_test_add_func ("/store/page-map/zeros", test_zeros);
   g_test_add_func ("/store/page-map/deterministic", test_deterministic);
