@@ -240,8 +240,7 @@ pause_guest (Request *request, GError **error)
   return work != NULL && guest_pause (guest, error) ? guest_to_json (guest) : NULL;
 }
 
-/* A fork that waits for memory which could not be read: that is tried again. Returns FALSE if it
- * does not wait. */
+/* A fork's memory that could not be read is tried again. Returns FALSE if there is none. */
 static gboolean
 retry_memory (Request *request, Guest *guest)
 {

@@ -190,10 +190,13 @@ templates_reason (Templates *templates, const char *name)
     return g_strdup (group->problem);
   }
   template_fill_status (group->fill, &status);
+  if (status.reason == NULL)
+    return NULL;
   g_autoptr (GArray) pages = template_waiting (template_fill_template (group->fill), name);
-  return status.stuck && pages->len > 0 && status.reason != NULL
-             ? g_strdup_printf ("it waits for memory that cannot be read: %s", status.reason)
-             : NULL;
+  return g_strdup_printf (status.stuck && pages->len > 0
+                              ? "it waits for memory that cannot be read: %s"
+                              : "memory that it has not needed yet cannot be read: %s",
+                          status.reason);
 }
 
 guint64

@@ -48,7 +48,8 @@ void templates_keep (Templates *templates, TemplateGroup *group);
  */
 void templates_take_over (Templates *templates);
 
-/* The fork @name waits for a page that cannot be read: why, newly allocated; else NULL. */
+/* Why memory of fork @name cannot be read, and whether it waits for that; newly allocated. NULL if
+ * there is no trouble. */
 char *templates_reason (Templates *templates, const char *name);
 
 /* How much of @name's memory is still to be read, in bytes; 0: all is there, or it is no fork. */
