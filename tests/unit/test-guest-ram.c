@@ -62,10 +62,13 @@ test_shared (void)
   if (skip_without_qemu())
     return;
   ram = start (&guest);
+  g_assert_true (guest_ram_is_untouched (ram));
   g_assert_cmpuint (read_counters (ram), ==, 0);
+  g_assert_true (guest_ram_is_untouched (ram));
   g_assert_true (qmp_cont (guest.qemu.monitor, &error));
   tiny_guest_wait_output (&guest, 1);
   g_assert_cmpuint (read_counters (ram), >, 0);
+  g_assert_false (guest_ram_is_untouched (ram));
 
   g_assert_cmpuint (guest_ram_bytes (ram), ==, guest.spec->ram_bytes);
   g_assert_cmpuint (guest_ram_pages (ram), ==, guest.spec->ram_bytes / GUEST_RAM_PAGE_BYTES);

@@ -384,6 +384,14 @@ guest_ram_fd (GuestRam *ram)
 }
 
 gboolean
+guest_ram_is_untouched (GuestRam *ram)
+{
+  struct stat st;
+
+  return fstat (ram->ram, &st) == 0 && st.st_blocks == 0;
+}
+
+gboolean
 guest_ram_is_copy (GuestRam *ram)
 {
   return ram->copy;

@@ -172,6 +172,24 @@ load_devices (const TrackedRestore *restore, GuestFill *fill, GCancellable *load
   return FALSE;
 }
 
+/* A page that exists already counts as the guest's, and one that others touch is made as zeros:
+ * then the contents have to be there first. */
+static gboolean
+check_untouched (const TrackedRestore *restore, GError **error)
+{
+  g_autofree char *reason = NULL;
+  ForeignWriters writers;
+
+  if (!qemu_foreign_writers (restore->monitor, &writers, &reason, error))
+    return FALSE;
+  if (writers == WRITERS_NONE && guest_ram_is_untouched (restore->ram))
+    return TRUE;
+  g_set_error (error, RAM_ERROR, RAM_ERROR_IMPOSSIBLE, "%s",
+               reason != NULL ? reason
+                              : "QEMU has taken all of it at its start (-overcommit mem-lock=on?)");
+  return FALSE;
+}
+
 /* RAM_ERROR_IMPOSSIBLE, and nothing is done, if memory cannot be filled while the guest runs. */
 static gboolean
 load_lazily (const TrackedRestore *restore, const GuestSpec *spec, const RestoreOptions *options,
@@ -187,6 +205,8 @@ load_lazily (const TrackedRestore *restore, const GuestSpec *spec, const Restore
                                  .func = on_event_while_loading,
                                  .user_data = loading };
 
+  if (!check_untouched (restore, error))
+    return FALSE;
   *tracking = guest_tracking_new (restore->ram, error);
   if (*tracking == NULL)
     return FALSE;

@@ -84,6 +84,10 @@ ProcessId guest_ram_process (GuestRam *ram);
  * process's memory. With a template: the pages that no guest has written. */
 int guest_ram_fd (GuestRam *ram);
 
+/* TRUE while no page of the memfd exists yet: each reads as zeros, and whoever touches one makes
+ * it. */
+gboolean guest_ram_is_untouched (GuestRam *ram);
+
 /* TRUE if QEMU maps the memfd copy-on-write: what the guest writes is not in there. */
 gboolean guest_ram_is_copy (GuestRam *ram);
 
