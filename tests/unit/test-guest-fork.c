@@ -110,7 +110,8 @@ first_byte_of (const char *text)
   const char *mac = strstr (text, "mac");
 
   g_assert_nonnull (mac);
-  mac += strcspn (mac, "0123456789");
+  mac += strcspn (mac, "=:") + 1;
+  mac += *mac == '"';
   return g_ascii_xdigit_value (mac[0]) << 4 | g_ascii_xdigit_value (mac[1]);
 }
 
