@@ -63,6 +63,8 @@ tracked_restore_protect (const TrackedRestore *restore, GError **error)
 
   if (tracking == NULL)
     return NULL;
+  if (restore->directory != NULL)
+    dirty_tracker_set_keeper (guest_tracking_tracker (tracking), restore->directory);
   dirty_log_set_base (guest_tracking_log (tracking), store_id (restore->store),
                       restore->manifest->id);
   if (!dirty_tracker_begin (guest_tracking_tracker (tracking), TRACK_NONE, TRUE, error))

@@ -280,6 +280,7 @@ load (Store *store, const Manifest *manifest, const GuestSpec *spec, const Resto
 {
   const TrackedRestore restore = { .monitor = guest->monitor,
                                    .ram = ram,
+                                   .directory = keeper_directory (guest->keeper),
                                    .store = store,
                                    .manifest = manifest,
                                    .progress = watcher->progress,

@@ -24,6 +24,8 @@
 typedef struct {
   QmpClient *monitor; /* of a QEMU that was started with -incoming defer and -S */
   GuestRam *ram;      /* its memory, attached */
+  /* (nullable) the guest's, whose keeper frees it should this process die while it serves writes */
+  const char *directory;
   Store *store;
   const Manifest *manifest;
   const Progress *progress;
