@@ -29,6 +29,7 @@ const Manifest *copier_find (Copier *copier, const Manifest *manifest);
 gboolean copier_copy (Copier *copier, const Manifest *manifest, StoreCopied *copied,
                       const Progress *progress, GCancellable *cancellable, GError **error);
 
-/* Gives @target in @to the hint that @manifest has in @from, if it lacks one, and the tags that @manifest has in @from and that it lacks. */
+/* Gives @target in @to the hint that @manifest has in @from, if it lacks one, and the tags that it
+ * lacks. */
 gboolean copier_copy_extras (Copier *copier, const Manifest *manifest, const Manifest *target,
-                           GError **error);
+                             GError **error);
