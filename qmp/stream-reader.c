@@ -13,10 +13,9 @@
  *   08 SWITCHOVER_START (machines ≥ 10.0)        (no END section, no command)
  *   03 END   ram: last pages, EOS      7e
  *   04 FULL  "timer": state            7e  ┐     04 FULL  "timer": state            7e  ┐ saved
- * when 04 FULL  … every device …          7e  │     04 FULL  … every device …          7e  │ the
- * guest 00 EOF                                 │     00 EOF                                 │ was
- * stopped, 06 description: length, JSON           ┘     06 description: length, JSON           ┘
- * sent last
+ *   04 FULL  … every device …          7e  │     04 FULL  … every device …          7e  │ when it
+ *   00 EOF                                 │     00 EOF                                 │ stopped,
+ *   06 description: length, JSON           ┘     06 description: length, JSON           ┘ sent last
  *
  * In a background snapshot the devices are saved into a buffer before the first page goes out, and
  * the buffer is sent after the last page: in the stream device state comes last in both kinds, and

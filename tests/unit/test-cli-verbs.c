@@ -274,9 +274,10 @@ test_suspend_and_resume (Fixture *f, gconstpointer data)
           "\"ram_bytes\":1024}");
   answer (f, "POST /v1/fill", "{\"guests\":1}");
   expect_status (f, "resume|--all", 0);
-  g_assert_cmpstr (f->requests, ==,
-                   "GET /v1/suspended?store=/s \nPOST /v1/guests/a/resume?store=/s {\"hold\":true}\n"
-                   "POST /v1/fill {}\n");
+  g_assert_cmpstr (
+      f->requests, ==,
+      "GET /v1/suspended?store=/s \nPOST /v1/guests/a/resume?store=/s {\"hold\":true}\n"
+      "POST /v1/fill {}\n");
   g_assert_cmpstr (f->out, ==, "a\n");
   expect_status (f, "suspend", 2);
   expect_status (f, "resume|a|--all", 2);

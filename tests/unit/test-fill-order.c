@@ -40,9 +40,9 @@ test_round_trip (void)
   g_autoptr (GBytes) bytes = fill_order_to_bytes (order);
   g_autoptr (GArray) runs = parse (bytes, WINDOWS);
   for (guint i = 0; i < runs->len; i++)
-    for (guint64 j = 0; j < g_array_index (runs, FillRun, i).count; j++)
+    for (guint64 j = 0; j < g_array_index (runs, FillRun, i).count; j++, at++)
       g_assert_cmpuint (g_array_index (runs, FillRun, i).first + j, ==,
-                        g_array_index (expected, guint64, at++));
+                        g_array_index (expected, guint64, at));
   g_assert_cmpuint (at, ==, expected->len);
   g_assert_null (parse (bytes, WINDOWS / 2));
 }

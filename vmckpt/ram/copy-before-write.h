@@ -3,9 +3,10 @@
  * Copy-before-write: the guest runs on from the instant of its checkpoint although pages are still
  * to be copied. A write to such a page waits until the page is in a buffer.
  *
- *   at the instant, guest stopped:  all is write-protected (write-faults.h);
- * copy_before_write_begin guest runs:   fault on a page to be copied ─▶ copied ─┐ background
- * thread, in order ─▶ copied ──┴▶ bounded pool ─▶ copy_before_write_drain
+ *   the guest stands:  all is write-protected (write-faults.h), copy_before_write_begin
+ *
+ *   the guest runs:    fault on a page to be copied ─▶ copied ─┐
+ *                      background thread, in order ──▶ copied ─┴▶ pool ─▶ copy_before_write_drain
  *
  * When the pool is full both wait for the drain: the guest is slowed, never wrong. A part of the
  * pool is kept for faults, so that the background does not stand in their way.

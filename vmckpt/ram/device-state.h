@@ -6,10 +6,9 @@
  *
  *   device_state_new      a pipe, and a thread that reads it           ┐ the guest runs
  *   device_state_prepare  QEMU gets the capability and the write end   ┘
- *   device_state_begin    QEMU sends                                   ┐ the guest is stopped;
- * there is device_state_wait     all is there, QEMU has closed the pipe       ┘ time for other work
- * between device_state_finish   was it complete; the capability is off again   the guest may run
- * again
+ *   device_state_begin    QEMU sends; time for other work              ┐ it is stopped
+ *   device_state_wait     all is there, QEMU has closed the pipe       ┘
+ *   device_state_finish   was it complete; the capability is off       - it may run again
  *
  * The end of the pipe is the event that is waited for: QEMU closes it when its migration thread has
  * ended, and only then takes a `cont` (before, in "finish-migrate", it refuses one). The guest is

@@ -15,12 +15,13 @@
  * dirty_tracker_begin(); all others are zeros, and every change of that is collected.
  *
  * Ways to know (TrackMode), the best that kernel and QEMU have:
- *   async       userfaultfd(2) write-protection that the kernel itself takes off at the first
- * write, and PAGEMAP_SCAN, which tells and protects in one step (Linux 6.7) sync        the first
- * write to each page waits until this process has noted it (Linux 5.19) soft-dirty
- * /proc/PID/clear_refs and pagemap, where the kernel has it; asking and clearing are two steps, so
- * the guest must be stopped to collect compare     nothing is known: every populated page is found,
- * each time
+ *
+ *   async       write-protection that the kernel itself takes off at the first write, and
+ *               PAGEMAP_SCAN, which tells and protects in one step (Linux 6.7)
+ *   sync        the first write to each page waits until this process has noted it (Linux 5.19)
+ *   soft-dirty  /proc/PID/clear_refs and pagemap, where the kernel has it; asking and clearing
+ *               are two steps, so the guest must be stopped to collect
+ *   compare     nothing is known: every populated page is found, each time
  *
  * One thread at a time.
  */

@@ -3,8 +3,7 @@
  * A template: the RAM of a checkpoint as one file in memory that several guests map privately.
  * Clean pages are there once, whatever the number of guests; what a guest writes is its own.
  *
- *   PageMap ── fill ──▶ memfd ◀── MAP_PRIVATE ── QEMU 1 … QEMU n, each missing what is not there
- * yet
+ *   PageMap ── fill ──▶ memfd ◀── MAP_PRIVATE ── QEMU 1 … QEMU n, each waits for what is missing
  *
  * A page goes into the file by UFFDIO_COPY into this process's own mapping of it: at once or not at
  * all, and just this page. (A write(2) would let others see a page before its content, and where

@@ -5,9 +5,9 @@
  * that its next one is incremental.
  *
  *   tracked_restore_check    can it be done this way
- *   tracked_restore_fill     all pages to their places; who fills lazily registers for faults
- * instead tracked_restore_protect  writes are known from here on tracked_restore_load     devices
- * and the small memory blocks; then the guest may run
+ *   tracked_restore_fill     all pages to their places (filled lazily: guest-fill.h)
+ *   tracked_restore_protect  writes are known from here on
+ *   tracked_restore_load     devices and the small memory blocks; then the guest may run
  *
  * Any checkpoint will do, whichever engine made it. QEMU compares the addresses of the blocks that
  * it leaves out with its own (mr->addr); the RAM of PC machines is mapped through aliases alone and
