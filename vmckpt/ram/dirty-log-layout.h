@@ -47,10 +47,9 @@ struct dirty_log_checkpoint {
 
 /* Bits of `state`. */
 #define DIRTY_LOG_CURRENT_B UINT32_C (1) /* SINCE_B is current, else SINCE_A */
-#define DIRTY_LOG_PENDING                                                                          \
-  UINT32_C (2) /* the one that is not current counts too: an instant was                           \
-                */
-/* taken, its checkpoint is neither committed nor given up */
+/* The one that is not current counts, too: an instant was taken, and its checkpoint is neither
+ * committed nor given up. */
+#define DIRTY_LOG_PENDING UINT32_C (2)
 #define DIRTY_LOG_BASE_1 UINT32_C (4)   /* bases[1] is the base, else bases[0] */
 #define DIRTY_LOG_HAS_BASE UINT32_C (8) /* there is a base */
 
@@ -93,27 +92,38 @@ dirty_log_file_bytes (uint64_t pages)
   return DIRTY_LOG_HEADER_BYTES + DIRTY_LOG_BITMAPS * dirty_log_bitmap_bytes (pages);
 }
 
-/* The words of a bitmap in the mapped log. */
+/* The words of a bitmap in the mapped log of @pages. */
+static inline _Atomic uint64_t *
+dirty_log_words_at (struct dirty_log_header *log, enum dirty_log_bitmap which, uint64_t pages)
+{
+  return (_Atomic uint64_t *)((char *)log + DIRTY_LOG_HEADER_BYTES +
+                              which * dirty_log_bitmap_bytes (pages));
+}
+
+/* The same for who trusts the header. */
 static inline _Atomic uint64_t *
 dirty_log_words (struct dirty_log_header *log, enum dirty_log_bitmap which)
 {
-  return (_Atomic uint64_t *)((char *)log + DIRTY_LOG_HEADER_BYTES +
-                              which * dirty_log_bitmap_bytes (log->pages));
+  return dirty_log_words_at (log, which, log->pages);
 }
 
-/* Sets the bits of pages @first to @end (excluded; cut to the number of pages). Any process, any
- * thread; what the caller wrote before is visible to whoever takes the bits. */
+/* Sets the bits of pages @first to @end (excluded). Any process, any thread; what the caller wrote
+ * before is visible to whoever takes the bits. */
 static inline void
-dirty_log_set_bits (struct dirty_log_header *log, enum dirty_log_bitmap which, uint64_t first,
-                    uint64_t end)
+dirty_log_set_words (_Atomic uint64_t *words, uint64_t first, uint64_t end)
 {
-  _Atomic uint64_t *words = dirty_log_words (log, which);
-
-  end = end < log->pages ? end : log->pages;
   while (first < end) {
     uint64_t bits = 64 - first % 64 < end - first ? 64 - first % 64 : end - first;
     uint64_t mask = (bits == 64 ? ~UINT64_C (0) : (UINT64_C (1) << bits) - 1) << first % 64;
     atomic_fetch_or (&words[first / 64], mask);
     first += bits;
   }
+}
+
+/* The same for who trusts the header; cut to the number of pages. */
+static inline void
+dirty_log_set_bits (struct dirty_log_header *log, enum dirty_log_bitmap which, uint64_t first,
+                    uint64_t end)
+{
+  dirty_log_set_words (dirty_log_words (log, which), first, end < log->pages ? end : log->pages);
 }

@@ -10,11 +10,16 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* QEMU maps it, too, and whatever it does there must not hit this process: the file keeps its
+ * length, and what says where things are is not read again once it was checked. */
+#define SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
+
 struct _DirtyLog {
   struct dirty_log_header *header;
   gsize length; /* mapped bytes */
   guint64 pages;
   AutoFd fd;
+  struct dirty_log_checkpoint base, source; /* as they were read last */
 };
 
 int
@@ -26,10 +31,11 @@ dirty_log_create (guint64 bytes, GError **error)
     .page_bytes = DIRTY_LOG_PAGE_BYTES,
     .pages = bytes / DIRTY_LOG_PAGE_BYTES,
   };
-  g_auto (AutoFd) fd = memfd_create ("vmckpt-log", MFD_CLOEXEC);
+  g_auto (AutoFd) fd = memfd_create ("vmckpt-log", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 
   g_return_val_if_fail (bytes != 0 && bytes % DIRTY_LOG_PAGE_BYTES == 0, -1);
-  if (fd < 0 || ftruncate (fd, dirty_log_file_bytes (header.pages)) < 0) {
+  if (fd < 0 || ftruncate (fd, dirty_log_file_bytes (header.pages)) < 0 ||
+      fcntl (fd, F_ADD_SEALS, SEALS) < 0) {
     fd_set_errno_error (error, "making a log of written pages");
     return -1;
   }
@@ -42,12 +48,14 @@ dirty_log_create (guint64 bytes, GError **error)
 static gboolean
 check_file (int fd, guint64 pages, GError **error)
 {
-  struct dirty_log_header header;
+  struct dirty_log_header header = { 0 };
   struct stat st;
 
   if (fstat (fd, &st) < 0 || pread (fd, &header, sizeof header, 0) < 0)
     return fd_set_errno_error (error, "reading the log of written pages");
-  if ((guint64)st.st_size >= dirty_log_file_bytes (pages) && header.magic == DIRTY_LOG_MAGIC &&
+  int seals = fcntl (fd, F_GET_SEALS);
+  if (seals >= 0 && (seals & SEALS) == SEALS &&
+      (guint64)st.st_size >= dirty_log_file_bytes (pages) && header.magic == DIRTY_LOG_MAGIC &&
       header.version == DIRTY_LOG_VERSION && header.page_bytes == DIRTY_LOG_PAGE_BYTES &&
       header.pages == pages)
     return TRUE;
@@ -111,6 +119,12 @@ dirty_log_pages (const DirtyLog *log)
 
 /* ---- Bitmaps in shared memory ---- */
 
+static _Atomic uint64_t *
+words_of (const DirtyLog *log, enum dirty_log_bitmap which)
+{
+  return dirty_log_words_at (log->header, which, log->pages);
+}
+
 static gsize
 word_count (const DirtyLog *log)
 {
@@ -121,7 +135,7 @@ word_count (const DirtyLog *log)
 static void
 read_bits (DirtyLog *log, enum dirty_log_bitmap which, PageBitmap *set)
 {
-  const _Atomic uint64_t *words = dirty_log_words (log->header, which);
+  const _Atomic uint64_t *words = words_of (log, which);
 
   g_return_if_fail (set->pages == log->pages);
   for (gsize i = 0; i < word_count (log); i++)
@@ -132,7 +146,7 @@ read_bits (DirtyLog *log, enum dirty_log_bitmap which, PageBitmap *set)
 static void
 clear_bits (DirtyLog *log, enum dirty_log_bitmap which)
 {
-  _Atomic uint64_t *words = dirty_log_words (log->header, which);
+  _Atomic uint64_t *words = words_of (log, which);
 
   for (gsize i = 0; i < word_count (log); i++)
     if (atomic_load_explicit (&words[i], memory_order_relaxed) != 0)
@@ -143,8 +157,8 @@ clear_bits (DirtyLog *log, enum dirty_log_bitmap which)
 static void
 merge_bits (DirtyLog *log, enum dirty_log_bitmap from, enum dirty_log_bitmap to)
 {
-  const _Atomic uint64_t *source = dirty_log_words (log->header, from);
-  _Atomic uint64_t *target = dirty_log_words (log->header, to);
+  const _Atomic uint64_t *source = words_of (log, from);
+  _Atomic uint64_t *target = words_of (log, to);
 
   for (gsize i = 0; i < word_count (log); i++) {
     guint64 word = atomic_load (&source[i]);
@@ -192,6 +206,19 @@ set_checkpoint (struct dirty_log_checkpoint *at, const char *store, const char *
   g_strlcpy (at->id, id, sizeof at->id);
 }
 
+/* Reads what may be anything into @copy. */
+static void
+read_checkpoint (struct dirty_log_checkpoint *copy, const struct dirty_log_checkpoint *at,
+                 const char **store, const char **id)
+{
+  *copy = *at;
+  copy->store[sizeof copy->store - 1] = copy->id[sizeof copy->id - 1] = '\0';
+  if (store != NULL)
+    *store = copy->store;
+  if (id != NULL)
+    *id = copy->id;
+}
+
 /* Writes the base into the place that is not in use, and returns @state that points there. */
 static guint32
 put_base (DirtyLog *log, guint32 state, const char *store, const char *id)
@@ -211,10 +238,7 @@ dirty_log_base (DirtyLog *log, const char **store, const char **id)
   if ((state & DIRTY_LOG_HAS_BASE) == 0 || atomic_load (&log->header->scanning) != 0 ||
       atomic_load (&log->header->mode) == TRACK_COMPARE)
     return FALSE;
-  if (store != NULL)
-    *store = base->store;
-  if (id != NULL)
-    *id = base->id;
+  read_checkpoint (&log->base, base, store, id);
   return TRUE;
 }
 
@@ -264,7 +288,7 @@ dirty_log_end_scan (DirtyLog *log)
 void
 dirty_log_add (DirtyLog *log, guint64 first, guint64 end)
 {
-  dirty_log_set_bits (log->header, current_of (get_state (log)), first, end);
+  dirty_log_set_words (words_of (log, current_of (get_state (log))), first, MIN (end, log->pages));
 }
 
 void
@@ -308,9 +332,9 @@ dirty_log_rollback (DirtyLog *log)
 static guint64
 take_bits (DirtyLog *log, enum dirty_log_bitmap which, PageBitmap *found)
 {
-  _Atomic uint64_t *words = dirty_log_words (log->header, which);
-  _Atomic uint64_t *since = dirty_log_words (log->header, current_of (get_state (log)));
-  _Atomic uint64_t *present = dirty_log_words (log->header, DIRTY_LOG_PRESENT);
+  _Atomic uint64_t *words = words_of (log, which);
+  _Atomic uint64_t *since = words_of (log, current_of (get_state (log)));
+  _Atomic uint64_t *present = words_of (log, DIRTY_LOG_PRESENT);
   guint64 count = 0;
 
   for (gsize i = 0; i < word_count (log); i++) {
@@ -344,10 +368,7 @@ dirty_log_source (DirtyLog *log, const char **store, const char **id)
 {
   if (atomic_load (&log->header->source_set) == 0)
     return FALSE;
-  if (store != NULL)
-    *store = log->header->source.store;
-  if (id != NULL)
-    *id = log->header->source.id;
+  read_checkpoint (&log->source, &log->header->source, store, id);
   return TRUE;
 }
 
@@ -371,7 +392,7 @@ dirty_log_clear_source (DirtyLog *log)
 static gboolean
 test_bit (DirtyLog *log, enum dirty_log_bitmap which, guint64 page)
 {
-  return (atomic_load (&dirty_log_words (log->header, which)[page / 64]) >> page % 64 & 1) != 0;
+  return (atomic_load (&words_of (log, which)[page / 64]) >> page % 64 & 1) != 0;
 }
 
 gboolean
@@ -384,7 +405,7 @@ dirty_log_is_present (DirtyLog *log, guint64 page)
 void
 dirty_log_set_present (DirtyLog *log, guint64 first, guint64 end)
 {
-  dirty_log_set_bits (log->header, DIRTY_LOG_PRESENT, first, end);
+  dirty_log_set_words (words_of (log, DIRTY_LOG_PRESENT), first, MIN (end, log->pages));
 }
 
 void

@@ -73,8 +73,7 @@ gboolean dirty_log_recover (DirtyLog *log);
 /* ---- The base: the checkpoint that the guest's memory is known relative to ---- */
 
 /* FALSE if there is none, or nobody knows what was written since (TRACK_COMPARE): every page of the
- * guest counts as written. The strings live as long as
- * the log is not committed or forgotten. */
+ * guest counts as written. The strings are the log's, until it is asked again. */
 gboolean dirty_log_base (DirtyLog *log, const char **store, const char **id);
 
 /* The memory is that of checkpoint @id of store @store, and everything written from here on is

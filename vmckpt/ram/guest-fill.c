@@ -18,8 +18,8 @@ struct _GuestFill {
   DirtyLog *log; /* a mapping of its own: that of the tracking may go before */
   LazyFill *fill;
   char *store_id, *checkpoint;
-  Store *hints;     /* (nullable): where the order of first touches is to be kept */
-  gboolean running; /* in the background, too */
+  Store *hints; /* (nullable): where the order of first touches is to be kept */
+  gint running; /* atomic: in the background, too */
   GMutex lock;
   LazyFillFunc func; /* (lock), also while it is called */
   gpointer user_data;
@@ -100,12 +100,13 @@ fill_new (const GuestFillSetup *setup, GError **error)
   }
   g_autoptr (GBytes) order = find_order (setup->store, setup->checkpoint);
   struct dirty_log_header *header = dirty_log_header (fill->log);
+  guint64 pages = dirty_log_pages (fill->log);
   const LazyFillSetup lazy = { .store = setup->store,
                                .map = setup->map,
                                .uffd = guest_ram_uffd_async (setup->ram),
                                .address = guest_ram_address (setup->ram),
-                               .present = dirty_log_words (header, DIRTY_LOG_PRESENT),
-                               .discarded = dirty_log_words (header, DIRTY_LOG_DISCARDED),
+                               .present = dirty_log_words_at (header, DIRTY_LOG_PRESENT, pages),
+                               .discarded = dirty_log_words_at (header, DIRTY_LOG_DISCARDED, pages),
                                .order = order,
                                .discards = setup->discards,
                                .func = on_event,
@@ -189,9 +190,9 @@ guest_fill_run (GuestFill *fill)
 {
   g_autoptr (GError) error = NULL;
 
-  if (fill->running)
+  /* A checkpoint that waits for the memory may call this just as the guest is let run. */
+  if (!g_atomic_int_compare_and_exchange (&fill->running, FALSE, TRUE))
     return FALSE;
-  fill->running = TRUE;
   /* Without readers in the background the guest gets all it asks for. */
   if (!lazy_fill_start (fill->fill, &error))
     g_warning ("reading memory in the background: %s", error->message);
