@@ -392,6 +392,42 @@ test_hold (void)
   await (&scene, &scene.complete);
 }
 
+/* How many of this process's threads of that name are asleep. */
+static guint
+count_asleep (const char *name)
+{
+  g_autoptr (GDir) threads = g_dir_open ("/proc/self/task", 0, NULL);
+  g_autofree char *wanted = g_strdup_printf ("(%s) S", name);
+  guint count = 0;
+
+  for (const char *id; (id = g_dir_read_name (threads)) != NULL;) {
+    g_autofree char *path = g_build_filename ("/proc/self/task", id, "stat", NULL);
+    g_autofree char *text = NULL;
+    if (g_file_get_contents (path, &text, NULL, NULL))
+      count += strstr (text, wanted) != NULL;
+  }
+  return count;
+}
+
+/* Being told to try again, with nothing that waits, leaves servers asleep: they are seen so many
+ * times in a row. */
+static void
+test_idle (void)
+{
+  g_auto (Scene) scene = { 0 };
+  gint64 deadline = g_get_monotonic_time() + 60 * G_TIME_SPAN_SECOND;
+
+  if (!scene_set (&scene))
+    return;
+  g_autoptr (LazyFill) fill = fill_started (&scene, NULL);
+  await (&scene, &scene.complete);
+  lazy_fill_retry (fill, NULL);
+  for (guint in_a_row = 0; in_a_row < 100; g_usleep (1000)) {
+    g_assert_cmpint (g_get_monotonic_time(), <, deadline);
+    in_a_row = count_asleep ("fill-serve") == 2 ? in_a_row + 1 : 0;
+  }
+}
+
 int
 main (int argc, char **argv)
 {
@@ -404,5 +440,6 @@ main (int argc, char **argv)
   g_test_add_func ("/lazy-fill/unreadable", test_unreadable);
   g_test_add_func ("/lazy-fill/touched", test_touched);
   g_test_add_func ("/lazy-fill/hold", test_hold);
+  g_test_add_func ("/lazy-fill/idle", test_idle);
   return g_test_run();
 }

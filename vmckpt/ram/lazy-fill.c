@@ -276,12 +276,13 @@ take_wanted (LazyFill *fill, guint64 *page)
   guint64 none;
   LOCK (fill);
 
-  if (fill->wanted.length == 0)
-    return FALSE;
-  *page = GPOINTER_TO_SIZE (g_queue_pop_head (&fill->wanted));
+  gboolean taken = fill->wanted.length > 0;
+  if (taken)
+    *page = GPOINTER_TO_SIZE (g_queue_pop_head (&fill->wanted));
+  /* Also if there was none: who put it in may have said so only after it was taken. */
   if (fill->wanted.length == 0 && !fill->stopping)
     (void)!read (fill->wake, &none, sizeof none);
-  return TRUE;
+  return taken;
 }
 
 static void
@@ -421,6 +422,7 @@ settle (LazyFill *fill)
       note_error (fill, error);
       fill->retry_us = g_get_monotonic_time() + RETRY_FIRST_US;
     }
+    g_cond_broadcast (&fill->changed);
   }
   if (good && fill->func != NULL && !is_stopping (fill))
     fill->func (LAZY_FILL_COMPLETE, fill->user_data);
