@@ -242,7 +242,7 @@ keeper_guard_is_lost (KeeperGuard *guard)
   /* The keeper says nothing on its own. */
   struct pollfd wait = { .fd = guard->fd, .events = POLLIN };
 
-  return poll (&wait, 1, 0) != 0;
+  return poll (&wait, 1, 0) > 0;
 }
 
 gboolean

@@ -152,8 +152,11 @@ scan_range (const TrackedMemory *memory, DirtyLog *log, PageBitmap *found, guint
     if (count < 0)
       return fd_set_errno_error (error, "scanning for written pages");
     note_regions (memory, log, found, regions, count);
-    if (scan.walk_end <= scan.start)
-      break;
+    if (scan.walk_end <= scan.start) {
+      g_set_error_literal (error, G_IO_ERROR, G_IO_ERROR_FAILED,
+                           "scanning for written pages does not get on");
+      return FALSE;
+    }
     scan.start = scan.walk_end;
   }
   return TRUE;
