@@ -13,6 +13,7 @@
 struct _Templates {
   const Runtime *runtime;
   Stores *stores;
+  GMutex trying; /* taken before @lock: one at a time opens a store for forks that wait */
   GMutex lock;
   GPtrArray *groups; /* of TemplateGroup */
 };
@@ -21,7 +22,7 @@ struct _TemplateGroup {
   gatomicrefcount refs;
   Templates *templates;
   char *store_path, *id;
-  TemplateFill *fill; /* (nullable) set once: NULL while the store cannot be opened */
+  TemplateFill *fill; /* (nullable) atomic, set once: NULL while the store cannot be opened */
   int memfd;          /* without a fill: the file; -1 */
   ino_t inode;        /* of it */
   /* Guarded by the lock of Templates: */
@@ -76,7 +77,7 @@ group_new (Templates *templates, const char *store_path, const char *id)
 TemplateFill *
 template_group_fill (TemplateGroup *group)
 {
-  return group->fill;
+  return g_atomic_pointer_get (&group->fill);
 }
 
 /* ---- All is there ---- */
@@ -91,7 +92,6 @@ finish_thread (gpointer data)
 
   {
     LOCK (templates);
-    group->complete = TRUE;
     for (guint i = 0; i < group->members->len; i++)
       g_ptr_array_add (names, g_strdup (group->members->pdata[i]));
     if (g_ptr_array_find (templates->groups, group, NULL))
@@ -104,13 +104,18 @@ finish_thread (gpointer data)
   return NULL;
 }
 
-/* From a thread of the fill's, which cannot end it. */
+/* From a thread of the fill's, which cannot end it. A group that is not in the list is either not
+ * kept yet, and then templates_keep() sees that it is complete, or is just being freed. */
 static void
 on_fill_event (LazyFillEvent event, gpointer user_data)
 {
   TemplateGroup *group = user_data;
 
-  if (event == LAZY_FILL_COMPLETE)
+  if (event != LAZY_FILL_COMPLETE)
+    return;
+  LOCK (group->templates);
+  group->complete = TRUE;
+  if (g_ptr_array_find (group->templates->groups, group, NULL))
     g_thread_unref (g_thread_new ("template-done", finish_thread, group_ref (group)));
 }
 
@@ -123,6 +128,7 @@ templates_new (const Runtime *runtime, Stores *stores)
 
   templates->runtime = runtime;
   templates->stores = stores;
+  g_mutex_init (&templates->trying);
   g_mutex_init (&templates->lock);
   templates->groups = g_ptr_array_new_with_free_func ((GDestroyNotify)template_group_unref);
   return templates;
@@ -185,7 +191,7 @@ templates_reason (Templates *templates, const char *name)
 
   if (group == NULL)
     return NULL;
-  if (group->fill == NULL) {
+  if (template_group_fill (group) == NULL) {
     LOCK (templates);
     return g_strdup (group->problem);
   }
@@ -205,7 +211,7 @@ templates_missing (Templates *templates, const char *name)
   g_autoptr (TemplateGroup) group = find_group (templates, name);
   g_auto (LazyFillStatus) status = { 0 };
 
-  if (group == NULL || group->fill == NULL)
+  if (group == NULL || template_group_fill (group) == NULL)
     return 0;
   template_fill_status (group->fill, &status);
   return status.complete ? 0 : (status.pages - status.present) * PAGE_SIZE_BYTES;
@@ -219,10 +225,11 @@ templates_wait (Templates *templates, const char *name, GCancellable *cancellabl
 
   if (group == NULL)
     return TRUE;
-  if (group->fill != NULL)
+  if (template_group_fill (group) != NULL)
     return template_fill_wait (group->fill, cancellable, error);
   LOCK (templates);
-  g_set_error_literal (error, API_ERROR, API_FAILED, group->problem);
+  g_set_error_literal (error, API_ERROR, API_FAILED,
+                       group->problem != NULL ? group->problem : "it is just being looked for");
   return FALSE;
 }
 
@@ -233,7 +240,7 @@ templates_forget (Templates *templates, const char *name)
 
   if (group == NULL)
     return;
-  if (group->fill != NULL)
+  if (template_group_fill (group) != NULL)
     template_remove (template_fill_template (group->fill), name);
   LOCK (templates);
   guint index;
@@ -259,9 +266,12 @@ group_of (Templates *templates, GuestRam *ram, const char *store_path, const cha
     if (group->inode == file.st_ino && g_str_equal (group->id, id))
       return group_ref (group);
   }
+  int memfd = fcntl (guest_ram_fd (ram), F_DUPFD_CLOEXEC, 0);
+  if (memfd < 0)
+    return NULL;
   TemplateGroup *group = group_new (templates, store_path, id);
   group->inode = file.st_ino;
-  group->memfd = fcntl (guest_ram_fd (ram), F_DUPFD_CLOEXEC, 0);
+  group->memfd = memfd;
   g_ptr_array_add (templates->groups, group_ref (group));
   return group;
 }
@@ -306,14 +316,20 @@ begin_group (Templates *templates, TemplateGroup *group, Store *given, GError **
     for (guint i = 0; i < group->members->len; i++)
       g_ptr_array_add (names, g_strdup (group->members->pdata[i]));
   }
+  if (names->len == 0) {
+    g_set_error_literal (error, API_ERROR, API_FAILED, "its forks have ended");
+    return FALSE;
+  }
   g_autofree char *directory = runtime_guest_directory (templates->runtime, names->pdata[0]);
   g_autoptr (GuestSpec) spec = qemu_read_spec (directory, error);
   const ManifestPart *part = spec != NULL ? unit_fork_part (manifest, spec, error) : NULL;
   if (part == NULL)
     return FALSE;
-  group->fill = template_fill_new (store, &part->map, group->memfd, on_fill_event, group, error);
-  if (group->fill == NULL)
+  TemplateFill *fill =
+      template_fill_new (store, &part->map, group->memfd, on_fill_event, group, error);
+  if (fill == NULL)
     return FALSE;
+  g_atomic_pointer_set (&group->fill, fill);
   for (guint i = 0; i < names->len; i++) {
     g_autoptr (GError) cause = NULL;
     if (!serve_member (templates, group, names->pdata[i], &cause))
@@ -325,9 +341,11 @@ begin_group (Templates *templates, TemplateGroup *group, Store *given, GError **
 static void
 try_group (Templates *templates, TemplateGroup *group, Store *store)
 {
+  g_autoptr (GMutexLocker) trying G_GNUC_UNUSED = g_mutex_locker_new (&templates->trying);
   g_autoptr (GError) error = NULL;
 
-  if (begin_group (templates, group, store, &error))
+  /* A user's retry and ours may come at the same time. */
+  if (template_group_fill (group) != NULL || begin_group (templates, group, store, &error))
     return;
   LOCK (templates);
   g_free (group->problem);
@@ -344,7 +362,7 @@ waiting_groups (Templates *templates)
 
   for (guint i = 0; i < templates->groups->len; i++) {
     TemplateGroup *group = templates->groups->pdata[i];
-    if (group->fill == NULL)
+    if (template_group_fill (group) == NULL)
       g_ptr_array_add (groups, group_ref (group));
   }
   return groups;
@@ -408,7 +426,7 @@ templates_retry (Templates *templates, const char *name, Store *store)
 
   if (group == NULL)
     return;
-  if (group->fill != NULL)
+  if (template_group_fill (group) != NULL)
     template_fill_retry (group->fill, store);
   else
     try_group (templates, group, store);
