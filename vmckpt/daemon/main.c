@@ -19,6 +19,7 @@
 #include <sodium.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
@@ -27,6 +28,7 @@
 #define STORE_IDLE_CHECK_SECONDS 60
 #define EXIT_SERVED 75
 #define IDLE_CHECK_SECONDS 1
+#define OPEN_FILES 65536 /* wanted */
 #define END_TIMEOUT_US (30 * G_USEC_PER_SEC)
 
 typedef struct {
@@ -233,6 +235,19 @@ run (const Options *options, GError **error)
   _exit (0);
 }
 
+/* A guest takes about a dozen descriptors here; the usual limit of 1024, there for select(2), would
+ * be reached with a hundred forks. Without more it works until then. */
+static void
+raise_open_files (void)
+{
+  struct rlimit files;
+
+  if (getrlimit (RLIMIT_NOFILE, &files) < 0 || files.rlim_cur >= OPEN_FILES)
+    return;
+  files.rlim_cur = MIN (files.rlim_max, OPEN_FILES);
+  setrlimit (RLIMIT_NOFILE, &files);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -241,6 +256,7 @@ main (int argc, char **argv)
   int status = 2;
 
   signal (SIGPIPE, SIG_IGN);
+  raise_open_files();
   /* Packs of 8 MiB and batches of 1 come and go on several threads. From here on, the allocator
    * gives such back to the kernel; by itself it would soon keep one or two for each thread. */
   mallopt (M_MMAP_THRESHOLD, 1024 * 1024);
