@@ -86,7 +86,7 @@ test_usage_errors (void)
     { "vmckpt|policy|x", "there is no verb 'policy'; see" },
     { "vmckpt|key", "there is no verb 'key'; see" },
     { "vmckpt|ps|--lazy", "ps: Unknown option --lazy; see 'vmckpt ps --help'" },
-    { "vmckpt|restore|x|--lazy", "Unknown option" },
+    { "vmckpt|restore|x|--now", "Unknown option" },
     { "vmckpt|run", "an argument is missing; usage: vmckpt run NAME" },
     { "vmckpt|diff|a|b|c", "too many arguments" },
     { "vmckpt|checkpoint|g|--note|\377", "not UTF-8" },

@@ -142,6 +142,34 @@ test_ps (Fixture *f, gconstpointer data)
   g_assert_nonnull (strstr (f->out, "\n{\"name\":\"a"));
 }
 
+/* A long reason comes below the table, which stays as wide as a terminal. */
+static void
+test_ps_tells_long_reasons (Fixture *f, gconstpointer data)
+{
+  answer (f, "GET /v1/guests",
+          "{\"guests\":[{\"name\":\"g1\",\"state\":\"paused\",\"reason\":\"page 7: the store /a is "
+          "gone or does not answer\",\"ram_bytes\":1024}]}");
+  expect_status (f, "ps", 0);
+  g_assert_nonnull (strstr (f->out, "g1    paused  1.0 KiB"));
+  g_assert_true (g_str_has_suffix (
+      f->out, "\ng1 is paused: page 7: the store /a is gone or does not answer\n"));
+}
+
+static void
+test_counts (Fixture *f, gconstpointer data)
+{
+  static const char *const bad[] = { "0", "-1", "x", "", "1x", "99999999999" };
+
+  for (guint i = 0; i < G_N_ELEMENTS (bad); i++) {
+    g_autofree char *fork_line = g_strdup_printf ("--store|/s|fork|g@t|--count=%s", bad[i]);
+    g_autofree char *periodic_line =
+        g_strdup_printf ("--store|/s|checkpoint|g|--every|1s|--count=%s", bad[i]);
+    expect_status (f, fork_line, 2);
+    expect_status (f, periodic_line, 2);
+    g_assert_cmpstr (f->requests, ==, "");
+  }
+}
+
 /* All names are tried; the worst exit code is kept. */
 static void
 test_several_names (Fixture *f, gconstpointer data)
@@ -554,6 +582,8 @@ main (int argc, char **argv)
   g_test_init (&argc, &argv, NULL);
   ADD ("run", test_run);
   ADD ("ps", test_ps);
+  ADD ("ps-tells-long-reasons", test_ps_tells_long_reasons);
+  ADD ("counts", test_counts);
   ADD ("several-names", test_several_names);
   ADD ("pause-and-continue", test_pause_and_continue);
   ADD ("log", test_log);

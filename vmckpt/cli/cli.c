@@ -207,6 +207,22 @@ cli_set_string (JsonObject *object, const char *member, const char *value)
 }
 
 gboolean
+cli_set_count (JsonObject *object, const char *member, const char *value, GError **error)
+{
+  guint64 count;
+
+  if (value == NULL)
+    return TRUE;
+  if (!g_ascii_string_to_unsigned (value, 10, 1, G_MAXINT32, &count, NULL)) {
+    g_set_error (error, CLI_ERROR, CLI_ERROR_USAGE, "--%s %s is not a count of 1 or more", member,
+                 value);
+    return FALSE;
+  }
+  json_object_set_int_member (object, member, count);
+  return TRUE;
+}
+
+gboolean
 cli_send_other_key (Cli *cli, const char *key_file, const char *password_file, GError **error)
 {
   const KeySource source = { key_file, password_file, NULL };

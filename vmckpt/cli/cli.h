@@ -98,3 +98,7 @@ char *cli_program (const char *program, GError **error);
 
 /* Sets @member unless @value is NULL. */
 void cli_set_string (JsonObject *object, const char *member, const char *value);
+
+/* The same with the value of option --@member that counts something, 1 or more; FALSE with @error
+ * (CLI_ERROR_USAGE) if @value is no such number. */
+gboolean cli_set_count (JsonObject *object, const char *member, const char *value, GError **error);

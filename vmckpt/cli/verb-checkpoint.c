@@ -7,8 +7,7 @@
 typedef struct {
   gboolean live, stop;
   char *engine, *tag, *note;
-  char *every, *duration;
-  int count;
+  char *every, *duration, *count;
 } CheckpointValues;
 
 #define VALUE(member) G_STRUCT_OFFSET (CheckpointValues, member)
@@ -22,7 +21,7 @@ static const VerbOption checkpoint_options[] = {
   { "every", 0, G_OPTION_ARG_FILENAME, VALUE (every), "TIME",
     "one after the other: 1s, 500ms, 10min" },
   { "for", 0, G_OPTION_ARG_FILENAME, VALUE (duration), "TIME", "with --every: for so long" },
-  { "count", 0, G_OPTION_ARG_INT, VALUE (count), "N", "with --every: so many at most" },
+  { "count", 0, G_OPTION_ARG_FILENAME, VALUE (count), "N", "with --every: so many at most" },
   { NULL },
 };
 #undef VALUE
@@ -116,12 +115,10 @@ run_periodic (Cli *cli, const char *name, const CheckpointValues *values, JsonOb
   g_autofree char *what = g_strdup_printf ("%s: checkpoint", name);
   PeriodicCall periodic = { cli, what, 0 };
 
-  if (!cli_add_store (cli, path, error))
+  if (!cli_add_store (cli, path, error) || !cli_set_count (body, "count", values->count, error))
     return FALSE;
   json_object_set_string_member (body, "every", values->every);
   cli_set_string (body, "for", values->duration);
-  if (values->count > 0)
-    json_object_set_int_member (body, "count", values->count);
   g_autoptr (JsonObject) summary =
       cli_call_parts (cli, path, body, name, on_periodic_part, &periodic, error);
   if (summary != NULL)
@@ -139,10 +136,8 @@ check_values (const CheckpointValues *values, GError **error)
 
   if (values->live && values->stop)
     text = "checkpoint: --live and --stop exclude each other";
-  else if (values->every == NULL && (values->duration != NULL || values->count != 0))
+  else if (values->every == NULL && (values->duration != NULL || values->count != NULL))
     text = "checkpoint: --for and --count go with --every";
-  else if (values->count < 0)
-    text = "checkpoint: --count is at least 1";
   if (text != NULL)
     g_set_error_literal (error, CLI_ERROR, CLI_ERROR_USAGE, text);
   return text == NULL;
@@ -242,6 +237,8 @@ run_suspend (Cli *cli, const VerbCall *call, GError **error)
   }
   if (values->all && (all = living_guests (cli, error)) == NULL)
     return FALSE;
+  if (all != NULL && *all == NULL)
+    cli_say (cli, "no guest is here");
   return cli_for_each (cli, all != NULL ? all : call->args, suspend_one, (gpointer)values);
 }
 

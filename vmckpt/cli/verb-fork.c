@@ -7,14 +7,14 @@
 #include <string.h>
 
 typedef struct {
-  int count;
-  char *prefix, *qemu;
+  char *count, *prefix, *qemu;
   gboolean paused, wait;
 } ForkValues;
 
 #define VALUE(member) G_STRUCT_OFFSET (ForkValues, member)
 static const VerbOption fork_options[] = {
-  { "count", 'n', G_OPTION_ARG_INT, VALUE (count), "N", "how many guests (default 1)" },
+  { "count", 'n', G_OPTION_ARG_FILENAME, VALUE (count), "N",
+    "how many guests, 1 to 64 (default 1)" },
   { "prefix", 0, G_OPTION_ARG_FILENAME, VALUE (prefix), "NAME",
     "what their names begin with (default: the guest's)" },
   { "paused", 0, G_OPTION_ARG_NONE, VALUE (paused), NULL, "do not let their CPUs run yet" },
@@ -60,7 +60,7 @@ print_forks (Cli *cli, JsonObject *result)
     output_line (cli->out, name);
     cli_say (cli, "%s is %s after %s", name, state, ms);
   }
-  cli_say (cli, "%u forks of checkpoint %s, after %s", count, id, wall);
+  cli_say (cli, "%u fork%s of checkpoint %s, after %s", count, count == 1 ? "" : "s", id, wall);
   print_memory (cli, result, count);
 }
 
@@ -89,16 +89,13 @@ run_fork (Cli *cli, const VerbCall *call, GError **error)
   g_autoptr (GString) path = NULL;
   g_autofree char *qemu = NULL;
 
-  if (values->count < 0) {
-    g_set_error_literal (error, CLI_ERROR, CLI_ERROR_USAGE, "fork: --count must be 1 or more");
+  if (!cli_set_count (body, "count", values->count, error))
     return FALSE;
-  }
   if (values->qemu != NULL && (qemu = cli_program (values->qemu, error)) == NULL)
     return FALSE;
   path = fork_path (cli, ref, error);
   if (path == NULL)
     return FALSE;
-  json_object_set_int_member (body, "count", values->count == 0 ? 1 : values->count);
   cli_set_string (body, "prefix", values->prefix);
   cli_set_string (body, "qemu", qemu);
   if (values->paused)

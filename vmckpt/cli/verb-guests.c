@@ -5,6 +5,10 @@
 #include "table.h"
 #include "verb.h"
 
+#include <string.h>
+
+#define REASON_IN_TABLE 30 /* bytes; a longer one would push all columns out of the terminal */
+
 /* "exited (powered off)" */
 static char *
 state_text (JsonObject *guest)
@@ -12,8 +16,24 @@ state_text (JsonObject *guest)
   g_autofree char *state = format_text_member (guest, "state");
   g_autofree char *reason = format_text_member (guest, "reason");
 
-  return g_str_equal (reason, "-") ? g_steal_pointer (&state)
-                                   : g_strdup_printf ("%s (%s)", state, reason);
+  return g_str_equal (reason, "-") || strlen (reason) > REASON_IN_TABLE
+             ? g_steal_pointer (&state)
+             : g_strdup_printf ("%s (%s)", state, reason);
+}
+
+/* The reasons that did not go into the table, a line each. */
+static void
+print_long_reasons (Cli *cli, JsonArray *guests)
+{
+  for (guint i = 0; i < json_array_get_length (guests); i++) {
+    g_autoptr (JsonObject) guest = cli_element (guests, i);
+    g_autofree char *name = format_text_member (guest, "name");
+    g_autofree char *state = format_text_member (guest, "state");
+    g_autofree char *reason = format_text_member (guest, "reason");
+    g_autofree char *line = g_strdup_printf ("%s is %s: %s", name, state, reason);
+    if (strlen (reason) > REASON_IN_TABLE)
+      output_line (cli->out, line);
+  }
 }
 
 /* "40.2 MiB of 2.0 GiB", or just the size. */
@@ -88,6 +108,7 @@ run_ps (Cli *cli, const VerbCall *call, GError **error)
     table_take (table, format_text_member (guest, "operation"));
   }
   table_write (table, cli->out);
+  print_long_reasons (cli, guests);
   return TRUE;
 }
 

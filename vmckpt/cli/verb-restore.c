@@ -178,6 +178,8 @@ run_resume (Cli *cli, const VerbCall *call, GError **error)
   }
   if (values->all && (all = suspended_guests (cli, error)) == NULL)
     return FALSE;
+  if (all != NULL && *all == NULL)
+    cli_say (cli, "no guest of this store is suspended");
   gboolean good = cli_for_each (cli, all != NULL ? all : call->args, resume_one, (gpointer)values);
   return (all == NULL || begin_filling (cli, good ? error : NULL)) && good;
 }

@@ -70,7 +70,7 @@ set_disks (JsonObject *body, char **disks, GError **error)
 static gboolean
 set_sizes (JsonObject *body, const RunValues *values, GError **error)
 {
-  guint64 ram, cpus;
+  guint64 ram;
 
   if (values->ram != NULL) {
     if (!bytes_parse_size (values->ram, &ram, error))
@@ -81,14 +81,7 @@ set_sizes (JsonObject *body, const RunValues *values, GError **error)
     }
     json_object_set_int_member (body, "ram_bytes", ram);
   }
-  if (values->cpus == NULL)
-    return TRUE;
-  if (!g_ascii_string_to_unsigned (values->cpus, 10, 1, G_MAXINT32, &cpus, NULL)) {
-    g_set_error (error, CLI_ERROR, CLI_ERROR_USAGE, "--cpus %s is not a count", values->cpus);
-    return FALSE;
-  }
-  json_object_set_int_member (body, "cpus", cpus);
-  return TRUE;
+  return cli_set_count (body, "cpus", values->cpus, error);
 }
 
 static JsonObject *

@@ -17,7 +17,7 @@ typedef enum {
 typedef struct {
   const char *name; /* without dashes; NULL ends a list */
   char letter;      /* or 0 */
-  GOptionArg arg;   /* NONE (gboolean), INT, FILENAME (char *) or FILENAME_ARRAY (char **) */
+  GOptionArg arg;   /* NONE (gboolean), FILENAME (char *) or FILENAME_ARRAY (char **) */
   gsize offset;
   const char *value; /* how help calls the value; NULL for a flag */
   const char *help;
