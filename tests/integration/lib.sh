@@ -27,6 +27,7 @@ fi
 
 T=$(mktemp -d /tmp/vmckpt-test.XXXXXX)
 export VMCKPT_TEST_DIR=$T
+unset VMCKPT_STORE VMCKPT_RUNTIME VMCKPT_KEY_FILE VMCKPT_PASSWORD_FILE # those of the developer's shell
 mkdir "$T/a" "$T/b"
 store=$T/store
 

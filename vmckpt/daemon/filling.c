@@ -117,6 +117,17 @@ filling_retry (Guest *guest, Stores *stores, GCancellable *cancellable, GError *
   return lazy_fill_wait_served (guest_fill_lazy (fill), cancellable, error);
 }
 
+/* Whether pages are missing that this daemon could not go on with. */
+static gboolean
+is_forsaken (Guest *guest)
+{
+  g_autoptr (GuestRam) ram = guest_is_in_trouble (guest) ? find_ram (guest) : NULL;
+  g_autofree char *store = NULL;
+  g_autofree char *checkpoint = NULL;
+
+  return ram != NULL && guest_fill_is_wanted (ram, &store, &checkpoint, NULL);
+}
+
 gboolean
 filling_wait (Guest *guest, const Progress *progress, GCancellable *cancellable, GError **error)
 {
@@ -125,5 +136,7 @@ filling_wait (Guest *guest, const Progress *progress, GCancellable *cancellable,
 
   /* Whoever put it off may not be there any more. */
   guest_run_fill (guest);
-  return fill == NULL || lazy_fill_wait (guest_fill_lazy (fill), progress, cancellable, error);
+  if (fill == NULL)
+    return !is_forsaken (guest) || guest_check_memory (guest, error);
+  return lazy_fill_wait (guest_fill_lazy (fill), progress, cancellable, error);
 }

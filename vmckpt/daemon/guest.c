@@ -440,6 +440,15 @@ guest_is_in_trouble (Guest *guest)
 }
 
 gboolean
+guest_check_memory (Guest *guest, GError **error)
+{
+  LOCK (guest);
+  if (guest->trouble)
+    g_set_error_literal (error, API_ERROR, API_FAILED, guest->reason);
+  return !guest->trouble;
+}
+
+gboolean
 guest_needs_checkpoint (Guest *guest, const char *store_id, const char *checkpoint)
 {
   g_autofree char *source_store = NULL;

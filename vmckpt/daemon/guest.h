@@ -57,6 +57,8 @@ void guest_note_fill (Guest *guest, LazyFillEvent event);
  * told, not waited for: its CPU or its main loop may stand at such a page. */
 void guest_set_trouble (Guest *guest, const GError *reason);
 gboolean guest_is_in_trouble (Guest *guest);
+/* FALSE with @error, the reason, if it is. */
+gboolean guest_check_memory (Guest *guest, GError **error);
 
 /* FALSE: its QEMU is still to be found (guest_find_again()). */
 gboolean guest_has_monitor (Guest *guest);

@@ -17,7 +17,8 @@ check_not_here (Registry *registry, const Manifest *manifest, GError **error)
   if (rival == NULL)
     return TRUE;
   g_set_error (error, API_ERROR, API_CONFLICT,
-               "checkpoint %.12s: its guest is here already, as %s: kill that one first",
+               "checkpoint %.12s: its guest is here already, as %s: kill that one first, or "
+               "fork the checkpoint to have another guest",
                manifest->id, guest_name (rival));
   return FALSE;
 }

@@ -499,11 +499,31 @@ fork_guest (Request *request, GError **error)
   return fork_checkpoint (request, store, manifest, &wish, error);
 }
 
+/* What the guest waits for is tried again, from the request's store if that is the one. */
+static gboolean
+retry_fill (Request *request, Guest *guest, GError **error)
+{
+  g_autoptr (GError) unopened = NULL;
+  g_autoptr (GError) waiting = NULL;
+  /* Opened with the request's key, it is there for the guest's memory too. */
+  g_autoptr (Store) store =
+      request_query (request, "store") != NULL ? request_store (request, &unopened) : NULL;
+
+  if (filling_retry (guest, request->daemon->stores, request->cancellable, &waiting))
+    return TRUE;
+  /* A key that does not fit says more than that one is wanted. */
+  if (g_error_matches (waiting, STORE_ERROR, STORE_ERROR_KEY_NEEDED) &&
+      g_error_matches (unopened, STORE_ERROR, STORE_ERROR_KEY_WRONG))
+    g_propagate_error (error, g_steal_pointer (&unopened));
+  else
+    g_propagate_error (error, g_steal_pointer (&waiting));
+  return FALSE;
+}
+
 /* A guest that is here: goes on if it was paused, or waits. */
 static JsonObject *
 resume_here (Request *request, Guest *guest, GError **error)
 {
-  g_autoptr (Store) store = NULL;
   g_autoptr (GuestWork) work = NULL;
   gboolean waited = retry_memory (request, guest);
   gint64 began_us = g_get_monotonic_time();
@@ -514,11 +534,9 @@ resume_here (Request *request, Guest *guest, GError **error)
     return NULL;
   }
   work = guest_begin_work (guest, "a resume", error);
-  /* Opened with the request's key, it is there for the guest's memory too. */
-  if (work != NULL && request_query (request, "store") != NULL)
-    store = request_store (request, NULL);
-  if (work == NULL ||
-      !filling_retry (guest, request->daemon->stores, request->cancellable, error) ||
+  if (work == NULL)
+    return NULL;
+  if (!retry_fill (request, guest, error) ||
       (guest_state (guest) == GUEST_PAUSED && !guest_continue (guest, error)))
     return NULL;
   g_autofree char *checkpoint = guest_checkpoint (guest);
@@ -589,7 +607,8 @@ wait_for_guest (Request *request, GError **error)
 {
   g_autoptr (Guest) guest = no_body (request, error) ? find_guest (request, error) : NULL;
 
-  if (guest == NULL || !filling_wait (guest, &request->progress, request->cancellable, error))
+  if (guest == NULL || !filling_wait (guest, &request->progress, request->cancellable, error) ||
+      !templates_wait (request->daemon->templates, guest_name (guest), request->cancellable, error))
     return NULL;
   return guest_to_json (guest);
 }

@@ -31,7 +31,7 @@ guest_tracking_check_environment (GError **error)
 GuestTracking *
 guest_tracking_new (GuestRam *ram, GError **error)
 {
-  ERROR_PREFIX (error, "following what the guest writes");
+  ERROR_PREFIX (error, "following what the guest writes is not possible");
   g_autoptr (GuestTracking) tracking = g_new0 (GuestTracking, 1);
 
   tracking->ram = guest_ram_ref (ram);
