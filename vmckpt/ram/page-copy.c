@@ -50,6 +50,18 @@ parent_map (const PageCopy *copy)
   return part != NULL && part->map.length == copy->bytes ? &part->map : NULL;
 }
 
+/* Why checkpoint @id, relative to which writes are known, is not the parent. */
+static const char *
+missing_base_reason (const CaptureContext *context, const char *id)
+{
+  g_autoptr (GError) cause = NULL;
+  g_autoptr (Manifest) manifest = store_manifest_load (context->store, id, &cause);
+
+  return g_error_matches (cause, STORE_ERROR, STORE_ERROR_NOT_FOUND)
+             ? "its last checkpoint was removed"
+             : "its last checkpoint cannot be read";
+}
+
 /* Whether the log tells what was written since the parent, and if not, why. */
 static gboolean
 parent_is_base (const PageCopy *copy, const char **why_not)
@@ -65,8 +77,12 @@ parent_is_base (const PageCopy *copy, const char **why_not)
   *why_not = "its last checkpoint is in another store";
   if (!g_str_equal (store, store_id (context->store)))
     return FALSE;
-  *why_not = "its last checkpoint was removed";
-  return g_strcmp0 (context->parent != NULL ? context->parent->id : NULL, id) == 0;
+  if (g_strcmp0 (context->parent != NULL ? context->parent->id : NULL, id) != 0) {
+    *why_not = missing_base_reason (context, id);
+    return FALSE;
+  }
+  *why_not = "its last checkpoint has memory of another size";
+  return parent_map (copy) != NULL;
 }
 
 static void
@@ -75,13 +91,13 @@ choose_base (PageCopy *copy)
   const char *why_not;
 
   copy->base = parent_map (copy);
-  copy->known = parent_is_base (copy, &why_not) && copy->base != NULL;
-  if (copy->known || copy->base == NULL)
+  copy->known = parent_is_base (copy, &why_not);
+  /* Of a guest's first checkpoint here nobody expects anything else. */
+  if (copy->known || copy->session->context->parent == NULL)
     return;
   g_autofree char *text = g_strdup_printf (
-      "all memory is read and compared; what the guest wrote since its last checkpoint is not "
-      "known: %s",
-      why_not);
+      "all memory is read%s; what the guest wrote since its last checkpoint is not known: %s",
+      copy->base != NULL ? " and compared" : "", why_not);
   capture_message (copy->session, text);
 }
 
