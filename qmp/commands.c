@@ -235,6 +235,8 @@ qmp_query_migrate (QmpClient *client, QmpMigration *migration, GError **error)
     .ram_total = ram != NULL ? json_get_uint64_or (ram, "total", 0) : 0,
     .ram_transferred = ram != NULL ? json_get_uint64_or (ram, "transferred", 0) : 0,
     .ram_remaining = ram != NULL ? json_get_uint64_or (ram, "remaining", 0) : 0,
+    .total_ms = json_get_uint64_or (answer, "total-time", 0),
+    .downtime_ms = json_get_uint64_or (answer, "downtime", 0),
   };
   return TRUE;
 }

@@ -135,6 +135,20 @@ test_first_checkpoint_has_no_base (void)
 }
 
 static void
+test_the_base_gets_another_name (void)
+{
+  g_autoptr (DirtyLog) log = make_log();
+
+  dirty_log_set_base (log, "other", "one");
+  dirty_log_add (log, 5, 6);
+  dirty_log_rename_base (log, "store", "two");
+  assert_written (log, "two", 5, 6);
+  dirty_log_instant (log);
+  dirty_log_commit (log, "store", "three");
+  assert_written (log, "three", 0, 0);
+}
+
+static void
 test_marks_count_as_written_and_as_present (void)
 {
   g_autoptr (DirtyLog) log = make_log();
@@ -227,6 +241,7 @@ main (int argc, char **argv)
   g_test_add_func ("/dirty-log/rollback", test_rollback_keeps_all);
   g_test_add_func ("/dirty-log/next-daemon", test_next_daemon_takes_over);
   g_test_add_func ("/dirty-log/first", test_first_checkpoint_has_no_base);
+  g_test_add_func ("/dirty-log/rename", test_the_base_gets_another_name);
   g_test_add_func ("/dirty-log/marks", test_marks_count_as_written_and_as_present);
   g_test_add_func ("/dirty-log/begun",
                    test_transfers_that_were_begun_count_until_the_guest_stands_still);

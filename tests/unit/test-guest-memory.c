@@ -35,11 +35,24 @@ test_survives_a_restart (Place *place, gconstpointer data)
   guest_memory_add_claim (before, "/srv/a");
   guest_memory_add_claim (before, "/srv/b");
   guest_memory_add_claim (before, "/srv/a"); /* once is enough */
+  before->standstill = standstill_copy (&(Standstill){ .store_path = (char *)"/srv/a",
+                                                       .store = (char *)"beef",
+                                                       .checkpoint = (char *)"0123abcd",
+                                                       .total_ms = 7,
+                                                       .downtime_ms = 3,
+                                                       .transferred = G_MAXUINT32 + 5ull });
   guest_memory_save (before, place->directory);
   guest_memory_load (after, place->directory);
   g_auto (GStrv) claims = guest_memory_claims (after);
   g_assert_cmpstr (after->checkpoint, ==, "0123abcd");
   g_assert_cmpint (after->started_us, ==, 42);
+  g_assert_nonnull (after->standstill);
+  g_assert_cmpstr (after->standstill->store_path, ==, "/srv/a");
+  g_assert_cmpstr (after->standstill->store, ==, "beef");
+  g_assert_cmpstr (after->standstill->checkpoint, ==, "0123abcd");
+  g_assert_cmpuint (after->standstill->total_ms, ==, 7);
+  g_assert_cmpuint (after->standstill->downtime_ms, ==, 3);
+  g_assert_cmpuint (after->standstill->transferred, ==, G_MAXUINT32 + 5ull);
   g_assert_cmpstrv (claims, ((const char *const[]){ "/srv/a", "/srv/b", NULL }));
 }
 
@@ -52,8 +65,12 @@ test_a_bad_file_is_as_none (Place *place, gconstpointer data)
   guest_memory_load (memory, place->directory);
   g_assert_null (memory->checkpoint);
   g_assert_cmpuint (memory->claims->len, ==, 0);
-  g_file_set_contents (place->file, "{\"checkpoint\":5,\"claims\":[1,{}]}", -1, NULL);
+  g_file_set_contents (place->file,
+                       "{\"checkpoint\":5,\"claims\":[1,{}],"
+                       "\"standstill\":{\"store\":\"a\",\"checkpoint\":\"b\"}}",
+                       -1, NULL);
   guest_memory_load (memory, place->directory);
+  g_assert_null (memory->standstill);
   g_assert_null (memory->checkpoint);
   g_assert_cmpuint (memory->claims->len, ==, 0);
 }

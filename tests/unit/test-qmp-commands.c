@@ -116,6 +116,8 @@ test_migration (void)
   g_assert_cmpuint (after.ram_total, >=, 16 * 1024 * 1024);
   g_assert_cmpuint (after.ram_transferred, >, 0);
   g_assert_cmpuint (after.ram_remaining, ==, 0);
+  g_assert_cmpuint (after.total_ms, >, 0);
+  g_assert_cmpuint (after.total_ms, >=, after.downtime_ms);
 
   g_auto (QemuProcess) copy = qemu_process_start (program, "q35", "-incoming defer");
   g_autoptr (QmpClient) other = qemu_process_connect (&copy);

@@ -101,6 +101,7 @@ api_error_kind (const GError *error)
       g_error_matches (error, STREAM_ERROR, STREAM_ERROR_UNSUPPORTED))
     return API_NOT_POSSIBLE;
   if (g_error_matches (error, RAM_ERROR, RAM_ERROR_BUSY) ||
+      g_error_matches (error, RAM_ERROR, RAM_ERROR_SAVED) ||
       g_error_matches (error, KEEPER_ERROR, KEEPER_ERROR_BUSY))
     return API_CONFLICT;
   return API_FAILED;

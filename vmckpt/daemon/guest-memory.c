@@ -25,6 +25,7 @@ guest_memory_free (GuestMemory *memory)
     return;
   g_free (memory->checkpoint);
   g_ptr_array_unref (memory->claims);
+  standstill_free (memory->standstill);
   g_free (memory);
 }
 
@@ -43,6 +44,9 @@ guest_memory_load (GuestMemory *memory, const char *directory)
   g_free (memory->checkpoint);
   memory->checkpoint = g_strdup (json_get_string_or (object, "checkpoint", NULL));
   memory->started_us = json_get_uint64_or (object, "started_us", memory->started_us);
+  JsonObject *standstill = json_get_object (object, "standstill", NULL);
+  standstill_free (memory->standstill);
+  memory->standstill = standstill != NULL ? standstill_from_json (standstill) : NULL;
   JsonArray *claims = json_get_array (object, "claims", NULL);
   for (guint i = 0; claims != NULL && i < json_array_get_length (claims); i++)
     guest_memory_add_claim (memory, json_array_string_or_null (claims, i));
@@ -62,6 +66,8 @@ guest_memory_save (const GuestMemory *memory, const char *directory)
   for (guint i = 0; i < memory->claims->len; i++)
     json_array_add_string_element (claims, g_ptr_array_index (memory->claims, i));
   json_object_set_array_member (object, "claims", claims);
+  if (memory->standstill != NULL)
+    json_object_set_object_member (object, "standstill", standstill_to_json (memory->standstill));
   g_autofree char *text = json_to_pretty (object);
   if (g_file_test (directory, G_FILE_TEST_IS_DIR) &&
       !fd_replace_file (path, text, strlen (text), &error))

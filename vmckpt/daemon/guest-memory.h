@@ -4,11 +4,13 @@
 #pragma once
 
 #include <vmckpt/keeper/keeper.h>
+#include <vmckpt/unit/standstill.h>
 
 typedef struct {
-  char *checkpoint;  /* (nullable): id that the guest descends from */
-  gint64 started_us; /* when it was first seen here */
-  GPtrArray *claims; /* of char *: store paths in which the guest is claimed */
+  char *checkpoint;       /* (nullable): id that the guest descends from */
+  gint64 started_us;      /* when it was first seen here */
+  GPtrArray *claims;      /* of char *: store paths in which the guest is claimed */
+  Standstill *standstill; /* (nullable): the checkpoint since which it may not have run */
 } GuestMemory;
 
 GuestMemory *guest_memory_new (void);

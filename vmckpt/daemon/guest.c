@@ -179,6 +179,16 @@ set_state (Guest *guest, GuestState state, const char *reason)
   guest->reason = g_strdup (reason);
 }
 
+/* The guest runs, or did. With the lock held. */
+static void
+forget_standstill (Guest *guest)
+{
+  if (guest->memory->standstill == NULL)
+    return;
+  g_clear_pointer (&guest->memory->standstill, standstill_free);
+  save_memory (guest);
+}
+
 static void
 on_event (QmpClient *monitor, const char *event, JsonObject *data, gint64 time_us,
           gpointer user_data)
@@ -189,6 +199,8 @@ on_event (QmpClient *monitor, const char *event, JsonObject *data, gint64 time_u
     return; /* the monitor is lost: the keeper tells why */
   run_clock_event (guest->clock, event, time_us);
   LOCK (guest);
+  if (g_str_equal (event, "RESUME"))
+    forget_standstill (guest);
   if (guest->state == GUEST_EXITED || guest->state == GUEST_UNRESPONSIVE)
     return;
   if (g_str_equal (event, "STOP")) {
@@ -248,6 +260,8 @@ refresh_state (Guest *guest, GError **error)
   if (status == NULL)
     return FALSE;
   LOCK (guest);
+  if (!g_str_equal (status, "postmigrate"))
+    forget_standstill (guest);
   if (guest->state != GUEST_EXITED && !guest->trouble)
     set_state (guest, g_str_equal (status, "running") ? GUEST_RUNNING : GUEST_PAUSED, NULL);
   return TRUE;
@@ -650,7 +664,8 @@ guest_as_unit (Guest *guest, Unit *unit, GError **error)
                   .recorder = guest->recorder,
                   .tracking = guest->tracking,
                   .fill = guest->fill,
-                  .clock = guest->clock };
+                  .clock = guest->clock,
+                  .paused = guest->state == GUEST_PAUSED };
   return TRUE;
 }
 
@@ -669,6 +684,22 @@ guest_set_checkpoint (Guest *guest, const char *id)
   LOCK (guest);
   g_free (guest->memory->checkpoint);
   guest->memory->checkpoint = g_strdup (id);
+  save_memory (guest);
+}
+
+Standstill *
+guest_standstill (Guest *guest)
+{
+  LOCK (guest);
+  return guest->memory->standstill != NULL ? standstill_copy (guest->memory->standstill) : NULL;
+}
+
+void
+guest_set_standstill (Guest *guest, Standstill *standstill)
+{
+  LOCK (guest);
+  standstill_free (guest->memory->standstill);
+  guest->memory->standstill = standstill;
   save_memory (guest);
 }
 

@@ -116,6 +116,11 @@ gboolean guest_as_unit (Guest *guest, Unit *unit, GError **error);
 char *guest_checkpoint (Guest *guest);
 void guest_set_checkpoint (Guest *guest, const char *id);
 
+/* The checkpoint since which the guest may not have run (transfer full), or NULL. */
+Standstill *guest_standstill (Guest *guest);
+/* @standstill: (transfer full) (nullable). */
+void guest_set_standstill (Guest *guest, Standstill *standstill);
+
 /* Stores in which this guest is claimed. */
 GStrv guest_claims (Guest *guest);
 void guest_add_claim (Guest *guest, const char *store_path);

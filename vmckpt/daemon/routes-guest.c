@@ -285,24 +285,42 @@ wait_for_memory (Request *request, Guest *guest, GError **error)
   return templates_wait (templates, guest_name (guest), request->cancellable, error);
 }
 
+/* What is to be remembered of a guest that was checkpointed while it was paused. */
+static void
+note_standstill (Guest *guest, const Unit *unit, Store *store, const char *store_path,
+                 const CheckpointOptions *options, const Manifest *manifest)
+{
+  if (unit->paused && options->mode != CHECKPOINT_SUSPEND)
+    guest_set_standstill (guest, standstill_find (unit->monitor, store, store_path, manifest));
+}
+
 /* The guest of the path is claimed in the request's store and checkpointed there. */
 static Manifest *
 take_checkpoint (Request *request, Guest *guest, CheckpointOptions *options, GError **error)
 {
   Daemon *daemon = request->daemon;
   g_autoptr (Store) store = request_store (request, error);
+  g_autoptr (Store) standstill_store = NULL;
+  g_autoptr (Standstill) standstill = guest_standstill (guest);
   g_autofree char *parent = guest_checkpoint (guest);
+  const char *path = request_query (request, "store");
   Unit unit;
 
   options->parent = parent;
   if (store == NULL || (options->tag != NULL && !name_check (options->tag, "tag", error)) ||
       !wait_for_memory (request, guest, error) || !guest_as_unit (guest, &unit, error) ||
-      !claims_take (guest, daemon->runtime, store, request_query (request, "store"), FALSE, error))
+      !claims_take (guest, daemon->runtime, store, path, FALSE, error))
     return NULL;
+  unit.standstill = standstill;
+  if (standstill != NULL && !g_str_equal (standstill->store, store_id (store)))
+    standstill_store = stores_get_own (daemon->stores, standstill->store_path, NULL);
+  options->standstill_store = standstill_store;
   g_autoptr (Manifest) manifest = unit_checkpoint (&unit, store, options, &request->watcher, error);
-  if (manifest != NULL)
+  options->standstill_store = NULL;
+  if (manifest != NULL) {
     guest_set_checkpoint (guest, manifest->id);
-  else if (error != NULL)
+    note_standstill (guest, &unit, store, path, options, manifest);
+  } else if (error != NULL)
     guest_note_failure (guest, *error);
   return g_steal_pointer (&manifest);
 }

@@ -262,6 +262,12 @@ dirty_log_set_base (DirtyLog *log, const char *store, const char *id)
 }
 
 void
+dirty_log_rename_base (DirtyLog *log, const char *store, const char *id)
+{
+  atomic_store (&log->header->state, put_base (log, get_state (log), store, id));
+}
+
+void
 dirty_log_read_written (DirtyLog *log, PageBitmap *written)
 {
   guint32 state = get_state (log);

@@ -80,6 +80,10 @@ gboolean dirty_log_base (DirtyLog *log, const char **store, const char **id);
  * collected: of a guest that was just restored. Nothing is known of it before. */
 void dirty_log_set_base (DirtyLog *log, const char *store, const char *id);
 
+/* The base is that checkpoint from now on, which has the same memory as the one that is the base.
+ */
+void dirty_log_rename_base (DirtyLog *log, const char *store, const char *id);
+
 /* There is no base any more, and no doubt: when tracking was lost or begins. */
 void dirty_log_forget_base (DirtyLog *log);
 

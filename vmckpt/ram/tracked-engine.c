@@ -284,6 +284,17 @@ tracked_engine_commit (GuestTracking *tracking, const char *store_id, const char
 }
 
 void
+tracked_engine_rename (GuestTracking *tracking, const char *former_store, const char *former,
+                       const char *store_id, const char *id)
+{
+  const char *base_store, *base;
+
+  if (tracking != NULL && guest_tracking_base (tracking, &base_store, &base) &&
+      g_str_equal (base_store, former_store) && g_str_equal (base, former))
+    dirty_log_rename_base (guest_tracking_log (tracking), store_id, id);
+}
+
+void
 tracked_engine_rollback (GuestTracking *tracking)
 {
   dirty_log_rollback (guest_tracking_log (tracking));

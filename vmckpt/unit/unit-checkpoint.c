@@ -12,6 +12,7 @@
 #include "boot-files.h"
 #include "engine.h"
 #include "report.h"
+#include "same-parts.h"
 
 #include <vmckpt/qmp/commands.h>
 #include <vmckpt/store/writer.h>
@@ -105,6 +106,68 @@ commit (Manifest *manifest, StoreWriter *writer, const CaptureReport *capture, J
   return store_writer_commit (writer, manifest, watcher->cancellable, error);
 }
 
+/* Everything but commit. */
+static gboolean
+capture (const Unit *unit, CaptureContext *context, const CheckpointOptions *options,
+         const FormerCheckpoint *former, Manifest *manifest, KeeperLease **lease,
+         CaptureReport *report, gint64 began_us, GError **error)
+{
+  if (former->manifest != NULL)
+    return same_parts_capture (former, context, manifest, report, error);
+  manifest->machine = machine_recorder_record (unit->recorder, unit->spec, unit->monitor, error);
+  if (manifest->machine == NULL ||
+      !boot_files_store (context->writer, unit->spec, context->parent, manifest, error))
+    return FALSE;
+  report->phase_ms[PHASE_PREPARE] = (g_get_monotonic_time() - began_us) / 1000.0;
+  return engine_capture (unit, context, options->engine, capture_modes[options->mode], manifest,
+                         lease, report, error);
+}
+
+static void
+settle (const Unit *unit, const FormerCheckpoint *former, Store *store, const Manifest *manifest,
+        gboolean committed)
+{
+  if (former->manifest == NULL)
+    engine_settle (unit, store, manifest, committed);
+  else if (committed)
+    same_parts_settle (unit, former, store, manifest);
+}
+
+/* A suspend that was not committed: the guest is as it was. @lease: (nullable). */
+static void
+take_suspend_back (const Unit *unit, const CaptureReport *report, KeeperLease *lease)
+{
+  if ((!report->was_running || qmp_cont (unit->monitor, NULL)) && lease != NULL)
+    keeper_lease_end (lease, NULL);
+}
+
+static gboolean
+power_off (const Unit *unit, const FormerCheckpoint *former, const Manifest *manifest,
+           KeeperLease *lease, GError **error)
+{
+  if ((former->manifest != NULL && !same_parts_check_still (unit, error)) ||
+      !qemu_end (unit->directory, unit->monitor, error)) {
+    g_prefix_error (error,
+                    "checkpoint %s exists, but the guest cannot be powered off: ", manifest->id);
+    return FALSE;
+  }
+  if (lease != NULL)
+    keeper_lease_end (lease, NULL);
+  return TRUE;
+}
+
+/* The one whose parts are taken over, if it is here, else as find_parent(). */
+static Manifest *
+choose_parent (const Unit *unit, Store *store, const CheckpointOptions *options,
+               const FormerCheckpoint *former)
+{
+  const char *hint = former->manifest != NULL && former->store == store
+                         ? former->manifest->id
+                         : parent_hint (unit, store, options);
+
+  return find_parent (store, unit->spec, hint);
+}
+
 Manifest *
 unit_checkpoint (const Unit *unit, Store *store, const CheckpointOptions *options,
                  const UnitWatcher *watcher, GError **error)
@@ -112,24 +175,22 @@ unit_checkpoint (const Unit *unit, Store *store, const CheckpointOptions *option
   ERROR_PREFIX (error, "checkpoint of guest %s", unit->spec->name);
   gint64 began_us = g_get_monotonic_time();
   g_autoptr (Manifest) manifest = manifest_new();
+  g_auto (FormerCheckpoint) former = { 0 };
   g_autoptr (Manifest) parent = NULL;
   g_autoptr (StoreWriter) writer = NULL;
   g_autoptr (KeeperLease) lease = NULL;
   g_autoptr (JsonArray) messages = json_array_new();
-  g_auto (CaptureReport) capture = { 0 };
+  g_auto (CaptureReport) report = { 0 };
   Messages listener = { watcher, messages };
 
   progress_report (watcher->progress, PHASE_PREPARE, 0, 0);
+  if (!former_checkpoint_find (unit, store, options, &former, error))
+    return NULL;
   writer = store_writer_begin (store, error);
   if (writer == NULL || !store_writer_enforce_quota (writer, unit->spec->name, error))
     return NULL;
-  parent = find_parent (store, unit->spec, parent_hint (unit, store, options));
+  parent = choose_parent (unit, store, options, &former);
   describe (manifest, unit, parent, options);
-  manifest->machine = machine_recorder_record (unit->recorder, unit->spec, unit->monitor, error);
-  if (manifest->machine == NULL || !boot_files_store (writer, unit->spec, parent, manifest, error))
-    return NULL;
-  capture.phase_ms[PHASE_PREPARE] = (g_get_monotonic_time() - began_us) / 1000.0;
-
   CaptureContext context = { .monitor = unit->monitor,
                              .keeper = unit->keeper,
                              .clock = unit->clock,
@@ -140,25 +201,16 @@ unit_checkpoint (const Unit *unit, Store *store, const CheckpointOptions *option
                              .cancellable = watcher->cancellable,
                              .message = on_message,
                              .message_data = &listener };
-  if (!engine_capture (unit, &context, options->engine, capture_modes[options->mode], manifest,
-                       &lease, &capture, error))
+  if (!capture (unit, &context, options, &former, manifest, &lease, &report, began_us, error))
     return NULL;
-  if (options->mode != CHECKPOINT_SUSPEND)
+  if (options->mode != CHECKPOINT_SUSPEND && lease != NULL)
     keeper_lease_end (lease, NULL); /* the guest runs: a keeper that is gone changes nothing */
-  gboolean committed = commit (manifest, writer, &capture, messages, began_us, watcher, error);
-  engine_settle (unit, store, manifest, committed);
-  if (!committed) {
-    if (options->mode == CHECKPOINT_SUSPEND &&
-        (!capture.was_running || qmp_cont (unit->monitor, NULL)))
-      keeper_lease_end (lease, NULL);
+  gboolean committed = commit (manifest, writer, &report, messages, began_us, watcher, error);
+  settle (unit, &former, store, manifest, committed);
+  if (!committed && options->mode == CHECKPOINT_SUSPEND)
+    take_suspend_back (unit, &report, lease);
+  if (!committed ||
+      (options->mode == CHECKPOINT_SUSPEND && !power_off (unit, &former, manifest, lease, error)))
     return NULL;
-  }
-  if (options->mode == CHECKPOINT_SUSPEND && !qemu_end (unit->directory, unit->monitor, error)) {
-    g_prefix_error (error,
-                    "checkpoint %s exists, but the guest cannot be powered off: ", manifest->id);
-    return NULL;
-  }
-  if (options->mode == CHECKPOINT_SUSPEND)
-    keeper_lease_end (lease, NULL);
   return g_steal_pointer (&manifest);
 }

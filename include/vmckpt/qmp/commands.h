@@ -44,6 +44,7 @@ typedef struct {
   char *error_desc;      /* (nullable) */
   char *blocked_reasons; /* (nullable): why this guest cannot be migrated now, joined with "; " */
   guint64 ram_total, ram_transferred, ram_remaining; /* bytes; 0 where not reported */
+  guint64 total_ms, downtime_ms;                     /* of one that is over, it took; else 0 */
 } QmpMigration;
 
 /* Frees what it holds and resets it. */

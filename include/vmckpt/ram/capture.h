@@ -20,6 +20,7 @@ typedef enum {
   RAM_ERROR_FAILED,     /* QEMU did not send or take the stream; the message ends with its reason */
   RAM_ERROR_STALLED,    /* QEMU has stopped sending for long */
   RAM_ERROR_BUSY,       /* QEMU is migrating this guest already, on somebody else's behalf */
+  RAM_ERROR_SAVED,      /* QEMU has saved this guest, and does so again only once it has run */
 } RamError;
 
 /* What a capture works on. Everything is borrowed. */

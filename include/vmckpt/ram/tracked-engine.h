@@ -27,5 +27,10 @@ gboolean tracked_engine_capture (const CaptureContext *context, CaptureMode mode
 /* The checkpoint is durable: what counts as written from now on was written after it. */
 void tracked_engine_commit (GuestTracking *tracking, const char *store_id, const char *id);
 
+/* A checkpoint of the same memory is durable: if @former is what writes are known relative to, it
+ * is that one from now on. @tracking is nullable. */
+void tracked_engine_rename (GuestTracking *tracking, const char *former_store, const char *former,
+                            const char *store_id, const char *id);
+
 /* There will be no checkpoint: what was written before it counts again. */
 void tracked_engine_rollback (GuestTracking *tracking);

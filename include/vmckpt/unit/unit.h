@@ -11,6 +11,7 @@
 #include <vmckpt/ram/run-clock.h>
 #include <vmckpt/store/manifest.h>
 #include <vmckpt/store/store.h>
+#include <vmckpt/unit/standstill.h>
 
 /* A guest as these functions need it. Everything is borrowed. */
 typedef struct {
@@ -23,7 +24,9 @@ typedef struct {
   GuestTracking *tracking; /* (nullable): what is known of writes to it */
   GuestFill *fill;         /* (nullable): pages of it may be missing */
   RunClock *clock;
-  MachineRecorder *recorder; /* of this QEMU */
+  MachineRecorder *recorder;    /* of this QEMU */
+  gboolean paused;              /* its CPUs do not run, as far as is known */
+  const Standstill *standstill; /* (nullable): the checkpoint since which they have not run */
 } Unit;
 
 /* Whether the guest has a device through which it gives memory back to the host. */
@@ -74,6 +77,7 @@ typedef struct {
   const char *tag;    /* (nullable) */
   const char *note;   /* (nullable) */
   const char *parent; /* (nullable): id of the checkpoint that the guest descends from, a hint */
+  Store *standstill_store; /* (nullable): opened, the one that the unit's standstill names */
 } CheckpointOptions;
 
 /**
@@ -81,7 +85,10 @@ typedef struct {
  *
  * Prerequisites: the guest's QEMU is there; nothing else is at work on it.
  * On success the checkpoint exists, durable; the guest runs if it ran (is off, after a suspend).
- * On failure no checkpoint exists and the guest is as it was.
+ * On failure no checkpoint exists and the guest is as it was. QEMU saves a guest that stands still
+ * only once: from then on its checkpoints take over the parts of the first, as long as it has not
+ * run (RAM_ERROR_SAVED if that one is not known or gone). @unit's `standstill` says which; after a
+ * checkpoint of a paused guest, standstill_find() tells what to remember for the next.
  * Blocks; worker thread.
  *
  * Returns: (transfer full): the manifest, its report filled in; NULL with @error.
