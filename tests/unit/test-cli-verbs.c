@@ -537,6 +537,26 @@ test_doctor (Fixture *f, gconstpointer data)
                    "lacks  kvm: no /dev/kvm\n       for speed\n       mend: load kvm\n");
 }
 
+/* In the scripts that quote what help says: each line ends outside of quotes. */
+static void
+test_completion_quotes (Fixture *f, gconstpointer data)
+{
+  static const char *const shells[] = { "completion|zsh", "completion|fish" };
+
+  for (guint i = 0; i < G_N_ELEMENTS (shells); i++) {
+    expect_status (f, shells[i], 0);
+    g_assert_nonnull (strstr (f->out, "\\'"));
+    g_auto (GStrv) lines = g_strsplit (f->out, "\n", -1);
+    for (guint j = 0; lines[j] != NULL; j++) {
+      guint quotes = 0;
+      for (const char *at = strchr (lines[j], '\''); at != NULL; at = strchr (at + 1, '\''))
+        quotes += at == lines[j] || at[-1] != '\\';
+      if (quotes % 2 != 0)
+        g_error ("%s: a quote is left open: %s", shells[i], lines[j]);
+    }
+  }
+}
+
 static void
 test_offline (Fixture *f, gconstpointer data)
 {
@@ -584,6 +604,7 @@ main (int argc, char **argv)
   ADD ("ps", test_ps);
   ADD ("ps-tells-long-reasons", test_ps_tells_long_reasons);
   ADD ("counts", test_counts);
+  ADD ("completion-quotes", test_completion_quotes);
   ADD ("several-names", test_several_names);
   ADD ("pause-and-continue", test_pause_and_continue);
   ADD ("log", test_log);

@@ -5,6 +5,9 @@
 
 #include <string.h>
 
+#define FISH_QUOTE "\\'"
+#define ZSH_QUOTE "'\\''"
+
 #define KEY_FAMILY VERB_FAMILY " " VERB_FAMILY_OF_KEYS
 
 /* Calls @func for each option of @options. */
@@ -22,6 +25,15 @@ takes_file (const VerbOption *option)
   return option->value != NULL &&
          (g_str_has_prefix (option->value, "FILE") || g_str_equal (option->value, "PROGRAM") ||
           g_str_equal (option->value, "DIR"));
+}
+
+/* @text within single quotes, where @quote stands for one. */
+static char *
+within_quotes (const char *text, const char *quote)
+{
+  g_auto (GStrv) pieces = g_strsplit (text, "'", -1);
+
+  return g_strjoinv (quote, pieces);
 }
 
 /* The first words of the verbs, each once, then after @separator the next. */
@@ -113,6 +125,8 @@ bash_script (void)
 static void
 add_fish_option (GString *text, const Verb *verb, const VerbOption *option)
 {
+  g_autofree char *help = within_quotes (option->help, FISH_QUOTE);
+
   g_string_append (text, "complete -c vmckpt");
   if (verb != NULL) {
     g_auto (GStrv) words = g_strsplit (verb->name, " ", -1);
@@ -125,7 +139,7 @@ add_fish_option (GString *text, const Verb *verb, const VerbOption *option)
                           option->value == NULL ? ""
                           : takes_file (option) ? " -rF"
                                                 : " -x",
-                          option->help);
+                          help);
 }
 
 static char *
@@ -144,13 +158,14 @@ fish_script (void)
   each_option (text, NULL, global_options, add_fish_option);
   for (const Verb *const *verb = verbs; *verb != NULL; verb++) {
     const char *last = strrchr ((*verb)->name, ' ');
+    g_autofree char *summary = within_quotes ((*verb)->summary, FISH_QUOTE);
     g_string_append_printf (
         text, "complete -c vmckpt -n %s -a %s -d '%s'\n",
         g_str_has_prefix ((*verb)->name, KEY_FAMILY " ")
             ? "'__fish_seen_subcommand_from store; and __fish_seen_subcommand_from key'"
         : last != NULL ? "'__fish_seen_subcommand_from store'"
                        : "__fish_use_subcommand",
-        last != NULL ? last + 1 : (*verb)->name, (*verb)->summary);
+        last != NULL ? last + 1 : (*verb)->name, summary);
     each_option (text, *verb, (*verb)->options, add_fish_option);
   }
   return g_string_free (text, FALSE);
@@ -159,8 +174,10 @@ fish_script (void)
 static void
 add_zsh_option (GString *text, const Verb *verb, const VerbOption *option)
 {
+  g_autofree char *help = within_quotes (option->help, ZSH_QUOTE);
+
   g_string_append_printf (text, " '--%s%s[%s]%s'", option->name, option->value != NULL ? "=" : "",
-                          option->help,
+                          help,
                           option->value == NULL ? ""
                           : takes_file (option) ? ":file:_files"
                                                 : ":value:");
