@@ -537,6 +537,24 @@ test_doctor (Fixture *f, gconstpointer data)
                    "lacks  kvm: no /dev/kvm\n       for speed\n       mend: load kvm\n");
 }
 
+/* Those that were resumed before Ctrl-C get their memory. */
+static void
+test_resume_all_interrupted (Fixture *f, gconstpointer data)
+{
+  answer (f, "GET /v1/suspended",
+          "{\"guests\":[{\"guest\":\"a\"},{\"guest\":\"b\"},{\"guest\":\"c\"}]}");
+  answer (f, "POST /v1/guests/a/resume", "{\"guest\":{\"name\":\"a\"}}");
+  fake_daemon_answer (f->fake, "POST /v1/guests/b/resume", 200, "application/x-ndjson", "",
+                      FAKE_CANCEL);
+  answer (f, "POST /v1/fill", "{\"guests\":1}");
+  expect_status (f, "--store|/s|resume|--all", 130);
+  g_assert_nonnull (strstr (f->requests, "POST /v1/guests/b/resume"));
+  g_assert_null (strstr (f->requests, "POST /v1/guests/c/resume"));
+  g_assert_nonnull (strstr (f->requests, "POST /v1/fill"));
+  g_assert_cmpstr (strstr (f->err, "vmckpt:"), ==,
+                   "vmckpt: interrupted; the checkpoint is as it was\n");
+}
+
 /* In the scripts that quote what help says: each line ends outside of quotes. */
 static void
 test_completion_quotes (Fixture *f, gconstpointer data)
@@ -605,6 +623,7 @@ main (int argc, char **argv)
   ADD ("ps-tells-long-reasons", test_ps_tells_long_reasons);
   ADD ("counts", test_counts);
   ADD ("completion-quotes", test_completion_quotes);
+  ADD ("resume-all-interrupted", test_resume_all_interrupted);
   ADD ("several-names", test_several_names);
   ADD ("pause-and-continue", test_pause_and_continue);
   ADD ("log", test_log);

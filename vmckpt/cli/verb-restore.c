@@ -154,15 +154,26 @@ suspended_guests (Cli *cli, GError **error)
   return g_strv_builder_end (names);
 }
 
-/* All CPUs run: now the guests' memory may be read in the background. */
+/*
+ * All CPUs run: now the guests' memory may be read in the background. After an interruption, too:
+ * those that were resumed before it would wait for that forever.
+ */
 static gboolean
 begin_filling (Cli *cli, GError **error)
 {
+  gboolean interrupted = g_cancellable_is_cancelled (cli->cancellable);
   g_autoptr (GString) path = api_path ("fill", NULL);
   g_autoptr (JsonObject) body = json_object_new();
-  g_autoptr (JsonObject) result = api_call (cli->api, "POST", path, body, error);
 
-  return result != NULL;
+  if (interrupted)
+    g_cancellable_reset (cli->cancellable);
+  g_autoptr (JsonObject) result =
+      api_call (cli->api, "POST", path, body, interrupted ? NULL : error);
+  if (!interrupted)
+    return result != NULL;
+  g_cancellable_cancel (cli->cancellable);
+  /* Between two guests, nobody has said so yet. */
+  return cli->status != 0 || !g_cancellable_set_error_if_cancelled (cli->cancellable, error);
 }
 
 static gboolean
