@@ -162,6 +162,15 @@ json_array_string_or_null (JsonArray *array, guint index)
   return json_node_get_string (node);
 }
 
+void
+json_set_string_or_null (JsonObject *object, const char *member, const char *value)
+{
+  if (value != NULL)
+    json_object_set_string_member (object, member, value);
+  else
+    json_object_set_null_member (object, member);
+}
+
 /* Appends a number as json-glib wrote it, with 17 digits, as briefly as it can be read back: 2.1,
  * not 2.1000000000000001. */
 static void

@@ -6,15 +6,6 @@
 
 #include <string.h>
 
-static void
-set_text (JsonObject *object, const char *member, const char *value)
-{
-  if (value != NULL)
-    json_object_set_string_member (object, member, value);
-  else
-    json_object_set_null_member (object, member);
-}
-
 /* Copies a member of the report, if it is there. */
 static void
 copy_member (JsonObject *to, JsonObject *from, const char *member)
@@ -44,13 +35,13 @@ checkpoint_to_json (Store *store, const Manifest *manifest)
   json_object_set_string_member (object, "id", manifest->id);
   json_object_set_string_member (object, "guest", manifest->guest);
   json_object_set_string_member (object, "guest_uuid", manifest->guest_uuid);
-  set_text (object, "parent", manifest->parent);
+  json_set_string_or_null (object, "parent", manifest->parent);
   json_object_set_int_member (object, "created_us", manifest->created_us);
-  set_text (object, "host", manifest->host);
-  set_text (object, "engine", manifest->engine);
-  set_text (object, "mode", manifest->mode);
+  json_set_string_or_null (object, "host", manifest->host);
+  json_set_string_or_null (object, "engine", manifest->engine);
+  json_set_string_or_null (object, "mode", manifest->mode);
   json_object_set_array_member (object, "tags", tags_to_json (store, manifest));
-  set_text (object, "note", manifest->note);
+  json_set_string_or_null (object, "note", manifest->note);
   for (guint i = 0; i < G_N_ELEMENTS (from_report); i++)
     copy_member (object, manifest->report, from_report[i]);
   return object;

@@ -510,15 +510,6 @@ static const char *const state_names[] = {
   [GUEST_EXITED] = "exited",     [GUEST_UNRESPONSIVE] = "unresponsive",
 };
 
-static void
-set_string_or_null (JsonObject *object, const char *member, const char *value)
-{
-  if (value != NULL)
-    json_object_set_string_member (object, member, value);
-  else
-    json_object_set_null_member (object, member);
-}
-
 /* Why what the guest writes cannot be followed; NULL if it can, or if there is no QEMU. With the
  * lock held. */
 static const char *
@@ -549,7 +540,7 @@ guest_to_json (Guest *guest)
   json_object_set_string_member (object, "uuid", spec->uuid);
   json_object_set_string_member (object, "state",
                                  here && saved ? "checkpointing" : state_names[guest->state]);
-  set_string_or_null (object, "reason", guest->reason);
+  json_set_string_or_null (object, "reason", guest->reason);
   json_object_set_int_member (object, "pid", guest->state == GUEST_EXITED ? 0 : guest->process.pid);
   json_object_set_int_member (object, "ram_bytes", spec->ram_bytes);
   describe_fill (guest, object);
@@ -559,13 +550,13 @@ guest_to_json (Guest *guest)
       guest->ram != NULL && guest_ram_is_copy (guest->ram)
           ? "fork"
           : memory_kind_name (qemu_spec_shares_memory (spec) ? MEMORY_SHARED : MEMORY_PRIVATE));
-  set_string_or_null (object, "untracked", untracked_reason (guest));
-  set_string_or_null (object, "machine", spec->machine);
-  set_string_or_null (object, "accel", spec->accel);
-  set_string_or_null (object, "qemu_version", guest->qemu_version);
+  json_set_string_or_null (object, "untracked", untracked_reason (guest));
+  json_set_string_or_null (object, "machine", spec->machine);
+  json_set_string_or_null (object, "accel", spec->accel);
+  json_set_string_or_null (object, "qemu_version", guest->qemu_version);
   json_object_set_int_member (object, "started_us", guest->memory->started_us);
-  set_string_or_null (object, "checkpoint", guest->memory->checkpoint);
-  set_string_or_null (object, "operation", guest->work);
+  json_set_string_or_null (object, "checkpoint", guest->memory->checkpoint);
+  json_set_string_or_null (object, "operation", guest->work);
   return object;
 }
 

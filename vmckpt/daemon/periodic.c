@@ -86,10 +86,7 @@ summarize (Tally *tally, gint64 began_us)
   JsonObject *object = json_object_new();
   double seconds = MAX (g_get_monotonic_time() - began_us, 1) / 1e6;
 
-  if (tally->last != NULL)
-    json_object_set_string_member (object, "last", tally->last);
-  else
-    json_object_set_null_member (object, "last");
+  json_set_string_or_null (object, "last", tally->last);
   json_object_set_int_member (object, "checkpoints", tally->pauses->len);
   json_object_set_int_member (object, "missed", (gint64)tally->state.missed);
   json_object_set_int_member (object, "skipped", (gint64)tally->skipped);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "store-json.h"
 
+#include <vmckpt/util/json.h>
+
 JsonObject *
 store_gc_to_json (const StoreGcReport *report)
 {
@@ -26,16 +28,6 @@ store_finding_to_json (const StoreFinding *finding)
   json_object_set_array_member (object, "checkpoints", checkpoints);
   json_object_set_boolean_member (object, "left_to_gc", finding->left_to_gc);
   return object;
-}
-
-/* A string, or null. */
-static void
-set_text (JsonObject *object, const char *member, const char *text)
-{
-  if (text != NULL)
-    json_object_set_string_member (object, member, text);
-  else
-    json_object_set_null_member (object, member);
 }
 
 static JsonObject *
@@ -70,11 +62,11 @@ hurt_to_json (const StoreHurt *hurt)
   for (guint i = 0; i < hurt->parts->len; i++)
     json_array_add_object_element (parts, hurt_part_to_json (hurt->parts->pdata[i]));
   json_object_set_string_member (object, "id", hurt->id);
-  set_text (object, "guest", hurt->guest);
+  json_set_string_or_null (object, "guest", hurt->guest);
   json_object_set_int_member (object, "created_us", hurt->created_us);
-  set_text (object, "problem", hurt->problem);
+  json_set_string_or_null (object, "problem", hurt->problem);
   json_object_set_boolean_member (object, "healed", hurt->healed);
-  set_text (object, "replaced_by", hurt->replaced_by);
+  json_set_string_or_null (object, "replaced_by", hurt->replaced_by);
   json_object_set_array_member (object, "parts", parts);
   return object;
 }
@@ -108,8 +100,8 @@ store_copied_to_json (const StoreCopied *copied)
 
   json_object_set_string_member (object, "source", copied->source);
   json_object_set_string_member (object, "guest", copied->guest);
-  set_text (object, "id", copied->id);
-  set_text (object, "problem", copied->problem);
+  json_set_string_or_null (object, "id", copied->id);
+  json_set_string_or_null (object, "problem", copied->problem);
   json_object_set_boolean_member (object, "there", copied->there);
   json_object_set_int_member (object, "pages_read", copied->pages_read);
   json_object_set_int_member (object, "new_bytes", copied->new_bytes);

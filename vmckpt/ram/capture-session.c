@@ -47,6 +47,20 @@ capture_enter_phase (CaptureSession *session, Phase phase)
 }
 
 void
+capture_report_times (CaptureSession *session, CaptureMode mode)
+{
+  CaptureReport *report = session->report;
+  RunClockReading clock = run_clock_read (session->context->clock);
+
+  capture_enter_phase (session, PHASE_STORE);
+  report->was_running = session->was_running;
+  report->pause_ms = clock.paused_us / 1000.0;
+  if (mode == CAPTURE_STOP_KEEP) /* it does not end here: what it took to read the guest */
+    report->pause_ms = report->phase_ms[PHASE_STOP] + report->phase_ms[PHASE_CAPTURE];
+  report->instant_us = clock.stopped_us != 0 ? clock.stopped_us : g_get_real_time();
+}
+
+void
 capture_message (const CaptureSession *session, const char *text)
 {
   if (session->context->message != NULL)

@@ -26,6 +26,9 @@ void capture_session_clear (CaptureSession *session);
 /* Books the time so far for the phase that ends, and says that @phase begins. */
 void capture_enter_phase (CaptureSession *session, Phase phase);
 
+/* At the end: the times so far, how long the guest was paused, and when. */
+void capture_report_times (CaptureSession *session, CaptureMode mode);
+
 /* Tells whoever listens, if anybody does. */
 void capture_message (const CaptureSession *session, const char *text);
 

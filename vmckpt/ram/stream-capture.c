@@ -250,15 +250,9 @@ static void
 report_times (Capture *capture)
 {
   CaptureReport *report = capture->session.report;
-  RunClockReading clock = run_clock_read (capture->session.context->clock);
 
-  capture_enter_phase (&capture->session, PHASE_STORE);
-  report->was_running = capture->session.was_running;
+  capture_report_times (&capture->session, capture->mode);
   report->machine = g_steal_pointer (&capture->parts.machine);
-  report->pause_ms = clock.paused_us / 1000.0;
-  if (capture->mode == CAPTURE_STOP_KEEP) /* it does not end here: what it took to read the guest */
-    report->pause_ms = report->phase_ms[PHASE_STOP] + report->phase_ms[PHASE_CAPTURE];
-  report->instant_us = clock.stopped_us != 0 ? clock.stopped_us : g_get_real_time();
   if (capture->mode == CAPTURE_LIVE) {
     /* QEMU stops, captures devices and resumes within one command: its events tell the parts. */
     report->phase_ms[PHASE_CAPTURE] = report->pause_ms;

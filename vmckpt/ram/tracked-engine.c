@@ -243,21 +243,6 @@ put_into_store (TrackedCapture *capture, GError **error)
          check_proof (capture, error);
 }
 
-static void
-report_times (TrackedCapture *capture)
-{
-  CaptureReport *report = capture->session.report;
-  RunClockReading clock = run_clock_read (capture->session.context->clock);
-
-  capture_enter_phase (&capture->session, PHASE_STORE);
-  report->was_running = capture->session.was_running;
-  report->machine = g_steal_pointer (&capture->parts.machine);
-  report->pause_ms = clock.paused_us / 1000.0;
-  if (capture->mode == CAPTURE_STOP_KEEP) /* it does not end here: what it took to read the guest */
-    report->pause_ms = report->phase_ms[PHASE_STOP] + report->phase_ms[PHASE_CAPTURE];
-  report->instant_us = clock.stopped_us != 0 ? clock.stopped_us : g_get_real_time();
-}
-
 gboolean
 tracked_engine_capture (const CaptureContext *context, CaptureMode mode, Manifest *manifest,
                         KeeperLease **lease, CaptureReport *report, GError **error)
@@ -272,7 +257,8 @@ tracked_engine_capture (const CaptureContext *context, CaptureMode mode, Manifes
     put_right (&capture);
     return FALSE;
   }
-  report_times (&capture);
+  capture_report_times (&capture.session, mode);
+  report->machine = g_steal_pointer (&capture.parts.machine);
   *lease = g_steal_pointer (&capture.session.lease);
   return TRUE;
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "report.h"
 
+#include <vmckpt/util/json.h>
+
 #include <math.h>
 
 /* Milliseconds with as many digits as mean something. */
@@ -22,15 +24,6 @@ phases_to_json (const CaptureReport *capture, gint64 commit_began_us)
   return phases;
 }
 
-static void
-set_string_or_null (JsonObject *object, const char *member, const char *value)
-{
-  if (value != NULL)
-    json_object_set_string_member (object, member, value);
-  else
-    json_object_set_null_member (object, member);
-}
-
 /* What the tracked engine found out; NULL members where it measured nothing. */
 static JsonObject *
 tracking_to_json (const CaptureTracking *tracking)
@@ -39,7 +32,7 @@ tracking_to_json (const CaptureTracking *tracking)
 
   json_object_set_string_member (object, "mode", tracking->mode);
   json_object_set_int_member (object, "rounds", tracking->rounds);
-  set_string_or_null (object, "stop_reason", tracking->stop_reason);
+  json_set_string_or_null (object, "stop_reason", tracking->stop_reason);
   json_object_set_int_member (object, "live_bytes", tracking->live_bytes);
   json_object_set_int_member (object, "paused_bytes", tracking->paused_bytes);
   json_object_set_int_member (object, "behind_bytes", tracking->behind_bytes);
@@ -59,7 +52,7 @@ report_new (const Manifest *manifest, const CaptureReport *capture, const StoreW
   /* Without a parent, a page of zeros is not something that was written. */
   if (manifest->parent == NULL)
     dirty -= capture->pages.zero;
-  set_string_or_null (report, "parent", manifest->parent);
+  json_set_string_or_null (report, "parent", manifest->parent);
   json_object_set_string_member (report, "guest", manifest->guest);
   json_object_set_string_member (report, "engine", manifest->engine);
   json_object_set_string_member (report, "mode", manifest->mode);

@@ -49,6 +49,9 @@ gboolean json_get_bool_or (JsonObject *object, const char *member, gboolean fall
  */
 const char *json_array_string_or_null (JsonArray *array, guint index);
 
+/* Sets @member to @value (copied), or to null if that is NULL. */
+void json_set_string_or_null (JsonObject *object, const char *member, const char *value);
+
 /* The object as compact text on one line (newly allocated), members in the order they were set. */
 char *json_to_line (JsonObject *object);
 
