@@ -87,6 +87,25 @@ test_hostile (void)
   }
 }
 
+/* Few bytes cannot stand for more work than all windows are. */
+static void
+test_repeated (void)
+{
+  g_autoptr (FillOrder) order = fill_order_new (WINDOWS);
+  g_autoptr (GByteArray) data = g_byte_array_new();
+  static const guint8 last_again[] = { 1, 0 }; /* one window, one back from the end */
+
+  for (guint64 window = 0; window < WINDOWS; window++)
+    fill_order_touch (order, window);
+  g_autoptr (GBytes) bytes = fill_order_to_bytes (order);
+  g_byte_array_append (data, g_bytes_get_data (bytes, NULL), g_bytes_get_size (bytes));
+  g_autoptr (GArray) runs = parse (bytes, WINDOWS);
+  g_assert_nonnull (runs);
+  g_byte_array_append (data, last_again, sizeof last_again);
+  g_autoptr (GBytes) more = g_bytes_new (data->data, data->len);
+  g_assert_null (parse (more, WINDOWS));
+}
+
 int
 main (int argc, char **argv)
 {
@@ -94,5 +113,6 @@ main (int argc, char **argv)
   g_test_add_func ("/fill-order/round-trip", test_round_trip);
   g_test_add_func ("/fill-order/bounds", test_bounds);
   g_test_add_func ("/fill-order/hostile", test_hostile);
+  g_test_add_func ("/fill-order/repeated", test_repeated);
   return g_test_run();
 }

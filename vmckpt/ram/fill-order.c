@@ -113,7 +113,7 @@ fill_order_parse (GBytes *bytes, guint64 windows, GError **error)
   g_autoptr (GArray) runs = g_array_new (FALSE, FALSE, sizeof (FillRun));
   gsize len;
   const guint8 *at = g_bytes_get_data (bytes, &len), *end = at + len;
-  guint64 place = 0, far, count;
+  guint64 place = 0, left = windows, far, count;
 
   if (len < HEADER_BYTES || len > FILL_ORDER_MAX_BYTES || memcmp (at, MAGIC, 4) != 0)
     return refuse ("is garbled", error);
@@ -125,6 +125,10 @@ fill_order_parse (GBytes *bytes, guint64 windows, GError **error)
     place += far >> 1 ^ ((far & 1) != 0 ? G_MAXUINT64 : 0);
     if (place >= windows || count >= windows - place)
       return refuse ("names windows beyond the guest's memory", error);
+    /* Else a few bytes could make whoever follows it look at all windows over and over. */
+    if (count >= left)
+      return refuse ("names windows more than once", error);
+    left -= count + 1;
     const FillRun run = { place, count + 1 };
     g_array_append_val (runs, run);
     place += count + 1;
