@@ -11,6 +11,7 @@
 #include <glib/gstdio.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -58,6 +59,28 @@ test_start_fails (void)
   g_unlink (pid_file);
   qemu_remove_directory (directory);
   g_assert_false (g_file_test (directory, G_FILE_TEST_EXISTS));
+}
+
+/* Where fewer files may be open than the numbers that QEMU's descriptors have, it says so. */
+static void
+test_few_open_files (void)
+{
+  static const char *const quits[] = { "/bin/true", NULL };
+  g_autoptr (GError) error = NULL;
+  g_autofree char *directory = g_dir_make_tmp ("vmckpt-XXXXXX", &error);
+  KeeperLaunch launch = { .argv = quits, .timeout_ms = 10000, .n_fds = 1 };
+  struct rlimit before, few;
+
+  launch.fds[0] = (KeeperFd){ STDIN_FILENO, GUEST_FD_UFFD_SYNC };
+  g_assert_no_errno (getrlimit (RLIMIT_NOFILE, &before));
+  few = before;
+  few.rlim_cur = GUEST_FD_UFFD_SYNC;
+  g_assert_no_errno (setrlimit (RLIMIT_NOFILE, &few));
+  g_assert_null (keeper_start (directory, &launch, &error));
+  g_assert_no_errno (setrlimit (RLIMIT_NOFILE, &before));
+  g_assert_error (error, KEEPER_ERROR, KEEPER_ERROR_START);
+  g_assert_nonnull (strstr (error->message, "ulimit -n"));
+  g_assert_no_errno (rmdir (directory));
 }
 
 /* TRUE if @pid has @path open. */
@@ -318,6 +341,7 @@ main (int argc, char **argv)
   g_test_add_func ("/keeper/state", test_state);
   g_test_add_func ("/keeper/describe", test_describe);
   g_test_add_func ("/keeper/start-fails", test_start_fails);
+  g_test_add_func ("/keeper/few-open-files", test_few_open_files);
   g_test_add_func ("/keeper/detached", test_detached);
   g_test_add_func ("/keeper/exit", test_exit);
   g_test_add_func ("/keeper/leases", test_leases);

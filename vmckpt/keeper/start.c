@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <glib-unix.h>
 #include <poll.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #define ADOPT_TIMEOUT_MS 5000
@@ -75,6 +76,21 @@ read_report (int fd, int timeout_ms)
   return g_steal_pointer (&report);
 }
 
+/* Whether descriptors up to @number can be had, which are QEMU's under these numbers. */
+static gboolean
+check_open_files (int number, GError **error)
+{
+  struct rlimit files;
+
+  if (getrlimit (RLIMIT_NOFILE, &files) < 0 || files.rlim_cur > (rlim_t)number)
+    return TRUE;
+  g_set_error (error, KEEPER_ERROR, KEEPER_ERROR_START,
+               "QEMU needs descriptor %d, and a process may have %" G_GUINT64_FORMAT
+               " open files here: raise the limit ('ulimit -n', LimitNOFILE=)",
+               number, (guint64)files.rlim_cur);
+  return FALSE;
+}
+
 /* Starts the program with @args and descriptors, and waits for its report: "ok", or what went
  * wrong.
  */
@@ -99,6 +115,8 @@ run_keeper (const char *const *args, const KeeperFd *fds, guint n_fds, int timeo
   for (guint i = 0; i < n_fds; i++) {
     sources[i + 1] = fds[i].fd;
     targets[i + 1] = fds[i].number;
+    if (!check_open_files (fds[i].number, error))
+      return FALSE;
   }
   /* GLib lets it be started by a child in between, so that it never becomes our zombie. */
   if (!g_spawn_async_with_pipes_and_fds (NULL, args, NULL, G_SPAWN_DEFAULT, NULL, NULL, -1, -1, -1,

@@ -2,8 +2,8 @@
 /*
  * Where QEMU has the descriptors of its guest's memory. The numbers are fixed, so that whoever
  * serves the guest takes duplicates (pidfd_getfd(2)) without being told anything. Above what a
- * QEMU opens by itself, below any limit on open files. Plain C: the object that is loaded into
- * QEMU includes this.
+ * QEMU opens by itself, below the usual limit on open files. Plain C: the object that is loaded
+ * into QEMU includes this.
  */
 #pragma once
 
