@@ -11,36 +11,6 @@
 #define PAGES 4096
 
 /* A tracker of @child that tracks in the way @mode; NULL, and the test is skipped, if it cannot. */
-static DirtyTracker *
-begin (TrackedChild *child, TrackMode mode)
-{
-  g_autoptr (DirtyTracker) tracker = NULL;
-  g_autoptr (GError) error = NULL;
-
-  tracker = dirty_tracker_new (&child->memory, child->log);
-  g_assert_cmpint (dirty_tracker_mode (tracker), ==, TRACK_NONE);
-  if (dirty_tracker_begin (tracker, mode, FALSE, &error))
-    return g_steal_pointer (&tracker);
-  g_assert_error (error, G_IO_ERROR, G_IO_ERROR_NOT_SUPPORTED);
-  g_test_skip (error->message);
-  return NULL;
-}
-
-/* Collects, and asserts that just pages @first to @end (excluded) are found. */
-static void
-assert_collects (DirtyTracker *tracker, guint64 first, guint64 end)
-{
-  g_autoptr (PageBitmap) found = page_bitmap_new (PAGES);
-  g_autoptr (GError) error = NULL;
-  guint64 from = 0, to = 0;
-
-  dirty_tracker_collect (tracker, found, &error);
-  g_assert_no_error (error);
-  g_assert_cmpuint (page_bitmap_count (found), ==, end - first);
-  if (end > first)
-    g_assert_true (page_bitmap_next_run (found, &from, &to) && from == first && to == end);
-}
-
 static void
 test_written_pages_are_found_once (void)
 {
@@ -50,20 +20,20 @@ test_written_pages_are_found_once (void)
   if (!tracked_child_start (&child, PAGES))
     return;
   tracked_child_do (&child, CHILD_WRITE, 0, 100, 1);
-  tracker = begin (&child, TRACK_ASYNC);
+  tracker = tracked_child_track (&child, TRACK_ASYNC);
   if (tracker == NULL)
     return;
   g_assert_true (dirty_tracker_is_live (tracker));
-  assert_collects (tracker, 0, 0);
+  tracked_child_assert_found (&child, tracker, 0, 0);
   tracked_child_do (&child, CHILD_WRITE, 50, 100, 2); /* some that were there, some that were not */
-  assert_collects (tracker, 50, 150);
-  assert_collects (tracker, 0, 0);
+  tracked_child_assert_found (&child, tracker, 50, 150);
+  tracked_child_assert_found (&child, tracker, 0, 0);
   tracked_child_do (&child, CHILD_WRITE, 50, 1, 3);
-  assert_collects (tracker, 50, 51);
+  tracked_child_assert_found (&child, tracker, 50, 51);
   tracked_child_do (&child, CHILD_READ, 0, PAGES, 0);
-  assert_collects (tracker, 0, 0);
+  tracked_child_assert_found (&child, tracker, 0, 0);
   tracked_child_do (&child, CHILD_SYSCALL, 2000, 10, 0);
-  assert_collects (tracker, 2000, 2010);
+  tracked_child_assert_found (&child, tracker, 2000, 2010);
 }
 
 static void
@@ -74,14 +44,14 @@ test_next_daemon_goes_on (void)
 
   if (!tracked_child_start (&child, PAGES))
     return;
-  tracker = begin (&child, TRACK_ASYNC);
+  tracker = tracked_child_track (&child, TRACK_ASYNC);
   if (tracker == NULL)
     return;
   tracked_child_do (&child, CHILD_WRITE, 7, 1, 1);
   next = dirty_tracker_new (&child.memory, child.log);
   g_assert_cmpint (dirty_tracker_mode (next), ==, TRACK_ASYNC);
   g_assert_true (dirty_tracker_begin (next, TRACK_NONE, TRUE, NULL));
-  assert_collects (next, 7, 8);
+  tracked_child_assert_found (&child, next, 7, 8);
 }
 
 /* More regions than one call takes. */
@@ -94,7 +64,7 @@ test_scattered_pages (void)
 
   if (!tracked_child_start (&child, 5 * PAGES))
     return;
-  tracker = begin (&child, TRACK_ASYNC);
+  tracker = tracked_child_track (&child, TRACK_ASYNC);
   if (tracker == NULL)
     return;
   for (guint64 page = 1; page < 5 * PAGES; page += 2)
@@ -133,11 +103,11 @@ test_compare_finds_all_that_is_populated_each_time (void)
 
   if (!tracked_child_start (&child, PAGES))
     return;
-  tracker = begin (&child, TRACK_COMPARE);
+  tracker = tracked_child_track (&child, TRACK_COMPARE);
   g_assert_false (dirty_tracker_is_live (tracker));
   tracked_child_do (&child, CHILD_WRITE, 10, 5, 1);
-  assert_collects (tracker, 10, 15);
-  assert_collects (tracker, 10, 15);
+  tracked_child_assert_found (&child, tracker, 10, 15);
+  tracked_child_assert_found (&child, tracker, 10, 15);
 }
 
 /* The keeper does that to a guest that waits for ever. */
@@ -151,7 +121,7 @@ test_protection_that_was_taken_off_is_noticed (void)
 
   if (!tracked_child_start (&child, PAGES))
     return;
-  tracker = begin (&child, TRACK_ASYNC);
+  tracker = tracked_child_track (&child, TRACK_ASYNC);
   if (tracker == NULL)
     return;
   range = (struct uffdio_range){ child.memory.address, child.memory.bytes };
@@ -165,7 +135,7 @@ test_protection_that_was_taken_off_is_noticed (void)
     g_assert_true (dirty_tracker_begin (tracker, TRACK_NONE, TRUE, NULL));
     g_assert_false (dirty_log_base (child.log, NULL, NULL));
     tracked_child_do (&child, CHILD_WRITE, 3, 1, 1);
-    assert_collects (tracker, 3, 4);
+    tracked_child_assert_found (&child, tracker, 3, 4);
   }
 }
 
@@ -178,7 +148,7 @@ test_memory_that_is_being_filled_stays_registered (void)
 
   if (!tracked_child_start (&child, PAGES))
     return;
-  tracker = begin (&child, TRACK_ASYNC);
+  tracker = tracked_child_track (&child, TRACK_ASYNC);
   if (tracker == NULL)
     return;
   dirty_log_set_source (child.log, "store", "one");
@@ -186,7 +156,7 @@ test_memory_that_is_being_filled_stays_registered (void)
   g_assert_true (track_async_is_on (&child.memory));
   g_assert_true (dirty_tracker_begin (tracker, TRACK_ASYNC, FALSE, NULL));
   tracked_child_do (&child, CHILD_WRITE, 3, 1, 1);
-  assert_collects (tracker, 3, 4);
+  tracked_child_assert_found (&child, tracker, 3, 4);
   dirty_log_clear_source (child.log);
   g_assert_true (dirty_tracker_begin (tracker, TRACK_COMPARE, FALSE, NULL));
   g_assert_false (track_async_is_on (&child.memory));
@@ -202,7 +172,7 @@ test_discarded_pages_are_not_seen_but_marked (void)
   if (!tracked_child_start (&child, PAGES))
     return;
   tracked_child_do (&child, CHILD_WRITE, 0, 100, 1);
-  tracker = begin (&child, TRACK_ASYNC);
+  tracker = tracked_child_track (&child, TRACK_ASYNC);
   if (tracker == NULL)
     return;
   tracked_child_do (&child, CHILD_PUNCH, 10, 10, 0);
@@ -210,7 +180,7 @@ test_discarded_pages_are_not_seen_but_marked (void)
   /* Linux 6.18 does not report them; should another do so, well. */
   g_assert_true (dirty_tracker_collect (tracker, NULL, NULL));
   dirty_log_set_bits (dirty_log_header (child.log), DIRTY_LOG_DISCARDED, 10, 20);
-  assert_collects (tracker, 10, 20);
+  tracked_child_assert_found (&child, tracker, 10, 20);
   g_assert_true (dirty_tracker_populated (tracker, found, NULL));
   g_assert_cmpuint (page_bitmap_count (found), ==, 100);
 }
@@ -292,7 +262,7 @@ test_nothing_is_lost (void)
 
   if (!tracked_child_start (&child, PAGES))
     return;
-  copy.tracker = tracker = begin (&child, TRACK_ASYNC);
+  copy.tracker = tracker = tracked_child_track (&child, TRACK_ASYNC);
   if (tracker == NULL)
     return;
   for (guint i = 0; i < 100; i++) {

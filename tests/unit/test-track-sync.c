@@ -9,34 +9,6 @@
 
 #define PAGES 4096
 
-static DirtyTracker *
-begin (TrackedChild *child, TrackMode mode)
-{
-  g_autoptr (DirtyTracker) tracker = dirty_tracker_new (&child->memory, child->log);
-  g_autoptr (GError) error = NULL;
-
-  if (dirty_tracker_begin (tracker, mode, FALSE, &error))
-    return g_steal_pointer (&tracker);
-  g_assert_error (error, G_IO_ERROR, G_IO_ERROR_NOT_SUPPORTED);
-  g_test_skip (error->message);
-  return NULL;
-}
-
-/* Collects, and asserts that just pages @first to @end (excluded) are found. */
-static void
-assert_collects (DirtyTracker *tracker, guint64 first, guint64 end)
-{
-  g_autoptr (PageBitmap) found = page_bitmap_new (PAGES);
-  g_autoptr (GError) error = NULL;
-  guint64 from = 0, to = 0;
-
-  dirty_tracker_collect (tracker, found, &error);
-  g_assert_no_error (error);
-  g_assert_cmpuint (page_bitmap_count (found), ==, end - first);
-  if (end > first)
-    g_assert_true (page_bitmap_next_run (found, &from, &to) && from == first && to == end);
-}
-
 /* The log says that pages @first to @end were written since its base, and there is one. */
 static void
 assert_written (TrackedChild *child, guint64 first, guint64 end)
@@ -59,23 +31,23 @@ test_written_pages_are_found_once (void)
   if (!tracked_child_start (&child, PAGES))
     return;
   tracked_child_do (&child, CHILD_WRITE, 0, 100, 1);
-  tracker = begin (&child, TRACK_SYNC);
+  tracker = tracked_child_track (&child, TRACK_SYNC);
   if (tracker == NULL)
     return;
   g_assert_cmpint (dirty_tracker_mode (tracker), ==, TRACK_SYNC);
   g_assert_true (dirty_tracker_is_live (tracker));
   dirty_log_set_base (child.log, "store", "base");
-  assert_collects (tracker, 0, 0);
+  tracked_child_assert_found (&child, tracker, 0, 0);
   tracked_child_do (&child, CHILD_WRITE, 50, 100, 2); /* some that were there, some that were not */
-  assert_collects (tracker, 50, 150);
+  tracked_child_assert_found (&child, tracker, 50, 150);
   assert_written (&child, 50, 150);
-  assert_collects (tracker, 0, 0);
+  tracked_child_assert_found (&child, tracker, 0, 0);
   tracked_child_do (&child, CHILD_WRITE, 50, 1, 3);
-  assert_collects (tracker, 50, 51);
+  tracked_child_assert_found (&child, tracker, 50, 51);
   tracked_child_do (&child, CHILD_READ, 0, PAGES, 0);
-  assert_collects (tracker, 0, 0);
+  tracked_child_assert_found (&child, tracker, 0, 0);
   tracked_child_do (&child, CHILD_SYSCALL, 2000, 10, 0);
-  assert_collects (tracker, 2000, 2010);
+  tracked_child_assert_found (&child, tracker, 2000, 2010);
 }
 
 /* A guest that nobody serves any more runs on, and its next daemon knows that it knows nothing. */
@@ -87,7 +59,7 @@ test_next_daemon (void)
 
   if (!tracked_child_start (&child, PAGES))
     return;
-  tracker = begin (&child, TRACK_SYNC);
+  tracker = tracked_child_track (&child, TRACK_SYNC);
   if (tracker == NULL)
     return;
   dirty_log_set_base (child.log, "store", "base");
@@ -100,7 +72,7 @@ test_next_daemon (void)
   g_clear_pointer (&tracker, dirty_tracker_free);
   g_assert_true (dirty_tracker_begin (next, TRACK_SYNC, FALSE, NULL));
   tracked_child_do (&child, CHILD_WRITE, 9, 2, 3);
-  assert_collects (next, 9, 11);
+  tracked_child_assert_found (&child, next, 9, 11);
 }
 
 /* A daemon that ends in an orderly way leaves no guest that waits for it. */
@@ -112,7 +84,7 @@ test_end (void)
 
   if (!tracked_child_start (&child, PAGES))
     return;
-  tracker = begin (&child, TRACK_SYNC);
+  tracker = tracked_child_track (&child, TRACK_SYNC);
   if (tracker == NULL)
     return;
   dirty_log_set_base (child.log, "store", "base");
@@ -145,7 +117,7 @@ test_copy_before_write (void)
 
   if (!tracked_child_start (&child, PAGES))
     return;
-  tracker = begin (&child, TRACK_ASYNC);
+  tracker = tracked_child_track (&child, TRACK_ASYNC);
   if (tracker == NULL)
     return;
   g_assert_true (dirty_tracker_can_copy_before_write (tracker));
@@ -164,12 +136,12 @@ test_copy_before_write (void)
   }
   g_assert_cmpuint (count, ==, 3000);
   dirty_log_commit (child.log, "store", "next");
-  assert_collects (tracker, 50, 1050);
+  tracked_child_assert_found (&child, tracker, 50, 1050);
   dirty_tracker_settle (tracker);
   g_assert_cmpint (dirty_tracker_mode (tracker), ==, TRACK_ASYNC);
   assert_written (&child, 50, 1050);
   tracked_child_do (&child, CHILD_WRITE, 1050, 1, 7);
-  assert_collects (tracker, 1050, 1051);
+  tracked_child_assert_found (&child, tracker, 1050, 1051);
   assert_written (&child, 50, 1051);
 }
 
@@ -205,7 +177,7 @@ test_wanted_is_taken_up (void)
 
   if (!tracked_child_start (&child, PAGES))
     return;
-  tracker = begin (&child, TRACK_ASYNC);
+  tracker = tracked_child_track (&child, TRACK_ASYNC);
   if (tracker == NULL)
     return;
   g_setenv ("VMCKPT_TRACK", "sync", TRUE);
@@ -214,7 +186,7 @@ test_wanted_is_taken_up (void)
   g_assert_true (dirty_tracker_begin (next, TRACK_NONE, FALSE, NULL));
   g_assert_cmpint (dirty_tracker_mode (next), ==, TRACK_SYNC);
   tracked_child_do (&child, CHILD_WRITE, 3, 1, 1);
-  assert_collects (next, 3, 4);
+  tracked_child_assert_found (&child, next, 3, 4);
   dirty_tracker_settle (next);
   g_assert_cmpint (dirty_tracker_mode (next), ==, TRACK_SYNC);
   g_unsetenv ("VMCKPT_TRACK");

@@ -158,3 +158,31 @@ tracked_child_do (TrackedChild *child, ChildOp op, guint64 first, guint64 count,
   tracked_child_order (child, op, first, count, value);
   return tracked_child_wait (child);
 }
+
+DirtyTracker *
+tracked_child_track (TrackedChild *child, TrackMode mode)
+{
+  g_autoptr (DirtyTracker) tracker = dirty_tracker_new (&child->memory, child->log);
+  g_autoptr (GError) error = NULL;
+
+  g_assert_cmpint (dirty_tracker_mode (tracker), ==, TRACK_NONE);
+  if (dirty_tracker_begin (tracker, mode, FALSE, &error))
+    return g_steal_pointer (&tracker);
+  g_assert_error (error, G_IO_ERROR, G_IO_ERROR_NOT_SUPPORTED);
+  g_test_skip (error->message);
+  return NULL;
+}
+
+void
+tracked_child_assert_found (TrackedChild *child, DirtyTracker *tracker, guint64 first, guint64 end)
+{
+  g_autoptr (PageBitmap) found = page_bitmap_new (dirty_log_pages (child->log));
+  g_autoptr (GError) error = NULL;
+  guint64 from = 0, to = 0;
+
+  dirty_tracker_collect (tracker, found, &error);
+  g_assert_no_error (error);
+  g_assert_cmpuint (page_bitmap_count (found), ==, end - first);
+  if (end > first)
+    g_assert_true (page_bitmap_next_run (found, &from, &to) && from == first && to == end);
+}

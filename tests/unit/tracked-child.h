@@ -42,3 +42,11 @@ guint64 tracked_child_wait (TrackedChild *child);
 /* Both. */
 guint64 tracked_child_do (TrackedChild *child, ChildOp op, guint64 first, guint64 count,
                           guint8 value);
+
+/* Begins to follow what it writes, which nobody did before; skips the test and returns NULL where
+ * that way does not work. */
+DirtyTracker *tracked_child_track (TrackedChild *child, TrackMode mode);
+
+/* Collects, and asserts that just pages @first to @end (excluded) are found. */
+void tracked_child_assert_found (TrackedChild *child, DirtyTracker *tracker, guint64 first,
+                                 guint64 end);
