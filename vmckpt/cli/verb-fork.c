@@ -75,7 +75,7 @@ fork_path (Cli *cli, const char *ref, GError **error)
   path = cli_guest_path (ref, "fork");
   if (!cli_add_store (cli, path, error))
     return NULL;
-  cli_say (cli, "%s runs: a checkpoint of it is taken and forked", ref);
+  cli_say (cli, "%s is here: a checkpoint of it is taken and forked", ref);
   return g_steal_pointer (&path);
 }
 
