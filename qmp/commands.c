@@ -119,17 +119,26 @@ qmp_closefd (QmpClient *client, const char *name, GError **error)
 }
 
 gboolean
-qmp_migrate_set_capability (QmpClient *client, const char *capability, gboolean state,
-                            GError **error)
+qmp_migrate_set_capabilities (QmpClient *client, const QmpCapability *capabilities, guint count,
+                              GError **error)
 {
   JsonObject *arguments = json_object_new();
   JsonArray *list = json_array_new();
-  JsonObject *item = string_argument ("capability", capability);
 
-  json_object_set_boolean_member (item, "state", state);
-  json_array_add_object_element (list, item);
+  for (guint i = 0; i < count; i++) {
+    JsonObject *item = string_argument ("capability", capabilities[i].name);
+    json_object_set_boolean_member (item, "state", capabilities[i].state);
+    json_array_add_object_element (list, item);
+  }
   json_object_set_array_member (arguments, "capabilities", list);
   return run_plain (client, "migrate-set-capabilities", arguments, error);
+}
+
+gboolean
+qmp_migrate_set_capability (QmpClient *client, const char *capability, gboolean state,
+                            GError **error)
+{
+  return qmp_migrate_set_capabilities (client, &(QmpCapability){ capability, state }, 1, error);
 }
 
 gboolean

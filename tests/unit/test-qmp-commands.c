@@ -85,6 +85,9 @@ test_migration_settings (void)
   g_assert_true (qmp_migrate_has_capability (client, "teleport", &known, &error));
   g_assert_false (known);
   g_assert_true (qmp_migrate_set_capability (client, "events", TRUE, &error));
+  const QmpCapability two[] = { { "events", FALSE }, { "xbzrle", FALSE } };
+  g_assert_true (qmp_migrate_set_capabilities (client, two, 2, &error));
+  g_assert_no_error (error);
   g_assert_false (qmp_migrate_set_capability (client, "teleport", TRUE, &error));
   g_assert_error (error, QMP_ERROR, QMP_ERROR_COMMAND);
   g_clear_error (&error);

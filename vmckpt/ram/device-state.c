@@ -145,16 +145,25 @@ device_state_bytes (const DeviceState *state)
 
 /* ---- QEMU ---- */
 
+/* Background snapshots on, shared memory would be left out of them too. QEMU before 6.0 has none
+ * and refuses the pair. */
+static gboolean
+set_capabilities (DeviceState *state, GError **error)
+{
+  static const QmpCapability wanted[] = { { "background-snapshot", FALSE },
+                                          { IGNORE_SHARED, TRUE } };
+
+  return qmp_migrate_set_capabilities (state->monitor, wanted, G_N_ELEMENTS (wanted), NULL) ||
+         qmp_migrate_set_capability (state->monitor, IGNORE_SHARED, TRUE, error);
+}
+
 gboolean
 device_state_prepare (DeviceState *state, GError **error)
 {
   ERROR_PREFIX (error, "preparing to save devices");
 
-  /* On, it would leave the shared memory out of background snapshots too. QEMU before 6.0 has none.
-   */
-  qmp_migrate_set_capability (state->monitor, "background-snapshot", FALSE, NULL);
   state->prepared = TRUE;
-  if (!qmp_migrate_set_capability (state->monitor, IGNORE_SHARED, TRUE, error) ||
+  if (!set_capabilities (state, error) ||
       !qmp_migrate_set_bandwidth (state->monitor, G_MAXINT64 >> 8, error) ||
       !qmp_getfd (state->monitor, FD_NAME, state->write_end, error))
     return FALSE;

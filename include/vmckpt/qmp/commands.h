@@ -24,6 +24,15 @@ gboolean qmp_closefd (QmpClient *client, const char *name, GError **error);
 gboolean qmp_migrate_set_capability (QmpClient *client, const char *capability, gboolean state,
                                      GError **error);
 
+typedef struct {
+  const char *name;
+  gboolean state;
+} QmpCapability;
+
+/* The same for @count of them in one command: all or, if QEMU refuses one, none. */
+gboolean qmp_migrate_set_capabilities (QmpClient *client, const QmpCapability *capabilities,
+                                       guint count, GError **error);
+
 /* TRUE in @known if this QEMU has the capability at all (query-migrate-capabilities). */
 gboolean qmp_migrate_has_capability (QmpClient *client, const char *capability, gboolean *known,
                                      GError **error);
