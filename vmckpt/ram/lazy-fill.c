@@ -81,6 +81,7 @@ struct _LazyFill {
   gint64 retry_delay_us; /* (lock) */
   GError *error;         /* (lock): the last reason why something could not be read */
   guint64 faults;        /* (lock) */
+  guint retries;         /* (lock): what failed before one of them says nothing any more */
 };
 
 #define LOCK(fill)                                                                                 \
@@ -153,14 +154,42 @@ note_success (LazyFill *fill)
     g_clear_error (&fill->error);
 }
 
-/* The guest waits for @page, and it cannot be read. */
 static void
-note_failed (LazyFill *fill, guint64 page, const GError *error)
+wake_servers (LazyFill *fill)
+{
+  const guint64 one = 1;
+  fd_write_full (fill->wake, &one, sizeof one, NULL);
+}
+
+static guint
+count_retries (LazyFill *fill)
+{
+  LOCK (fill);
+  return fill->retries;
+}
+
+/* With the lock. */
+static void
+want_page (LazyFill *fill, guint64 page)
+{
+  g_queue_push_tail (&fill->wanted, GSIZE_TO_POINTER (page));
+  fill->wanted_open++;
+}
+
+/* The guest waits for @page, and it could not be read after @retries. */
+static void
+note_failed (LazyFill *fill, guint64 page, guint retries, const GError *error)
 {
   gboolean first;
 
   {
     LOCK (fill);
+    if (retries != fill->retries) {
+      /* Read from what has been replaced meanwhile. */
+      want_page (fill, page);
+      wake_servers (fill);
+      return;
+    }
     note_error (fill, error);
     first = fill->failed->len == 0;
     g_array_append_val (fill->failed, page);
@@ -168,13 +197,6 @@ note_failed (LazyFill *fill, guint64 page, const GError *error)
   }
   if (first && fill->func != NULL && !is_stopping (fill))
     fill->func (LAZY_FILL_STUCK, fill->user_data);
-}
-
-static void
-wake_servers (LazyFill *fill)
-{
-  const guint64 one = 1;
-  fd_write_full (fill->wake, &one, sizeof one, NULL);
 }
 
 /* ---- Servers ---- */
@@ -240,6 +262,7 @@ static void
 serve_page (LazyFill *fill, guint64 page, Buffer *buffer)
 {
   g_autoptr (GError) error = NULL;
+  guint retries = count_retries (fill);
   gboolean present = page_delivery_is_present (&fill->delivery, page);
 
   if (!present)
@@ -249,7 +272,7 @@ serve_page (LazyFill *fill, guint64 page, Buffer *buffer)
   if (!(present || bring_page (fill, page, buffer, &error)) ||
       (!fill->untracked && !page_delivery_put_zeros (&fill->delivery, page, &error))) {
     if (!fill->delivery.gone)
-      note_failed (fill, page, error);
+      note_failed (fill, page, retries, error);
   } else if (present && fill->untracked && fill->delivery.delivered != NULL) {
     fill->delivery.delivered (page, 1, fill->user_data);
   }
@@ -367,6 +390,7 @@ fill_run (LazyFill *fill, const FillRun *run, Buffer *buffer)
 {
   guint64 first = run->first << FILL_WINDOW_BITS;
   guint count = MIN (run->count << FILL_WINDOW_BITS, fill->pages - first);
+  guint retries = count_retries (fill);
   g_autoptr (GError) error = NULL;
 
   if (is_done (fill, first, count) || (fill_pages (fill, first, count, buffer, &error) &&
@@ -380,6 +404,10 @@ fill_run (LazyFill *fill, const FillRun *run, Buffer *buffer)
   if (damaged && fill_singly (fill, first, count, buffer, &one))
     return;
   LOCK (fill);
+  if (retries != fill->retries) {
+    fill_plan_give_back (fill->plan, run);
+    return;
+  }
   note_error (fill, one != NULL ? one : error);
   if (damaged) {
     g_array_append_val (fill->unread, *run);
@@ -632,10 +660,9 @@ lazy_fill_retry (LazyFill *fill, Store *store)
       former = fill->source;
       fill->source = g_steal_pointer (&newer);
     }
+    fill->retries++;
     for (guint i = 0; i < fill->failed->len; i++)
-      g_queue_push_tail (&fill->wanted,
-                         GSIZE_TO_POINTER (g_array_index (fill->failed, guint64, i)));
-    fill->wanted_open += fill->failed->len;
+      want_page (fill, g_array_index (fill->failed, guint64, i));
     g_array_set_size (fill->failed, 0);
     for (guint i = 0; i < fill->unread->len; i++)
       fill_plan_give_back (fill->plan, &g_array_index (fill->unread, FillRun, i));
