@@ -642,8 +642,7 @@ lazy_fill_want (LazyFill *fill, guint64 page)
 {
   {
     LOCK (fill);
-    g_queue_push_tail (&fill->wanted, GSIZE_TO_POINTER (page));
-    fill->wanted_open++;
+    want_page (fill, page);
   }
   wake_servers (fill);
 }
