@@ -123,14 +123,15 @@ find_guest (Request *request, GError **error)
   return registry_get (request->daemon->registry, request->params[0], error);
 }
 
-/* A guest as it is shown: what it waits for is known to its template, not to the guest. */
+/* A guest as it is shown: what it waits for is known to its template, not to the guest. It also
+ * explains a monitor that does not answer: QEMU's main loop may stand at a missing page. */
 static JsonObject *
 describe_guest (Request *request, Guest *guest)
 {
   JsonObject *object = guest_to_json (guest);
   g_autofree char *reason = templates_reason (request->daemon->templates, guest_name (guest));
 
-  if (reason != NULL && json_object_get_null_member (object, "reason"))
+  if (reason != NULL && guest_state (guest) != GUEST_EXITED)
     json_object_set_string_member (object, "reason", reason);
   return object;
 }
