@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Stands for vmckpt/ram/preload-marks.c where a test is to see what happens without it. */
+/* Stands for vmckpt/ram/memory/preload-marks.c where a test is to see what happens without it. */
 #include "preload-marks.h"
 
 void
