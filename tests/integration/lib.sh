@@ -158,12 +158,13 @@ log_file() {
   echo "$T/$host/guests/$1/serial.log"
 }
 
-# start_guest NAME [KERNEL ARGUMENT...]: runs it and waits until all its witnesses are well.
+# start_guest NAME [KERNEL ARGUMENT...]: runs it and waits until all its witnesses are well. With
+# MEMORY=private only the stream engine can take it.
 start_guest() {
   local name=$1
   shift
   vm run "$name" --ram "$RAM" --cpus 2 --accel tcg --qemu "$QEMU_PROGRAM" \
-    --kernel "$GUEST/vmlinuz" --initrd "$GUEST/initrd" \
+    --memory "${MEMORY:-shared}" --kernel "$GUEST/vmlinuz" --initrd "$GUEST/initrd" \
     --append "console=ttyS0 quiet panic=-1 $*" >/dev/null
   wait_log "$name" 'witness all ok'
 }

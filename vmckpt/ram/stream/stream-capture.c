@@ -277,6 +277,11 @@ stream_engine_capture (const CaptureContext *context, CaptureMode mode, Manifest
     return FALSE;
   }
   report_times (&capture);
+  if (mode == CAPTURE_LIVE && capture.mode == CAPTURE_STOP && report->was_running) {
+    /* It was told so, and had the pause of it. */
+    g_free (manifest->mode);
+    manifest->mode = g_strdup ("stop");
+  }
   *lease = g_steal_pointer (&capture.session.lease);
   return TRUE;
 }
