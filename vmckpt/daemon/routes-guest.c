@@ -133,6 +133,10 @@ describe_guest (Request *request, Guest *guest)
 
   if (reason != NULL && guest_state (guest) != GUEST_EXITED)
     json_object_set_string_member (object, "reason", reason);
+  /* What is missing of the template is missing of each of its forks. */
+  guint64 missing = templates_missing (request->daemon->templates, guest_name (guest));
+  if (missing > 0 && guest_state (guest) != GUEST_EXITED)
+    json_object_set_int_member (object, "filled_bytes", guest_spec (guest)->ram_bytes - missing);
   return object;
 }
 

@@ -75,9 +75,12 @@ GuestRam *guest_ram_find (ProcessId qemu, const char *block, GError **error);
 
 /* ---- What an attached GuestRam knows. Descriptors are borrowed. ---- */
 
+/* The RAM block's name in QEMU; owned by @ram. */
 const char *guest_ram_block (GuestRam *ram);
+/* Its length, and that in pages of 4 KiB. */
 guint64 guest_ram_bytes (GuestRam *ram);
 guint64 guest_ram_pages (GuestRam *ram);
+/* The QEMU that maps it. */
 ProcessId guest_ram_process (GuestRam *ram);
 
 /* The memfd, for pread(2), pwrite(2) and fallocate(2): mapping it here would count as this
