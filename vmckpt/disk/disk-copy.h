@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The way of one disk's data from an NBD export into a page map: what a dirty bitmap names, or all
+ * that may not be zeros. The other side is QEMU's server, but nothing that it says is believed:
+ * sizes, extents and answers are checked, and silence ends the copy.
+ *
+ * Of two connections one knows the bitmap, the other tells holes and reads: a filter of QEMU that
+ * keeps only what the bitmap names refuses to tell anything of the rest (README.md, "Reading").
+ */
+#pragma once
+
+#include <vmckpt/disk/disk-error.h>
+#include <vmckpt/store/page-map.h>
+
+typedef struct _DiskCopy DiskCopy;
+
+/* What is to be read. Everything is borrowed. */
+typedef struct {
+  const char *socket;      /* UNIX socket of the NBD server */
+  const char *export_name; /* there */
+  guint64 length;          /* bytes: an export of another size is refused */
+  const char *bitmap;      /* (nullable): meta context of a dirty bitmap: read only what it names */
+} DiskSource;
+
+/* What came of it. Bytes. */
+typedef struct {
+  guint64 dirty_bytes; /* that the bitmap names; the disk's length without one */
+  guint64 read_bytes;  /* came over the connection */
+} DiskCopyStats;
+
+/* Connections that a DiskCopy makes at most. */
+#define DISK_COPY_CONNECTIONS 2
+
+/**
+ * disk_copy_connect:
+ *
+ * Connects and negotiates; asks for no data yet.
+ *
+ * Returns: (transfer full): NULL with DISK_ERROR: nobody answers, the export is not there or of
+ * another size, or it does not know the bitmap; or G_IO_ERROR_CANCELLED.
+ */
+DiskCopy *disk_copy_connect (const DiskSource *source, GCancellable *cancellable, GError **error);
+
+/* Closes the connections. QEMU before 8 must have been told to end the export by then, or hold a
+ * duplicate of each: a client that leaves a live export can make it abort. */
+void disk_copy_free (DiskCopy *copy);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (DiskCopy, disk_copy_free)
+
+/* The descriptors of the connections, borrowed. Returns how many there are. */
+guint disk_copy_fds (const DiskCopy *copy, int fds[DISK_COPY_CONNECTIONS]);
+
+/* Another limit of silence than 30 s; for tests. */
+void disk_copy_set_patience (DiskCopy *copy, int patience_ms);
+
+/**
+ * disk_copy_run:
+ * @writer: of the source's length
+ * @base: (nullable): the map that @writer is based on: zeros are put only where it may have data
+ * @progress: (nullable): PHASE_STORE, bytes of what is to be looked at
+ * @stats: (out caller-allocates): also on failure, of what was done
+ *
+ * Puts all that is to be read, zeros included where @base may have something else; a last page that
+ * the disk fills only in part is padded with zeros. Many requests are in flight, 16 MiB at most.
+ * Once. Blocks; worker thread.
+ *
+ * Returns: FALSE with DISK_ERROR (what the other side did, or that it keeps silent), an error of
+ * the store, or G_IO_ERROR_CANCELLED.
+ */
+gboolean disk_copy_run (DiskCopy *copy, PageMapWriter *writer, PageMapReader *base,
+                        const Progress *progress, DiskCopyStats *stats, GCancellable *cancellable,
+                        GError **error);
