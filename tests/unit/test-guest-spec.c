@@ -99,7 +99,14 @@ test_invalid (void)
     { "{\"name\":\"g\",\"machine\":\"\"}", "'machine'" },
     { "{\"name\":\"g\",\"disks\":\"/d,shared\"}", "'disks'" },
     { "{\"name\":\"g\",\"disks\":[\"d,shared\"]}", "'disks'" },
-    { "{\"name\":\"g\",\"disks\":[{\"path\":\"/d\"}]}", "'disks'" },
+    { "{\"name\":\"g\",\"disks\":[{\"path\":\"/d\",\"mode\":\"rw\"}]}", "'disks'" },
+    { "{\"name\":\"g\",\"disks\":[\"/d,name=a\",\"/e,name=a\"]}", "name a" },
+    { "{\"name\":\"g\",\"disks\":[\"/d,bus=ide,iothread\"]}", "iothread" },
+    { "{\"name\":\"g\",\"disks\":[\"/d,cdrom,bus=virtio\"]}", "cdrom" },
+    { "{\"name\":\"g\",\"disks\":[\"/d,cdrom,capture\"]}", "readonly" },
+    { "{\"name\":\"g\",\"disks\":[\"/d,name=nvram\"]}", "nvram" },
+    { "{\"name\":\"g\",\"disks\":[{\"path\":\"/d\",\"backing\":[{\"path\":\"b\"}]}]}",
+      "'backing'" },
     { "{\"name\":\"g\",\"disks\":[{\"mode\":\"shared\"}]}", "'disks'" },
     { "{\"name\":\"g\",\"disks\":[{\"path\":\"/d\",\"mode\":\"shared\",\"format\":\"vmdk\"}]}",
       "'disks'" },
@@ -137,24 +144,61 @@ test_bounds (void)
   g_assert_error (error, DRIVER_ERROR, DRIVER_ERROR_INVALID);
 }
 
+static GuestDisk *
+disk_of (const char *text)
+{
+  g_autoptr (GError) error = NULL;
+  GuestDisk *disk = guest_disk_parse (text, &error);
+
+  g_assert_no_error (error);
+  return disk;
+}
+
+/* What is not said has a default; what is no option belongs to the path. */
 static void
 test_disk (void)
 {
-  g_autoptr (GError) error = NULL;
-  g_autoptr (GuestDisk) disk = guest_disk_parse ("a,b,exclude", &error);
+  g_autoptr (GuestDisk) plain = disk_of ("/d");
+  g_autoptr (GuestDisk) exclude = disk_of ("a,b,exclude");
+  g_autoptr (GuestDisk) all = disk_of ("/d,x,bus=scsi,name=root,format=qcow2,iothread,shared");
+  g_autoptr (GuestDisk) twice = disk_of ("/d,shared,readonly");
+  g_autoptr (GuestDisk) cdrom = disk_of ("/c.iso,cdrom");
+  g_autoptr (GuestDisk) nbd = disk_of ("nbd://h:1/x,bus=virtio");
 
-  g_assert_no_error (error);
-  g_assert_cmpstr (disk->path, ==, "a,b");
-  g_assert_cmpint (disk->mode, ==, DISK_EXCLUDE);
-  g_assert_null (guest_disk_parse ("/d", &error));
-  g_assert_error (error, DRIVER_ERROR, DRIVER_ERROR_IMPOSSIBLE);
-  g_assert_nonnull (strstr (error->message, "/d,readonly"));
-  g_clear_error (&error);
-  g_assert_null (guest_disk_parse ("/d,rw", &error));
-  g_assert_error (error, DRIVER_ERROR, DRIVER_ERROR_INVALID);
-  g_clear_error (&error);
-  g_assert_null (guest_disk_parse (",shared", &error));
-  g_assert_nonnull (error);
+  g_assert_cmpstr (plain->path, ==, "/d");
+  g_assert_cmpint (plain->mode, ==, DISK_CAPTURE);
+  g_assert_cmpint (plain->bus, ==, DISK_BUS_VIRTIO);
+  g_assert_null (plain->format);
+  g_assert_cmpstr (exclude->path, ==, "a,b");
+  g_assert_cmpint (exclude->mode, ==, DISK_EXCLUDE);
+  g_assert_cmpstr (all->path, ==, "/d,x");
+  g_assert_cmpstr (all->name, ==, "root");
+  g_assert_cmpstr (all->format, ==, "qcow2");
+  g_assert_cmpint (all->bus, ==, DISK_BUS_SCSI);
+  g_assert_cmpint (all->mode, ==, DISK_SHARED);
+  g_assert_true (all->iothread);
+  g_assert_cmpstr (twice->path, ==, "/d,shared");
+  g_assert_cmpint (cdrom->media, ==, DISK_MEDIA_CDROM);
+  g_assert_cmpint (cdrom->mode, ==, DISK_READONLY);
+  g_assert_cmpint (cdrom->bus, ==, DISK_BUS_IDE);
+  g_assert_cmpint (nbd->storage, ==, DISK_STORAGE_NBD);
+}
+
+static void
+test_bad_disk (void)
+{
+  static const char *const bad[] = {
+    "",          ",shared",           "/d,bus=floppy",
+    "/d,bus=",   "/d,format=vmdk",    "/d,name=9",
+    "/d,name=-", "/d,name=a-b",       "/d,name=averyverylongdiskname",
+    "/d,name=",  "/d,format=,shared",
+  };
+
+  for (guint i = 0; i < G_N_ELEMENTS (bad); i++) {
+    g_autoptr (GError) error = NULL;
+    g_assert_null (guest_disk_parse (bad[i], &error));
+    g_assert_error (error, DRIVER_ERROR, DRIVER_ERROR_INVALID);
+  }
 }
 
 int
@@ -166,5 +210,6 @@ main (int argc, char **argv)
   g_test_add_func ("/guest-spec/invalid", test_invalid);
   g_test_add_func ("/guest-spec/bounds", test_bounds);
   g_test_add_func ("/guest-spec/disk", test_disk);
+  g_test_add_func ("/guest-spec/bad-disk", test_bad_disk);
   return g_test_run();
 }

@@ -92,6 +92,7 @@ test_names (void)
   GuestDisk *disk = guest_disk_parse ("/d,\"1\",readonly", NULL);
 
   disk->format = g_strdup ("qcow2");
+  disk->name = g_strdup ("disk0");
   g_ptr_array_add (spec->disks, disk);
   spec->kernel = g_strdup ("/k,1");
   spec->append = g_strdup ("a=b,c \"d\"");

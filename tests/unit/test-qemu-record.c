@@ -64,7 +64,7 @@ test_record (void)
   g_assert_cmpuint (json_array_get_length (json_get_array (cpu, "features", &error)), >, 10);
 
   g_autofree char *text = json_to_line (machine);
-  g_assert_nonnull (strstr (text, "\"vd0 virtio-blk-pci\""));
+  g_assert_nonnull (strstr (text, "\"disk0 virtio-blk-pci\""));
   g_assert_nonnull (strstr (text, "\"vmgenid0 vmgenid\""));
   g_assert_nonnull (strstr (text, "bios"));
   JsonObject *kernel = json_get_object (machine, "kernel", &error);
@@ -168,7 +168,7 @@ test_disk (void)
 {
   g_autoptr (GError) error = NULL;
   g_autofree char *path = NULL;
-  g_autoptr (GuestDisk) disk = g_new0 (GuestDisk, 1);
+  g_autoptr (GuestDisk) disk = guest_disk_new (NULL);
   int fd = g_file_open_tmp (NULL, &path, &error);
 
   g_assert_no_error (error);

@@ -37,6 +37,8 @@ measure (int fd, guint64 *size, gint64 *mtime_us)
 gboolean
 disk_measure (GuestDisk *disk, GError **error)
 {
+  if (disk->path == NULL || disk->storage == DISK_STORAGE_NBD)
+    return TRUE;
   g_auto (AutoFd) fd = open (disk->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   char head[sizeof qcow2_magic] = { 0 };
 
@@ -56,6 +58,8 @@ disk_measure (GuestDisk *disk, GError **error)
 char *
 disk_compare (const GuestDisk *disk)
 {
+  if (disk->path == NULL || disk->storage == DISK_STORAGE_NBD)
+    return NULL;
   g_auto (AutoFd) fd = open (disk->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   guint64 size;
   gint64 mtime_us;

@@ -45,23 +45,23 @@ has_vmgenid (const GuestSpec *spec)
 
 /* Block devices as JSON, where a comma in a file name is nothing special. */
 static void
-add_disk (Args *args, guint number, const GuestDisk *disk)
+add_disk (Args *args, const GuestDisk *disk)
 {
   g_autoptr (JsonObject) node = json_object_new();
   JsonObject *file = json_object_new();
   gboolean readonly = disk->mode == DISK_READONLY;
-  g_autofree char *name = g_strdup_printf ("disk%u", number);
 
   json_object_set_string_member (file, "driver", "file");
   json_object_set_string_member (file, "filename", disk->path);
   json_object_set_string_member (node, "driver", disk->format != NULL ? disk->format : "raw");
-  json_object_set_string_member (node, "node-name", name);
+  json_object_set_string_member (node, "node-name", disk->name);
   json_object_set_boolean_member (node, "read-only", readonly);
   json_object_set_object_member (node, "file", file);
 
   g_autofree char *text = json_to_line (node);
   add (args, "-blockdev", "%s", text);
-  add (args, "-device", "virtio-blk-pci,id=vd%u,drive=%s,serial=disk%u", number, name, number);
+  add (args, "-device", "virtio-blk-pci,id=%s,drive=%s,serial=%s", disk->name, disk->name,
+       disk->name);
 }
 
 gboolean
@@ -119,7 +119,7 @@ qemu_command_line (const GuestSpec *spec, const char *directory, const QemuLaunc
   add_socket (&args, "serial", GUEST_FILE_SERIAL);
   add (&args, "-serial", "chardev:serial");
   for (guint i = 0; i < spec->disks->len; i++)
-    add_disk (&args, i, spec->disks->pdata[i]);
+    add_disk (&args, spec->disks->pdata[i]);
   add (&args, "-S", NULL);
   if (launch->incoming)
     add (&args, "-incoming", "defer");

@@ -197,7 +197,7 @@ qemu_spec_complete (GuestSpec *spec, QemuFacts *facts, GError **error)
   char *program;
 
   if (!take_extra (spec, error) || !check_file ("kernel", spec->kernel, error) ||
-      !check_file ("initrd", spec->initrd, error))
+      !check_file ("initrd", spec->initrd, error) || !guest_disks_name (spec->disks, error))
     return FALSE;
   for (guint i = 0; i < spec->disks->len; i++)
     if (!disk_measure (spec->disks->pdata[i], error))

@@ -3,8 +3,7 @@
  */
 #pragma once
 
-#include <gio/gio.h>
-#include <json-glib/json-glib.h>
+#include <vmckpt/drivers/guest-disk.h>
 
 #define DRIVER_ERROR (driver_error_quark())
 GQuark driver_error_quark (void);
@@ -15,21 +14,6 @@ typedef enum {
   DRIVER_ERROR_IMPOSSIBLE, /* this host cannot do it; the message says what differs or lacks */
   DRIVER_ERROR_FAILED,     /* QEMU did not do what it should */
 } DriverError;
-
-typedef enum {
-  DISK_SHARED,   /* writable, on storage that every host reaches; not captured */
-  DISK_READONLY, /* never written; must be there, unchanged, on restore */
-  DISK_EXCLUDE,  /* writable, its content does not matter */
-} DiskMode;
-
-typedef struct {
-  char *path;
-  DiskMode mode;
-  guint64 size;    /* bytes, as found at start */
-  gint64 mtime_us; /* last change, as found at start */
-  char *format;    /* "raw" or "qcow2"; NULL until completed. Recorded, never guessed again: a guest
-                      could write the header of another format into its raw disk */
-} GuestDisk;
 
 /* How QEMU has the guest's RAM. */
 typedef enum {
@@ -66,12 +50,8 @@ GuestSpec *guest_spec_copy (const GuestSpec *spec);
 void guest_spec_free (GuestSpec *spec);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (GuestSpec, guest_spec_free)
 
-/* Parses "F[,shared|readonly|exclude]" of --disk. A disk with no mode would have to be captured,
- * which is DRIVER_ERROR_IMPOSSIBLE with a sentence that says what to write. */
-GuestDisk *guest_disk_parse (const char *text, GError **error);
-/* Frees @disk. */
-void guest_disk_free (GuestDisk *disk);
-G_DEFINE_AUTOPTR_CLEANUP_FUNC (GuestDisk, guest_disk_free)
+/* The disk called @name; borrowed, NULL if there is none. */
+GuestDisk *guest_spec_find_disk (const GuestSpec *spec, const char *name);
 
 /**
  * guest_spec_from_json:
