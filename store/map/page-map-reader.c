@@ -129,6 +129,32 @@ page_map_reader_read_run (PageMapReader *reader, guint64 first, guint count, gui
   return TRUE;
 }
 
+guint64
+page_map_reader_find_run (PageMapReader *reader, guint64 first, guint64 limit, gboolean *zero,
+                          GError **error)
+{
+  if (!check_page (reader, first, error))
+    return 0;
+  guint64 end = first + MIN (limit, map_pages (reader->map.length) - first), at = first;
+  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&reader->lock);
+
+  while (at < end) {
+    const ChunkName *leaf = map_names_leaf (reader->names, at >> NODE_FANOUT_BITS, error);
+    if (leaf == NULL) {
+      page_prefix_error (at, error);
+      return 0;
+    }
+    do {
+      gboolean here = chunk_name_is_zero (&leaf[at & (NODE_FANOUT - 1)]);
+      if (at == first)
+        *zero = here;
+      else if (here != *zero)
+        return at - first;
+    } while (++at < end && (at & (NODE_FANOUT - 1)) != 0);
+  }
+  return end - first;
+}
+
 typedef struct {
   guint64 *bits;
   guint64 stretches;

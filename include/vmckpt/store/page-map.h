@@ -118,6 +118,19 @@ gboolean page_map_reader_read_run (PageMapReader *reader, guint64 first, guint c
  */
 gboolean page_map_reader_find_data (PageMapReader *reader, guint64 *bits, GError **error);
 
+/**
+ * page_map_reader_find_run:
+ * @first: a page of the map
+ * @limit: how many pages to look at, at least 1; what is beyond the end is left out
+ * @zero: (out): whether page @first is one of zeros
+ *
+ * Says how many pages from @first on are alike in that. Reads nodes, no pages. Any thread.
+ *
+ * Returns: their number, at least 1; 0 with @error.
+ */
+guint64 page_map_reader_find_run (PageMapReader *reader, guint64 first, guint64 limit,
+                                  gboolean *zero, GError **error);
+
 /* @data is NULL for a page of zeros; return FALSE with @error set to stop. */
 typedef gboolean (*PageFunc) (guint64 page, const guint8 *data, gpointer user_data, GError **error);
 
