@@ -33,6 +33,20 @@
 
 typedef struct _DiskPoint DiskPoint;
 
+/*
+ * What may be asked of QEMU at a time on one connection, as bytes of its answers: what a UNIX
+ * socket's buffer holds (net.core.wmem_default, 208 KiB), so that QEMU never waits for the reader.
+ * If it did, and the reader hung or died, everything that drains the disk would wait with it: a
+ * `stop`, a reset of the device by the guest, with QEMU's big lock held, so that not even the
+ * export could be taken away. The answer to a status request has 8 bytes per extent, of which there
+ * may be one per granule of the bitmap, or per block of the file system (4 KiB), and per meta
+ * context.
+ */
+#define DISK_POINT_IN_FLIGHT (128 << 10)
+#define DISK_POINT_READ_BYTES (64 << 10)   /* of one read: two of them in flight */
+#define DISK_POINT_STATUS_BYTES (32 << 20) /* of the disk in one status request: for two contexts  \
+                                            */
+
 /* A disk to be in a point. Borrowed. */
 typedef struct {
   const char *name;        /* of the disk, e.g. "disk0": bounded by name_check() */
@@ -104,7 +118,8 @@ const DiskPointSource *disk_point_source (const DiskPoint *point, guint index);
  * Gives QEMU a duplicate of the client's end, right after connecting, so that QEMU never sees a
  * disconnect from a live export, even if this process is killed. (QEMU before 8 aborts in that case
  * if the disk has an iothread: block/nbd.c's nbd_blockdev_client_closed asserts the main thread.)
- * The client itself must be closed after disk_point_undo(), which deletes exports first.
+ * The client itself may be closed once disk_point_undo() has returned, which deletes exports first.
+ * Not needed, and does nothing, where QEMU can do without.
  */
 gboolean disk_point_hold_client (DiskPoint *point, int fd, GError **error);
 
