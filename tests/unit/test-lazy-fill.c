@@ -8,6 +8,7 @@
 #include "tracked-child.h"
 #include "watched-backend.h"
 
+#include <linux/userfaultfd.h>
 #include <poll.h>
 #include <vmckpt/ram/lazy-fill.h>
 
@@ -344,6 +345,36 @@ await_fault (Scene *scene)
   g_assert_cmpint (poll (&polled, 1, 60000), ==, 1);
 }
 
+/* A fault that was told to somebody who died of it: it is served all the same, or told to be
+ * unreadable. */
+static void
+test_forsaken_fault (void)
+{
+  g_auto (Scene) scene = { 0 };
+  g_autoptr (GError) error = NULL;
+  struct uffd_msg message;
+
+  if (!scene_set (&scene))
+    return;
+  g_autoptr (LazyFill) fill = fill_new (&scene, NULL, FALSE);
+  lazy_fill_register (fill, &error);
+  g_assert_no_error (error);
+  g_clear_pointer (&fill, lazy_fill_free);
+  tracked_child_order (&scene.child, CHILD_READ, 300, 1, 0);
+  await_fault (&scene);
+  g_assert_cmpint (read (scene.child.memory.uffd_async, &message, sizeof message), ==,
+                   sizeof message);
+  fill = fill_new (&scene, NULL, FALSE);
+  scene.watched->fail_code = G_IO_ERROR_FAILED;
+  scene.watched->fail_prefix = "packs/";
+  start (fill);
+  await (&scene, &scene.stuck);
+  scene.watched->fail_prefix = NULL;
+  lazy_fill_retry (fill, NULL);
+  g_assert_cmpuint (tracked_child_wait (&scene.child), ==, first_byte (scene.seeds[300]));
+  await (&scene, &scene.complete);
+}
+
 /* What is recorded is what the guest waited for, and only that. */
 static void
 test_touched (void)
@@ -438,6 +469,7 @@ main (int argc, char **argv)
   g_test_add_func ("/lazy-fill/discards-unserved", test_discards_unserved);
   g_test_add_func ("/lazy-fill/next", test_next);
   g_test_add_func ("/lazy-fill/unreadable", test_unreadable);
+  g_test_add_func ("/lazy-fill/forsaken-fault", test_forsaken_fault);
   g_test_add_func ("/lazy-fill/touched", test_touched);
   g_test_add_func ("/lazy-fill/hold", test_hold);
   g_test_add_func ("/lazy-fill/idle", test_idle);

@@ -555,6 +555,8 @@ lazy_fill_register (LazyFill *fill, GError **error)
 gboolean
 lazy_fill_serve (LazyFill *fill, GError **error)
 {
+  if (fill->n_servers == 0)
+    page_delivery_wake_all (&fill->delivery);
   for (; fill->n_servers < SERVERS; fill->n_servers++) {
     GThread *thread = g_thread_try_new ("fill-serve", server_thread, fill, error);
     if (thread == NULL)

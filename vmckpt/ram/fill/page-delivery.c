@@ -78,6 +78,14 @@ wake (const PageDelivery *delivery, guint64 page)
   ioctl (delivery->uffd, UFFDIO_WAKE, &range);
 }
 
+void
+page_delivery_wake_all (const PageDelivery *delivery)
+{
+  struct uffdio_range range = { delivery->address, delivery->pages * PAGE_SIZE_BYTES };
+
+  ioctl (delivery->uffd, UFFDIO_WAKE, &range);
+}
+
 /* One UFFDIO_COPY: how many pages are there now, at least one; -1 with errno. */
 static gint64
 copy_some (const PageDelivery *delivery, guint64 page, guint64 count, const guint8 *data)

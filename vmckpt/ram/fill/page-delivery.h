@@ -43,6 +43,10 @@ page_delivery_is_present (const PageDelivery *delivery, guint64 page)
   return page_bits_test (delivery->present, page);
 }
 
+/* Whoever waits for a page faults once more. The kernel tells each fault once: those that were told
+ * to a daemon which has died since would never be heard of again. */
+void page_delivery_wake_all (const PageDelivery *delivery);
+
 /* How many pages need not come. */
 guint64 page_delivery_count_present (const PageDelivery *delivery);
 
