@@ -39,11 +39,12 @@ set_unexpected (GError **error, const char *command, const GError *cause)
   return FALSE;
 }
 
-/* Runs a command that answers with an object. */
+/* Runs a command that answers with an object; @timeout_ms: 0: the usual. */
 static JsonObject *
-run_object (QmpClient *client, const char *command, GError **error)
+run_object_within (QmpClient *client, const char *command, int timeout_ms, GError **error)
 {
-  g_autoptr (JsonNode) answer = run (client, command, NULL, -1, error);
+  g_autoptr (JsonNode) answer =
+      qmp_client_execute (client, command, NULL, -1, timeout_ms, NULL, error);
 
   if (answer == NULL)
     return NULL;
@@ -52,6 +53,12 @@ run_object (QmpClient *client, const char *command, GError **error)
     return NULL;
   }
   return json_node_dup_object (answer);
+}
+
+static JsonObject *
+run_object (QmpClient *client, const char *command, GError **error)
+{
+  return run_object_within (client, command, 0, error);
 }
 
 /* Runs a command that answers with an array of objects. */
@@ -76,7 +83,13 @@ run_objects (QmpClient *client, const char *command, GError **error)
 char *
 qmp_query_status (QmpClient *client, GError **error)
 {
-  g_autoptr (JsonObject) answer = run_object (client, "query-status", error);
+  return qmp_query_status_within (client, 0, error);
+}
+
+char *
+qmp_query_status_within (QmpClient *client, int timeout_ms, GError **error)
+{
+  g_autoptr (JsonObject) answer = run_object_within (client, "query-status", timeout_ms, error);
   g_autoptr (GError) cause = NULL;
 
   if (answer == NULL)

@@ -30,29 +30,12 @@ open_source (Guest *guest, Stores *stores, const char *wanted, GError **error)
   return NULL;
 }
 
-/* Its memory, without a word to QEMU, whose main loop may be what waits for a page. */
-static GuestRam *
-find_ram (Guest *guest)
-{
-  GuestRam *known = guest_ram (guest);
-  const GuestSpec *spec = guest_spec (guest);
-  KeeperState state = { 0 };
-
-  if (known != NULL)
-    return guest_ram_ref (known);
-  if (!qemu_spec_shares_memory (spec) || spec->ram_id == NULL ||
-      !keeper_read_state (guest_directory (guest), &state, NULL) || state.exited ||
-      !process_id_alive (state.qemu))
-    return NULL;
-  return guest_ram_find (state.qemu, spec->ram_id, NULL);
-}
-
 /* Serves pages that nobody serves. */
 static gboolean
 serve (Guest *guest, Stores *stores, GError **error)
 {
   ERROR_PREFIX (error, "its memory is not all there yet");
-  g_autoptr (GuestRam) ram = find_ram (guest);
+  g_autoptr (GuestRam) ram = guest_find_ram (guest);
   g_autofree char *store_wanted = NULL;
   g_autofree char *checkpoint = NULL;
 
@@ -91,37 +74,60 @@ filling_take_over (Guest *guest, Stores *stores)
   g_autoptr (GuestFill) fill = guest_get_fill (guest);
   g_autoptr (GError) error = NULL;
 
-  if (fill == NULL && !serve (guest, stores, &error))
+  /* Trouble is for the user to end. */
+  if (fill == NULL && !guest_is_in_trouble (guest) && !serve (guest, stores, &error))
     guest_set_trouble (guest, error);
+}
+
+/* Serves what could not be served so far. */
+static gboolean
+serve_again (Guest *guest, Stores *stores, GError **error)
+{
+  g_autoptr (GError) cause = NULL;
+
+  guest_clear_trouble (guest);
+  if (serve (guest, stores, &cause))
+    return TRUE;
+  guest_set_trouble (guest, cause);
+  g_propagate_error (error, g_steal_pointer (&cause));
+  return FALSE;
+}
+
+/* Reads once more what it waits for; the store may have been opened anew since, or repaired. */
+static gboolean
+read_again (Guest *guest, GuestFill *fill, Stores *stores, GCancellable *cancellable,
+            GError **error)
+{
+  g_autoptr (Store) store = open_source (guest, stores, guest_fill_store_id (fill), error);
+
+  if (store == NULL)
+    return FALSE;
+  guest_clear_trouble (guest);
+  lazy_fill_retry (guest_fill_lazy (fill), store);
+  return lazy_fill_wait_served (guest_fill_lazy (fill), cancellable, error);
 }
 
 gboolean
 filling_retry (Guest *guest, Stores *stores, GCancellable *cancellable, GError **error)
 {
-  g_autoptr (GuestFill) fill = guest_get_fill (guest);
+  g_autoptr (GuestFill) former = guest_get_fill (guest);
+  gboolean waits = guest_is_in_trouble (guest);
 
-  if (fill == NULL && !serve (guest, stores, error))
+  if (former == NULL ? !serve_again (guest, stores, error)
+                     : waits && !read_again (guest, former, stores, cancellable, error))
     return FALSE;
-  /* It was found without QEMU being asked anything. */
-  if (guest_is_in_trouble (guest) && !guest_has_monitor (guest))
+  /* Only now can a QEMU answer whose main loop was what waited. */
+  if (waits && guest_is_lost (guest))
     guest_find_again (guest);
-  if (fill == NULL)
-    return TRUE;
-  if (!guest_is_in_trouble (guest))
-    return TRUE;
-  /* The store may have been opened anew since, or repaired. */
-  g_autoptr (Store) store = open_source (guest, stores, guest_fill_store_id (fill), error);
-  if (store == NULL)
-    return FALSE;
-  lazy_fill_retry (guest_fill_lazy (fill), store);
-  return lazy_fill_wait_served (guest_fill_lazy (fill), cancellable, error);
+  g_autoptr (GuestFill) fill = guest_get_fill (guest);
+  return fill == NULL || lazy_fill_check_served (guest_fill_lazy (fill), error);
 }
 
 /* Whether pages are missing that this daemon could not go on with. */
 static gboolean
 is_forsaken (Guest *guest)
 {
-  g_autoptr (GuestRam) ram = guest_is_in_trouble (guest) ? find_ram (guest) : NULL;
+  g_autoptr (GuestRam) ram = guest_is_in_trouble (guest) ? guest_find_ram (guest) : NULL;
   g_autofree char *store = NULL;
   g_autofree char *checkpoint = NULL;
 

@@ -10,6 +10,11 @@
 #include <vmckpt/util/error.h>
 #include <vmckpt/util/json.h>
 
+/* A QEMU that has taken a connection may stand still right after that. */
+#define FIND_TIMEOUT_MS 5000
+/* So long may it take to look for a QEMU: it and its keeper have 5 s for each answer. */
+#define FINDING_WAIT_SECONDS 20
+
 struct _Guest {
   gatomicrefcount refs;
   GuestSpec *spec;
@@ -25,6 +30,7 @@ struct _Guest {
   GuestTracking *tracking;   /* (nullable): of @ram; likewise */
   GuestFill *fill;           /* (nullable): of @ram; likewise */
   gboolean trouble;          /* paused since pages cannot be had, as @reason says */
+  gboolean lost;             /* its QEMU does not answer, and is to be found again */
   ProcessId process;
   GuestState state;
   char *reason;
@@ -54,6 +60,7 @@ guest_new (const Runtime *runtime, const GuestSpec *spec, GuestState state)
   guest->clock = run_clock_new();
   guest->facts = runtime->facts;
   guest->state = state;
+  guest->lost = state == GUEST_UNRESPONSIVE;
   guest->memory = guest_memory_new();
   return guest;
 }
@@ -179,6 +186,16 @@ set_state (Guest *guest, GuestState state, const char *reason)
   guest->reason = g_strdup (reason);
 }
 
+/* Its QEMU is to be found again. Trouble stays what the user is told: a QEMU that waits for a page
+ * cannot answer. With the lock held. */
+static void
+set_lost (Guest *guest, const char *reason)
+{
+  guest->lost = TRUE;
+  if (!guest->trouble)
+    set_state (guest, GUEST_UNRESPONSIVE, reason);
+}
+
 /* The guest runs, or did. With the lock held. */
 static void
 forget_standstill (Guest *guest)
@@ -222,7 +239,7 @@ on_keeper_gone (gpointer user_data)
   if (keeper_read_state (guest->directory, &state, NULL) && !state.exited &&
       process_id_alive (state.qemu)) {
     LOCK (guest);
-    set_state (guest, GUEST_UNRESPONSIVE, "its keeper was killed; looking for it again");
+    set_lost (guest, "its keeper was killed; looking for it again");
     return G_SOURCE_REMOVE;
   }
   g_autofree char *reason = keeper_state_describe (&state);
@@ -253,9 +270,9 @@ listen_to_qemu (gpointer user_data)
 
 /* Asks QEMU for its state, which no event told since nobody listened before. */
 static gboolean
-refresh_state (Guest *guest, GError **error)
+refresh_state (Guest *guest, int timeout_ms, GError **error)
 {
-  g_autofree char *status = qmp_query_status (guest->qemu.monitor, error);
+  g_autofree char *status = qmp_query_status_within (guest->qemu.monitor, timeout_ms, error);
 
   if (status == NULL)
     return FALSE;
@@ -282,8 +299,9 @@ follow_writes (Guest *guest)
     g_message ("guest %s: %s", guest->spec->name, reason->message);
 }
 
-gboolean
-guest_connect (Guest *guest, QemuGuest *qemu, GuestRam **ram, GError **error)
+/* As guest_connect(); @timeout_ms: for QEMU's answer; 0: the usual. */
+static gboolean
+connect_qemu (Guest *guest, QemuGuest *qemu, GuestRam **ram, int timeout_ms, GError **error)
 {
   const QmpGreeting *greeting = qmp_client_greeting (qemu->monitor);
 
@@ -294,6 +312,7 @@ guest_connect (Guest *guest, QemuGuest *qemu, GuestRam **ram, GError **error)
     g_clear_pointer (&guest->tracking, guest_tracking_free);
     g_clear_pointer (&guest->ram, guest_ram_unref);
     guest->qemu = *qemu;
+    guest->lost = FALSE;
     guest->ram = g_steal_pointer (ram);
     machine_recorder_free (guest->recorder);
     guest->recorder = machine_recorder_new (guest->facts);
@@ -305,11 +324,17 @@ guest_connect (Guest *guest, QemuGuest *qemu, GuestRam **ram, GError **error)
         g_strdup_printf ("%u.%u.%u", greeting->major, greeting->minor, greeting->micro);
   }
   main_call (listen_to_qemu, guest);
-  if (!refresh_state (guest, error))
+  if (!refresh_state (guest, timeout_ms, error))
     return FALSE;
   LOCK (guest);
   save_memory (guest);
   return TRUE;
+}
+
+gboolean
+guest_connect (Guest *guest, QemuGuest *qemu, GuestRam **ram, GError **error)
+{
+  return connect_qemu (guest, qemu, ram, 0, error);
 }
 
 /* On the main thread: lets go of a QEMU that is to be found anew; it admits one client at a time.
@@ -339,6 +364,21 @@ guest_load_memory (Guest *guest)
   guest_memory_load (guest->memory, guest->directory);
 }
 
+/* QEMU is told, not waited for. */
+static void
+tell_to_stop (Guest *guest)
+{
+  g_autoptr (QmpClient) monitor = NULL;
+
+  {
+    LOCK (guest);
+    if (guest->qemu.monitor != NULL)
+      monitor = qmp_client_ref (guest->qemu.monitor);
+  }
+  if (monitor != NULL)
+    qmp_client_execute_async (monitor, "stop", NULL, -1, 0, NULL, NULL, NULL);
+}
+
 void
 guest_find_again (Guest *guest)
 {
@@ -349,18 +389,29 @@ guest_find_again (Guest *guest)
 
   main_call (let_go, guest);
   if (unit_attach (guest->spec, guest->directory, &ram, &qemu, &error) &&
-      guest_connect (guest, &qemu, &ram, &error))
+      connect_qemu (guest, &qemu, &ram, FIND_TIMEOUT_MS, &error)) {
+    /* Trouble that came when there was nobody to tell. */
+    if (guest_is_in_trouble (guest))
+      tell_to_stop (guest);
     return;
+  }
   if (keeper_read_state (guest->directory, &state, NULL) && !state.exited &&
       process_id_alive (state.qemu)) {
     LOCK (guest);
     guest->process = state.qemu;
-    set_state (guest, GUEST_UNRESPONSIVE, error->message);
+    set_lost (guest, error->message);
     return;
   }
   g_autofree char *reason = keeper_state_describe (&state);
   LOCK (guest);
   set_state (guest, GUEST_EXITED, reason);
+}
+
+gboolean
+guest_is_lost (Guest *guest)
+{
+  LOCK (guest);
+  return guest->lost && guest->state != GUEST_EXITED;
 }
 
 /* ---- Memory that is not there yet ---- */
@@ -370,6 +421,25 @@ guest_ram (Guest *guest)
 {
   LOCK (guest);
   return guest->ram;
+}
+
+GuestRam *
+guest_find_ram (Guest *guest)
+{
+  KeeperState state = { 0 };
+
+  {
+    LOCK (guest);
+    if (guest->state == GUEST_EXITED)
+      return NULL;
+    if (guest->ram != NULL)
+      return guest_ram_ref (guest->ram);
+  }
+  if (!qemu_spec_shares_memory (guest->spec) || guest->spec->ram_id == NULL ||
+      !keeper_read_state (guest->directory, &state, NULL) || state.exited ||
+      !process_id_alive (state.qemu))
+    return NULL;
+  return guest_ram_find (state.qemu, guest->spec->ram_id, NULL);
 }
 
 /* Borrowed: of a guest that somebody is at work on, or from the fill's own callback. */
@@ -424,26 +494,21 @@ guest_note_fill (Guest *guest, LazyFillEvent event)
 void
 guest_set_trouble (Guest *guest, const GError *reason)
 {
-  g_autoptr (QmpClient) monitor = NULL;
-
   {
     LOCK (guest);
     if (guest->state == GUEST_EXITED)
       return;
-    if (guest->qemu.monitor != NULL)
-      monitor = qmp_client_ref (guest->qemu.monitor);
     set_state (guest, GUEST_PAUSED, reason->message);
     guest->trouble = TRUE;
   }
-  if (monitor != NULL)
-    qmp_client_execute_async (monitor, "stop", NULL, -1, 0, NULL, NULL, NULL);
+  tell_to_stop (guest);
 }
 
-gboolean
-guest_has_monitor (Guest *guest)
+void
+guest_clear_trouble (Guest *guest)
 {
   LOCK (guest);
-  return guest->qemu.monitor != NULL;
+  guest->trouble = FALSE;
 }
 
 gboolean
@@ -467,15 +532,9 @@ guest_needs_checkpoint (Guest *guest, const char *store_id, const char *checkpoi
 {
   g_autofree char *source_store = NULL;
   g_autofree char *source = NULL;
-  g_autoptr (GuestRam) ram = NULL;
+  g_autoptr (GuestRam) ram = guest_find_ram (guest);
 
-  {
-    LOCK (guest);
-    if (guest->ram == NULL || guest->state == GUEST_EXITED)
-      return FALSE;
-    ram = guest_ram_ref (guest->ram);
-  }
-  return guest_fill_is_wanted (ram, &source_store, &source, NULL) &&
+  return ram != NULL && guest_fill_is_wanted (ram, &source_store, &source, NULL) &&
          g_str_equal (source_store, store_id) && g_str_equal (source, checkpoint);
 }
 
@@ -567,11 +626,11 @@ get_monitor (Guest *guest, GError **error)
   LOCK (guest);
 
   if ((guest->state == GUEST_RUNNING || guest->state == GUEST_PAUSED) &&
-      guest->qemu.monitor != NULL)
+      guest->qemu.monitor != NULL && !guest->lost)
     return qmp_client_ref (guest->qemu.monitor);
-  g_set_error (error, API_ERROR, guest->state == GUEST_UNRESPONSIVE ? API_FAILED : API_CONFLICT,
-               "guest %s is %s%s%s", guest->spec->name, state_names[guest->state],
-               guest->reason != NULL ? ": " : "", guest->reason != NULL ? guest->reason : "");
+  g_set_error (error, API_ERROR, guest->lost ? API_FAILED : API_CONFLICT, "guest %s is %s%s%s",
+               guest->spec->name, state_names[guest->state], guest->reason != NULL ? ": " : "",
+               guest->reason != NULL ? guest->reason : "");
   return NULL;
 }
 
@@ -589,13 +648,9 @@ guest_continue (Guest *guest, GError **error)
 {
   g_autoptr (QmpClient) monitor = get_monitor (guest, error);
 
-  if (monitor == NULL)
+  if (monitor == NULL || !guest_check_memory (guest, error))
     return FALSE;
-  {
-    LOCK (guest);
-    guest->trouble = FALSE;
-  }
-  return noted (guest, qmp_cont (monitor, error) && refresh_state (guest, error), error);
+  return noted (guest, qmp_cont (monitor, error) && refresh_state (guest, 0, error), error);
 }
 
 gboolean
@@ -604,7 +659,7 @@ guest_pause (Guest *guest, GError **error)
   g_autoptr (QmpClient) monitor = get_monitor (guest, error);
 
   return monitor != NULL &&
-         noted (guest, qmp_stop (monitor, error) && refresh_state (guest, error), error);
+         noted (guest, qmp_stop (monitor, error) && refresh_state (guest, 0, error), error);
 }
 
 void
@@ -615,7 +670,7 @@ guest_note_failure (Guest *guest, const GError *error)
     return;
   LOCK (guest);
   if (guest->state == GUEST_RUNNING || guest->state == GUEST_PAUSED)
-    set_state (guest, GUEST_UNRESPONSIVE, "its QEMU does not answer");
+    set_lost (guest, "its QEMU does not answer");
 }
 
 gboolean
@@ -719,11 +774,10 @@ guest_clear_claims (Guest *guest)
 
 /* ---- Exclusive work ---- */
 
-GuestWork *
-guest_begin_work (Guest *guest, const char *what, GError **error)
+/* With the lock held. */
+static GuestWork *
+begin_work (Guest *guest, const char *what, GError **error)
 {
-  LOCK (guest);
-
   if (guest->work != NULL) {
     g_set_error (error, API_ERROR, API_CONFLICT, "guest %s is busy: %s is at work on it",
                  guest->spec->name, guest->work);
@@ -733,6 +787,25 @@ guest_begin_work (Guest *guest, const char *what, GError **error)
   GuestWork *work = g_new0 (GuestWork, 1);
   work->guest = guest_ref (guest);
   return work;
+}
+
+GuestWork *
+guest_begin_work (Guest *guest, const char *what, GError **error)
+{
+  LOCK (guest);
+  return begin_work (guest, what, error);
+}
+
+GuestWork *
+guest_begin_work_when_found (Guest *guest, const char *what, GError **error)
+{
+  gint64 deadline = g_get_monotonic_time() + FINDING_WAIT_SECONDS * G_TIME_SPAN_SECOND;
+  LOCK (guest);
+
+  while (g_strcmp0 (guest->work, GUEST_WORK_FINDING) == 0 &&
+         g_cond_wait_until (&guest->idle, &guest->lock, deadline))
+    ;
+  return begin_work (guest, what, error);
 }
 
 GuestWork *

@@ -19,7 +19,7 @@ typedef enum {
   GUEST_RUNNING,
   GUEST_PAUSED,
   GUEST_EXITED,
-  GUEST_UNRESPONSIVE, /* its QEMU lives, but its monitor does not answer */
+  GUEST_UNRESPONSIVE, /* its QEMU lives, but its monitor does not answer, and nobody knows why */
 } GuestState;
 
 typedef struct _Guest Guest;
@@ -41,6 +41,10 @@ gint64 guest_started_us (Guest *guest);
 /* Its shared memory, borrowed, or NULL; for whoever is at work on the guest. */
 GuestRam *guest_ram (Guest *guest);
 
+/* The same, or, while QEMU is not connected, as it is found in QEMU's process without a word to
+ * QEMU, whose main loop may be what waits for a page. (transfer full) (nullable) */
+GuestRam *guest_find_ram (Guest *guest);
+
 /* What fills its memory, or has filled it, or NULL. (transfer full) */
 GuestFill *guest_get_fill (Guest *guest);
 
@@ -54,14 +58,17 @@ gboolean guest_run_fill (Guest *guest);
 void guest_note_fill (Guest *guest, LazyFillEvent event);
 
 /* Pages that it needs cannot be had: it is paused, with @reason, until it is continued. QEMU is
- * told, not waited for: its CPU or its main loop may stand at such a page. */
+ * told, not waited for: its CPU or its main loop may stand at such a page. It stays listed so while
+ * QEMU cannot be found, too. */
 void guest_set_trouble (Guest *guest, const GError *reason);
+/* Before what it waits for is tried again: what comes from now on is new trouble. */
+void guest_clear_trouble (Guest *guest);
 gboolean guest_is_in_trouble (Guest *guest);
 /* FALSE with @error, the reason, if it is. */
 gboolean guest_check_memory (Guest *guest, GError **error);
 
-/* FALSE: its QEMU is still to be found (guest_find_again()). */
-gboolean guest_has_monitor (Guest *guest);
+/* TRUE: its QEMU is still to be found (guest_find_again()): it is unresponsive, or in trouble. */
+gboolean guest_is_lost (Guest *guest);
 
 /* Whether pages of it are still to come from that checkpoint. */
 gboolean guest_needs_checkpoint (Guest *guest, const char *store_id, const char *checkpoint);
@@ -83,19 +90,20 @@ gboolean guest_connect (Guest *guest, QemuGuest *qemu, GuestRam **ram, GError **
  * guest_find_again:
  *
  * For a guest that is not connected: fills state and reason from what is there — a
- * QEMU that runs, one that does not answer, or one that is gone. Blocks.
+ * QEMU that runs, one that does not answer, or one that is gone. A guest in trouble stays so,
+ * unless its QEMU is gone. Blocks.
  */
 void guest_find_again (Guest *guest);
 
 /* Reads daemon.json, for a guest that an earlier daemon left. Once, before guest_find_again(). */
 void guest_load_memory (Guest *guest);
 
-/* Resumes or pauses the CPUs on a user's wish. */
+/* Resumes or pauses the CPUs on a user's wish. One in trouble does not go on. */
 gboolean guest_continue (Guest *guest, GError **error);
 gboolean guest_pause (Guest *guest, GError **error);
 
-/* If @error says that QEMU does not answer, the guest is listed as unresponsive, until it is found
- * again. */
+/* If @error says that QEMU does not answer, the guest is listed as unresponsive (or as in trouble,
+ * if it is), until it is found again. */
 void guest_note_failure (Guest *guest, const GError *error);
 
 /* Ends QEMU and waits until it is gone. Works also while something is at work on the guest. */
@@ -144,6 +152,13 @@ typedef struct {
  * Returns: NULL with API_CONFLICT that says what is at work already.
  */
 GuestWork *guest_begin_work (Guest *guest, const char *what, GError **error);
+
+/* What is at work while QEMU is looked for. */
+#define GUEST_WORK_FINDING "finding it again"
+
+/* The same, but if the guest is just looked for, waits for that; for what helps a lost guest. Not
+ * on the main thread. */
+GuestWork *guest_begin_work_when_found (Guest *guest, const char *what, GError **error);
 
 /* The same, but waits up to @timeout_ms milliseconds for other work to end. */
 GuestWork *guest_wait_for_work (Guest *guest, const char *what, int timeout_ms, GError **error);

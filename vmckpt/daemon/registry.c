@@ -10,11 +10,15 @@
 
 #define FIND_AGAIN_SECONDS 3
 #define UNFINISHED_WAIT_MS 10000
+/* Who started the daemon waits 10 s for it. */
+#define FIRST_FIND_SECONDS 6
+#define WAIT_STEP_US (50 * G_TIME_SPAN_MILLISECOND)
 
 struct _Registry {
   const Runtime *runtime;
   Stores *stores;
   GMutex lock;
+  GCond found;        /* a guest has been looked for */
   GHashTable *guests; /* name → Guest */
   guint retry;        /* timer; 0 until the guests of an earlier daemon have been found */
   guint restores;     /* under way: their boot files belong to no guest yet */
@@ -23,7 +27,7 @@ struct _Registry {
 #define LOCK(registry)                                                                             \
   g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&(registry)->lock)
 
-static gboolean retry_unresponsive (gpointer user_data);
+static gboolean retry_lost (gpointer user_data);
 
 Registry *
 registry_new (const Runtime *runtime, Stores *stores)
@@ -33,6 +37,7 @@ registry_new (const Runtime *runtime, Stores *stores)
   registry->runtime = runtime;
   registry->stores = stores;
   g_mutex_init (&registry->lock);
+  g_cond_init (&registry->found);
   registry->guests =
       g_hash_table_new_full (g_str_hash, g_str_equal, NULL, (GDestroyNotify)guest_unref);
   return registry;
@@ -46,6 +51,7 @@ registry_free (Registry *registry)
   g_clear_handle_id (&registry->retry, g_source_remove);
   g_hash_table_unref (registry->guests);
   g_mutex_clear (&registry->lock);
+  g_cond_clear (&registry->found);
   g_free (registry);
 }
 
@@ -82,40 +88,74 @@ settle_exited (Registry *registry, Guest *guest)
 
 typedef struct {
   Registry *registry;
-  Guest *guest;
+  GuestWork *work; /* on the guest */
 } Finding;
-
-static Finding *
-finding_new (Registry *registry, Guest *guest)
-{
-  Finding *finding = g_new (Finding, 1);
-
-  *finding = (Finding){ registry, guest_ref (guest) };
-  return finding;
-}
 
 /* Takes a Finding. */
 static gpointer
 find_thread (gpointer data)
 {
   g_autofree Finding *finding = data;
-  g_autoptr (Guest) guest = finding->guest;
-  g_autoptr (GuestWork) work = guest_begin_work (guest, "finding it again", NULL);
+  Registry *registry = finding->registry;
+  Guest *guest = finding->work->guest;
 
-  if (work == NULL || guest_state (guest) != GUEST_UNRESPONSIVE)
-    return NULL;
   /* QEMU may not answer before it has the page that its main loop waits for. */
-  filling_take_over (guest, finding->registry->stores);
+  filling_take_over (guest, registry->stores);
   guest_find_again (guest);
-  filling_take_over (guest, finding->registry->stores);
+  filling_take_over (guest, registry->stores);
+  if (guest_state (guest) == GUEST_EXITED)
+    settle_exited (registry, guest);
+  guest_end_work (finding->work);
+  LOCK (registry);
+  g_cond_broadcast (&registry->found);
   return NULL;
+}
+
+/* Looks for the QEMU of a guest that has none, in the background; does nothing where something is
+ * at work. */
+static void
+begin_finding (Registry *registry, Guest *guest)
+{
+  GuestWork *work =
+      guest_is_lost (guest) ? guest_begin_work (guest, GUEST_WORK_FINDING, NULL) : NULL;
+  Finding *finding;
+
+  if (work == NULL)
+    return;
+  finding = g_new (Finding, 1);
+  *finding = (Finding){ registry, work };
+  g_thread_unref (g_thread_new ("find-guest", find_thread, finding));
+}
+
+/* Whether something can be said of each guest. One that waits for pages may not be found for long.
+ */
+static gboolean
+all_are_known (Registry *registry)
+{
+  g_autoptr (GPtrArray) guests = registry_list (registry);
+
+  for (guint i = 0; i < guests->len; i++)
+    if (guest_is_busy (guests->pdata[i]) && !guest_is_in_trouble (guests->pdata[i]))
+      return FALSE;
+  return TRUE;
+}
+
+static void
+wait_for_found (Registry *registry)
+{
+  gint64 deadline = g_get_monotonic_time() + FIRST_FIND_SECONDS * G_TIME_SPAN_SECOND;
+
+  while (!all_are_known (registry) && g_get_monotonic_time() < deadline) {
+    LOCK (registry);
+    /* That a guest is in trouble nobody tells. */
+    g_cond_wait_until (&registry->found, &registry->lock, g_get_monotonic_time() + WAIT_STEP_US);
+  }
 }
 
 void
 registry_find_guests (Registry *registry)
 {
   g_autoptr (GDir) dir = g_dir_open (registry->runtime->guests, 0, NULL);
-  g_autoptr (GPtrArray) threads = g_ptr_array_new();
   const char *name;
 
   while (dir != NULL && (name = g_dir_read_name (dir)) != NULL) {
@@ -131,43 +171,20 @@ registry_find_guests (Registry *registry)
       LOCK (registry);
       insert (registry, guest);
     }
-    g_ptr_array_add (threads,
-                     g_thread_new ("find-guest", find_thread, finding_new (registry, guest)));
+    begin_finding (registry, guest);
   }
-  for (guint i = 0; i < threads->len; i++)
-    g_thread_join (g_ptr_array_index (threads, i));
-  g_autoptr (GPtrArray) guests = registry_list (registry);
-  for (guint i = 0; i < guests->len; i++)
-    if (guest_state (g_ptr_array_index (guests, i)) == GUEST_EXITED)
-      settle_exited (registry, g_ptr_array_index (guests, i));
-  registry->retry = g_timeout_add_seconds (FIND_AGAIN_SECONDS, retry_unresponsive, registry);
-}
-
-static gpointer
-retry_thread (gpointer data)
-{
-  Finding *finding = data;
-  Registry *registry = finding->registry;
-  g_autoptr (Guest) guest = guest_ref (finding->guest);
-
-  find_thread (finding);
-  if (guest_state (guest) == GUEST_EXITED)
-    claims_release (guest, registry->runtime, registry->stores);
-  return NULL;
+  wait_for_found (registry);
+  registry->retry = g_timeout_add_seconds (FIND_AGAIN_SECONDS, retry_lost, registry);
 }
 
 static gboolean
-retry_unresponsive (gpointer user_data)
+retry_lost (gpointer user_data)
 {
   Registry *registry = user_data;
   g_autoptr (GPtrArray) guests = registry_list (registry);
 
-  for (guint i = 0; i < guests->len; i++) {
-    Guest *guest = g_ptr_array_index (guests, i);
-    if (guest_state (guest) != GUEST_UNRESPONSIVE || guest_is_busy (guest))
-      continue;
-    g_thread_unref (g_thread_new ("find-guest", retry_thread, finding_new (registry, guest)));
-  }
+  for (guint i = 0; i < guests->len; i++)
+    begin_finding (registry, guests->pdata[i]);
   return G_SOURCE_CONTINUE;
 }
 

@@ -16,8 +16,9 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (Registry, registry_free)
  * registry_find_guests:
  *
  * Finds the guests that an earlier daemon left in the runtime directory, all at the same time, and
- * waits until each is found or known to be gone. Later, guests that do not answer are tried again
- * every few seconds.
+ * waits until each is found, known to be gone or to wait for pages that cannot be had; a few
+ * seconds at most. From then on, guests whose QEMU does not answer are looked for every few
+ * seconds.
  */
 void registry_find_guests (Registry *registry);
 

@@ -264,7 +264,8 @@ static JsonObject *
 continue_guest (Request *request, GError **error)
 {
   g_autoptr (Guest) guest = no_body (request, error) ? find_guest (request, error) : NULL;
-  g_autoptr (GuestWork) work = guest != NULL ? guest_begin_work (guest, "continue", error) : NULL;
+  g_autoptr (GuestWork) work =
+      guest != NULL ? guest_begin_work_when_found (guest, "continue", error) : NULL;
 
   if (work != NULL)
     retry_memory (request, guest);
@@ -556,11 +557,11 @@ resume_here (Request *request, Guest *guest, GError **error)
                  guest_name (guest));
     return NULL;
   }
-  work = guest_begin_work (guest, "a resume", error);
+  work = guest_begin_work_when_found (guest, "a resume", error);
   if (work == NULL)
     return NULL;
   if (!retry_fill (request, guest, error) ||
-      (guest_state (guest) == GUEST_PAUSED && !guest_continue (guest, error)))
+      (guest_state (guest) != GUEST_RUNNING && !guest_continue (guest, error)))
     return NULL;
   g_autofree char *checkpoint = guest_checkpoint (guest);
   JsonObject *result = json_object_new();

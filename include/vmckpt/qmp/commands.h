@@ -10,6 +10,8 @@
 
 /* query-status: the run state, e.g. "running", "paused", "postmigrate"; newly allocated. */
 char *qmp_query_status (QmpClient *client, GError **error);
+/* The same, of a QEMU that may not answer; @timeout_ms milliseconds, 0: as all other commands. */
+char *qmp_query_status_within (QmpClient *client, int timeout_ms, GError **error);
 
 /* stop, cont and quit: pause and resume the CPUs, end QEMU. */
 gboolean qmp_stop (QmpClient *client, GError **error);
