@@ -108,6 +108,12 @@ store_is_good() {
 
 # --- daemon and QEMU ---
 
+# end_daemon: kills the one that is there, if there is one.
+end_daemon() {
+  local pid
+  ! pid=$(daemon_pid) || end_process "$pid"
+}
+
 # start_daemon [VARIABLE=VALUE...]: one of our own on this host, with that in its environment.
 start_daemon() {
   env "$@" "$VMCKPTD" --runtime "$T/$host" >>"$T/$host/daemon.out" 2>&1 &
@@ -125,6 +131,11 @@ P
 }
 
 no_daemon() { ! daemon_pid >/dev/null; }
+
+# daemon_passed POINT: the daemon has died there. One that was just killed may still take a connection.
+daemon_passed() {
+  within "$PATIENCE" no_daemon || fail "the daemon did not pass $1"
+}
 
 kill_daemon() {
   local pid
@@ -145,6 +156,9 @@ gone() {
   [ ! -e "/proc/$1" ] || [ "$(sed 's/.*) //; s/ .*//' "/proc/$1/stat" 2>/dev/null; ls "/proc/$1/task" 2>/dev/null)" = "Z
 $1" ]
 }
+
+# stands_still PID: it was stopped by a signal.
+stands_still() { grep -Eqs '^State:\s+T' "/proc/$1/status"; }
 
 # end_process PID: SIGKILL, and wait until it is gone.
 end_process() {
@@ -243,6 +257,28 @@ for line in sys.stdin:
 is_running() { [ "$(state_of "$1")" = running ]; }
 is_unresponsive() { [ "$(state_of "$1")" = unresponsive ]; }
 has_exited() { [ "$(state_of "$1")" = exited ]; }
+
+# filled NAME: how many bytes of its memory are there while some are missing, else None.
+filled() { vm --json ps | grep -F "\"$1\"" | field filled_bytes; }
+
+# resume_held NAME: brings a suspended guest back; its memory is read only as it needs it.
+resume_held() {
+  python3 - "$T/$host/api.sock" "/v1/guests/$1/resume?store=$store" <<'P'
+import socket, sys
+s = socket.socket(socket.AF_UNIX)
+s.connect(sys.argv[1])
+body = '{"hold":true}'
+s.sendall(f'POST {sys.argv[2]} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n'
+          f'Content-Length: {len(body)}\r\n\r\n{body}'.encode())
+answer = b''
+while piece := s.recv(65536):
+    answer += piece
+if b' 200 ' not in answer.split(b'\r\n')[0]:
+    sys.exit(answer.decode())
+P
+  answers "$1"
+  [ "$(filled "$1")" != None ] || fail "all of $1's memory was read"
+}
 
 # idle NAME: nothing is at work on it.
 idle() {
