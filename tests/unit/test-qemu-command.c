@@ -103,10 +103,7 @@ test_names (void)
 
   g_assert_cmpstr (value_of (argv, "-kernel", 0), ==, "/k,1");
   g_assert_cmpstr (value_of (argv, "-append", 0), ==, "a=b,c \"d\"");
-  const char *blockdev = value_of (argv, "-blockdev", 0);
-  g_assert_nonnull (strstr (blockdev, "\"filename\":\"/d,\\\"1\\\"\""));
-  g_assert_nonnull (strstr (blockdev, "\"read-only\":true"));
-  g_assert_nonnull (strstr (blockdev, "\"driver\":\"qcow2\""));
+  g_assert_nonnull (strstr (value_of (argv, "-blockdev", 0), "\"filename\":\"/d,\\\"1\\\"\""));
   g_assert_cmpstr (argv[length - 2], ==, "-device");
   g_assert_cmpstr (argv[length - 1], ==, "virtio-rng");
 }

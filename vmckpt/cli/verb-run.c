@@ -13,7 +13,8 @@ typedef struct {
   char *ram;
   char *cpus;
   char *kernel, *initrd, *append;
-  char **disks;
+  char **disks, **cdroms;
+  char *firmware, *nvram;
   char *qemu, *accel, *machine, *cpu, *memory;
   gboolean paused;
 } RunValues;
@@ -25,8 +26,12 @@ static const VerbOption run_options[] = {
   { "kernel", 0, G_OPTION_ARG_FILENAME, VALUE (kernel), "FILE", "kernel to boot" },
   { "initrd", 0, G_OPTION_ARG_FILENAME, VALUE (initrd), "FILE", "its initial RAM disk" },
   { "append", 0, G_OPTION_ARG_FILENAME, VALUE (append), "TEXT", "its command line" },
-  { "disk", 0, G_OPTION_ARG_FILENAME_ARRAY, VALUE (disks), "FILE[,MODE]",
-    "a disk; shared, readonly or exclude" },
+  { "disk", 0, G_OPTION_ARG_FILENAME_ARRAY, VALUE (disks), "FILE[,OPTION…]", "a disk; see below" },
+  { "cdrom", 0, G_OPTION_ARG_FILENAME_ARRAY, VALUE (cdroms), "FILE",
+    "a CD drive; 'none': an empty one" },
+  { "firmware", 0, G_OPTION_ARG_FILENAME, VALUE (firmware), "FILE", "UEFI firmware (code)" },
+  { "nvram", 0, G_OPTION_ARG_FILENAME, VALUE (nvram), "FILE",
+    "its variables: written and captured" },
   { "qemu", 0, G_OPTION_ARG_FILENAME, VALUE (qemu), "PROGRAM", "QEMU to run it with" },
   { "accel", 0, G_OPTION_ARG_FILENAME, VALUE (accel), "KIND", "auto, kvm or tcg" },
   { "machine", 0, G_OPTION_ARG_FILENAME, VALUE (machine), "TYPE", "QEMU's machine type" },
@@ -47,24 +52,56 @@ set_file (JsonObject *body, const char *member, const char *path, GError **error
   return path == NULL || absolute != NULL;
 }
 
-/* Makes the file name in "FILE,MODE" absolute; what follows it is the daemon's to judge. */
-static gboolean
-set_disks (JsonObject *body, char **disks, GError **error)
+/* Makes the file name in "FILE,OPTION…" absolute; what follows it is the daemon's to judge. */
+static char *
+absolute_disk (const char *text, GError **error)
 {
-  JsonArray *array;
+  if (g_str_has_prefix (text, "nbd://") || g_str_has_prefix (text, "nbd+unix://"))
+    return g_strdup (text);
+  return cli_absolute (*text == ',' ? "" : text, error);
+}
 
-  if (disks == NULL)
-    return TRUE;
-  array = json_array_new();
-  json_object_set_array_member (body, "disks", array);
-  for (; *disks != NULL; disks++) {
-    g_autofree char *absolute =
-        **disks == ',' ? cli_absolute ("", error) : cli_absolute (*disks, error);
+static gboolean
+add_disks (JsonArray *array, char **disks, GError **error)
+{
+  for (; disks != NULL && *disks != NULL; disks++) {
+    g_autofree char *absolute = absolute_disk (*disks, error);
     if (absolute == NULL)
       return FALSE;
     json_array_add_string_element (array, absolute);
   }
   return TRUE;
+}
+
+static gboolean
+add_cdroms (JsonArray *array, char **cdroms, GError **error)
+{
+  for (; cdroms != NULL && *cdroms != NULL; cdroms++) {
+    if (g_str_equal (*cdroms, "none")) {
+      JsonObject *empty = json_object_new();
+      json_object_set_string_member (empty, "media", "cdrom");
+      json_array_add_object_element (array, empty);
+      continue;
+    }
+    g_autofree char *absolute = absolute_disk (*cdroms, error);
+    if (absolute == NULL)
+      return FALSE;
+    g_autofree char *text = g_strconcat (absolute, ",cdrom", NULL);
+    json_array_add_string_element (array, text);
+  }
+  return TRUE;
+}
+
+static gboolean
+set_disks (JsonObject *body, const RunValues *values, GError **error)
+{
+  JsonArray *array;
+
+  if (values->disks == NULL && values->cdroms == NULL)
+    return TRUE;
+  array = json_array_new();
+  json_object_set_array_member (body, "disks", array);
+  return add_disks (array, values->disks, error) && add_cdroms (array, values->cdroms, error);
 }
 
 static gboolean
@@ -93,7 +130,9 @@ build_body (const VerbCall *call, GError **error)
 
   json_object_set_string_member (body, "name", call->args[0]);
   if (!set_sizes (body, values, error) || !set_file (body, "kernel", values->kernel, error) ||
-      !set_file (body, "initrd", values->initrd, error) || !set_disks (body, values->disks, error))
+      !set_file (body, "initrd", values->initrd, error) || !set_disks (body, values, error) ||
+      !set_file (body, "firmware", values->firmware, error) ||
+      !set_file (body, "nvram", values->nvram, error))
     return NULL;
   if (values->qemu != NULL && (qemu = cli_program (values->qemu, error)) == NULL)
     return NULL;
@@ -150,8 +189,12 @@ const Verb verb_run = {
   .arguments = "NAME [-- QEMU-ARGUMENT…]",
   .summary = "Start a guest",
   .details = "With a store, the guest is claimed there: it cannot run elsewhere meanwhile.\n"
-             "Disks: 'shared' and 'exclude' ones are written but not captured, 'readonly'\n"
-             "ones must be there, unchanged, on restore.",
+             "A disk is a file, a block device, or nbd://HOST[:PORT]/EXPORT, and belongs to\n"
+             "each checkpoint. Options: shared (on storage of several hosts: not captured, but\n"
+             "restore refuses when it was changed), readonly (must be there, unchanged),\n"
+             "exclude (its content does not matter), bus=virtio|scsi|ide|nvme (a guest with\n"
+             "nvme runs, but QEMU takes no checkpoint of it), format=raw|qcow2, name=NAME,\n"
+             "cdrom, iothread.",
   .group = VERB_GROUP_GUESTS,
   .options = run_options,
   .values_size = sizeof (RunValues),

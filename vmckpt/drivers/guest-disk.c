@@ -165,6 +165,24 @@ check_pflash (const GuestDisk *disk, GError **error)
   return TRUE;
 }
 
+/* nbd://HOST[:PORT][/EXPORT] or nbd+unix:///[EXPORT]?socket=PATH */
+static gboolean
+check_url (const GuestDisk *disk, GError **error)
+{
+  g_autoptr (GUri) uri = g_uri_parse (disk->path, G_URI_FLAGS_ENCODED_QUERY, NULL);
+  gboolean local = g_str_has_prefix (disk->path, "nbd+unix://");
+  const char *host = uri != NULL ? g_uri_get_host (uri) : NULL;
+  const char *query = uri != NULL ? g_uri_get_query (uri) : NULL;
+
+  if (uri == NULL)
+    return set_invalid (error, disk, "is not a URL that can be read");
+  if (local && (query == NULL || !g_str_has_prefix (query, "socket=")))
+    return set_invalid (error, disk, "must be nbd+unix:///EXPORT?socket=PATH");
+  if (!local && (host == NULL || *host == '\0' || query != NULL))
+    return set_invalid (error, disk, "must be nbd://HOST[:PORT][/EXPORT]");
+  return TRUE;
+}
+
 static gboolean
 check_disk (const GuestDisk *disk, GError **error)
 {
@@ -172,6 +190,8 @@ check_disk (const GuestDisk *disk, GError **error)
     return set_invalid (error, disk, "must have an absolute path");
   if (disk->path != NULL && (disk->storage == DISK_STORAGE_NBD) != disk_path_is_nbd (disk->path))
     return set_invalid (error, disk, "has storage and path that do not go together");
+  if (disk->storage == DISK_STORAGE_NBD && !check_url (disk, error))
+    return FALSE;
   if (disk->iothread && disk->bus != DISK_BUS_VIRTIO && disk->bus != DISK_BUS_SCSI)
     return set_invalid (error, disk, "has iothread, which QEMU has for bus virtio and scsi");
   return check_name (disk, error) && check_cdrom (disk, error) && check_pflash (disk, error);

@@ -31,8 +31,10 @@ memory_kind_name (MemoryKind kind)
 
 /* Members of the document; "paused" is for whoever starts the guest. */
 static const char *const known_members[] = {
-  "name", "uuid",  "genid",   "ram_bytes", "cpus",  "kernel", "initrd", "append", "disks",
-  "qemu", "accel", "machine", "cpu",       "extra", "paused", "memory", "ram_id",
+  "name",          "uuid",   "genid",  "ram_bytes", "cpus",   "kernel",
+  "initrd",        "append", "disks",  "qemu",      "accel",  "machine",
+  "cpu",           "extra",  "paused", "memory",    "ram_id", DISK_NAME_FIRMWARE,
+  DISK_NAME_NVRAM,
 };
 
 GuestSpec *
@@ -184,6 +186,32 @@ take_disks (JsonObject *object, GuestSpec *spec, GError **error)
   return FALSE;
 }
 
+/* A member that is short for a disk on DISK_BUS_PFLASH. */
+static gboolean
+take_flash (JsonObject *object, const char *member, DiskMode mode, GuestSpec *spec, GError **error)
+{
+  g_autofree char *text = NULL;
+  g_autoptr (GuestDisk) disk = NULL;
+
+  if (!member_take_path (object, member, &text, error))
+    return FALSE;
+  if (text == NULL)
+    return TRUE;
+  if (guest_spec_find_disk (spec, member) != NULL)
+    return member_invalid (error, member, "is there twice");
+  disk = guest_disk_parse (text, error);
+  if (disk == NULL)
+    return FALSE;
+  if (disk->name != NULL || disk->mode != DISK_CAPTURE || disk->bus != DISK_BUS_VIRTIO ||
+      disk->media != DISK_MEDIA_DISK || disk->iothread)
+    return member_invalid (error, member, "takes no option but format=");
+  disk->name = g_strdup (member);
+  disk->bus = DISK_BUS_PFLASH;
+  disk->mode = mode;
+  g_ptr_array_add (spec->disks, g_steal_pointer (&disk));
+  return TRUE;
+}
+
 static gboolean
 take_extra (JsonObject *object, GuestSpec *spec, GError **error)
 {
@@ -247,6 +275,8 @@ guest_spec_from_json (JsonObject *object, GError **error)
       !take_qemu (object, spec, error) || !take_accel (object, spec, error) ||
       !member_take_word (object, "machine", &spec->machine, error) ||
       !member_take_string (object, "cpu", &spec->cpu, error) || !take_disks (object, spec, error) ||
+      !take_flash (object, DISK_NAME_FIRMWARE, DISK_READONLY, spec, error) ||
+      !take_flash (object, DISK_NAME_NVRAM, DISK_CAPTURE, spec, error) ||
       !take_extra (object, spec, error))
     return NULL;
   if (spec->kernel == NULL && (spec->initrd != NULL || spec->append != NULL)) {

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* QEMU's command line for a guest. */
+#include <vmckpt/drivers/qemu-disk.h>
 #include <vmckpt/drivers/qemu.h>
-
-#include <vmckpt/util/json.h>
 
 typedef struct {
   GPtrArray *args;
@@ -43,27 +42,6 @@ has_vmgenid (const GuestSpec *spec)
          g_str_has_prefix (spec->machine, "pc-i440fx");
 }
 
-/* Block devices as JSON, where a comma in a file name is nothing special. */
-static void
-add_disk (Args *args, const GuestDisk *disk)
-{
-  g_autoptr (JsonObject) node = json_object_new();
-  JsonObject *file = json_object_new();
-  gboolean readonly = disk->mode == DISK_READONLY;
-
-  json_object_set_string_member (file, "driver", "file");
-  json_object_set_string_member (file, "filename", disk->path);
-  json_object_set_string_member (node, "driver", disk->format != NULL ? disk->format : "raw");
-  json_object_set_string_member (node, "node-name", disk->name);
-  json_object_set_boolean_member (node, "read-only", readonly);
-  json_object_set_object_member (node, "file", file);
-
-  g_autofree char *text = json_to_line (node);
-  add (args, "-blockdev", "%s", text);
-  add (args, "-device", "virtio-blk-pci,id=%s,drive=%s,serial=%s", disk->name, disk->name,
-       disk->name);
-}
-
 gboolean
 qemu_spec_shares_memory (const GuestSpec *spec)
 {
@@ -76,12 +54,13 @@ qemu_spec_shares_memory (const GuestSpec *spec)
 static void
 add_machine (Args *args, const GuestSpec *spec, const QemuLaunch *launch)
 {
+  g_autofree char *flash = qemu_disk_machine_options (spec);
   guint64 mib = spec->ram_bytes >> 20;
 
   if (!qemu_spec_shares_memory (spec)) {
-    add (args, "-machine", "%s", spec->machine);
+    add (args, "-machine", "%s%s", spec->machine, flash);
   } else {
-    add (args, "-machine", "%s,memory-backend=%s", spec->machine, spec->ram_id);
+    add (args, "-machine", "%s,memory-backend=%s%s", spec->machine, spec->ram_id, flash);
     add (args, "-object",
          "memory-backend-file,id=%s,size=%" G_GUINT64_FORMAT
          "M,share=%s,mem-path=/proc/self/fd/%d,x-use-canonical-path-for-ramblock-id=off",
@@ -118,8 +97,7 @@ qemu_command_line (const GuestSpec *spec, const char *directory, const QemuLaunc
   add_monitor (&args, "keeper", GUEST_FILE_KEEPER_MONITOR);
   add_socket (&args, "serial", GUEST_FILE_SERIAL);
   add (&args, "-serial", "chardev:serial");
-  for (guint i = 0; i < spec->disks->len; i++)
-    add_disk (&args, spec->disks->pdata[i]);
+  qemu_disk_arguments (spec, args.args);
   add (&args, "-S", NULL);
   if (launch->incoming)
     add (&args, "-incoming", "defer");

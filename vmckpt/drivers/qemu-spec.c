@@ -7,6 +7,7 @@
 #include "qemu-ask.h"
 #include "qemu-session.h"
 
+#include <vmckpt/drivers/qemu-disk.h>
 #include <vmckpt/qmp/commands.h>
 #include <vmckpt/util/error.h>
 
@@ -212,8 +213,8 @@ qemu_spec_complete (GuestSpec *spec, QemuFacts *facts, GError **error)
   if (spec->cpu == NULL)
     spec->cpu = g_strdup (g_str_equal (spec->accel, "kvm") ? CPU_KVM : CPU_TCG);
   if (!qemu_ask (facts, spec->qemu, spec->accel, spec->cpu, &answers, error) ||
-      !complete_machine (spec, &answers, error) || !complete_cpu (spec, &answers, error) ||
-      !check_memory (spec, error))
+      !complete_machine (spec, &answers, error) || !qemu_disk_check (spec, error) ||
+      !complete_cpu (spec, &answers, error) || !check_memory (spec, error))
     return FALSE;
   if (spec->uuid == NULL)
     spec->uuid = g_uuid_string_random();
