@@ -21,6 +21,7 @@ static const char *const point_names[FAULT_COUNT] = {
   [FAULT_STREAM_BEGUN] = "stream-begun",
   [FAULT_STREAM_MIDDLE] = "stream-middle",
   [FAULT_STREAM_ENDED] = "stream-ended",
+  [FAULT_DISK_MIDDLE] = "disk-middle",
   [FAULT_OBJECT_WRITTEN] = "object-written",
   [FAULT_OBJECT_SYNCED] = "object-synced",
   [FAULT_OBJECT_NAMED] = "object-named",

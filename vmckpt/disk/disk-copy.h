@@ -20,6 +20,7 @@ typedef struct {
   const char *export_name; /* there */
   guint64 length;          /* bytes: an export of another size is refused */
   const char *bitmap;      /* (nullable): meta context of a dirty bitmap: read only what it names */
+  int patience_ms;         /* how long an answer may take; 0: 30 s */
 } DiskSource;
 
 /* What came of it. Bytes. */
@@ -49,14 +50,12 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (DiskCopy, disk_copy_free)
 /* The descriptors of the connections, borrowed. Returns how many there are. */
 guint disk_copy_fds (const DiskCopy *copy, int fds[DISK_COPY_CONNECTIONS]);
 
-/* Another limit of silence than 30 s; for tests. */
-void disk_copy_set_patience (DiskCopy *copy, int patience_ms);
-
 /**
  * disk_copy_run:
  * @writer: of the source's length
- * @base: (nullable): the map that @writer is based on: zeros are put only where it may have data
- * @progress: (nullable): PHASE_STORE, bytes of what is to be looked at
+ * @base: (nullable): the map in @store that @writer is based on: zeros are put only where it may
+ *   have data
+ * @progress: (nullable): PHASE_STORE, bytes that are done; how many there are is not known
  * @stats: (out caller-allocates): also on failure, of what was done
  *
  * Puts all that is to be read, zeros included where @base may have something else; a last page that
@@ -66,6 +65,6 @@ void disk_copy_set_patience (DiskCopy *copy, int patience_ms);
  * Returns: FALSE with DISK_ERROR (what the other side did, or that it keeps silent), an error of
  * the store, or G_IO_ERROR_CANCELLED.
  */
-gboolean disk_copy_run (DiskCopy *copy, PageMapWriter *writer, PageMapReader *base,
+gboolean disk_copy_run (DiskCopy *copy, PageMapWriter *writer, Store *store, const PageMap *base,
                         const Progress *progress, DiskCopyStats *stats, GCancellable *cancellable,
                         GError **error);

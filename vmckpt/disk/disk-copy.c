@@ -1,0 +1,365 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ *   marks ──▶ wanted ranges, whole pages ──▶ zeros ──▶ NULL pages, where the base may have data
+ *  (bitmap)                             └──▶ the rest: reads, 16 in flight ──▶ pages
+ *                              data (base:allocation)
+ *
+ * An answer about extents is worked off before the next is asked for, so memory does not grow with
+ * the disk nor with what was written, but for a bit for each MiB of the base.
+ */
+#include "disk-copy.h"
+
+#include "nbd-link.h"
+
+#include <vmckpt/util/error.h>
+#include <vmckpt/util/fault.h>
+
+#include <string.h>
+
+#define PATIENCE_MS 30000
+#define READS_MAX 16
+#define PROGRESS_EVERY (1 << 20)
+/* Below this, to read costs no more than to ask whether it is zeros. */
+#define ASK_FROM (256 * 1024)
+#define STRETCH_BYTES (PAGE_MAP_STRETCH * (guint64)PAGE_SIZE_BYTES)
+
+/* A read in flight, or room for one. */
+typedef struct {
+  guint8 *buffer; /* NBD_READ_MAX; NULL until it is used */
+  guint64 offset;
+  gsize length;
+  gboolean busy, done;
+} Read;
+
+struct _DiskCopy {
+  NbdLink *marks; /* (nullable): of the bitmap */
+  NbdLink *data;  /* tells zeros and is read from */
+  guint64 length;
+  Read reads[READS_MAX];
+  /* Of the run: */
+  PageMapWriter *writer;
+  guint64 *base_bits; /* (nullable): see page_map_reader_find_data() */
+  guint64 base_stretches;
+  GArray *marked, *allocated; /* of NbdExtent */
+  guint64 next;               /* everything wanted before it was looked at */
+  guint64 handled;            /* bytes that are read, or known as zeros */
+  const Progress *progress;
+  DiskCopyStats *stats;
+  GCancellable *cancellable;
+};
+
+/* ---- Connections ---- */
+
+static gboolean
+check_link (const DiskSource *source, const NbdLink *link, GError **error)
+{
+  if (nbd_link_size (link) == source->length)
+    return TRUE;
+  g_set_error (error, DISK_ERROR, DISK_ERROR_FAILED,
+               "NBD export %s has %" G_GUINT64_FORMAT " bytes, the disk %" G_GUINT64_FORMAT,
+               source->export_name, nbd_link_size (link), source->length);
+  return FALSE;
+}
+
+static NbdLink *
+connect_link (const DiskSource *source, const char *context, GCancellable *cancellable,
+              GError **error)
+{
+  g_autoptr (NbdLink) link = nbd_link_connect (
+      source->socket, source->export_name, context,
+      source->patience_ms > 0 ? source->patience_ms : PATIENCE_MS, cancellable, error);
+
+  return link != NULL && check_link (source, link, error) ? g_steal_pointer (&link) : NULL;
+}
+
+DiskCopy *
+disk_copy_connect (const DiskSource *source, GCancellable *cancellable, GError **error)
+{
+  g_autoptr (DiskCopy) copy = g_new0 (DiskCopy, 1);
+
+  copy->length = source->length;
+  copy->marked = g_array_new (FALSE, FALSE, sizeof (NbdExtent));
+  copy->allocated = g_array_new (FALSE, FALSE, sizeof (NbdExtent));
+  copy->data = connect_link (source, "base:allocation", cancellable, error);
+  if (copy->data == NULL || source->bitmap == NULL)
+    return copy->data != NULL ? g_steal_pointer (&copy) : NULL;
+  copy->marks = connect_link (source, source->bitmap, cancellable, error);
+  if (copy->marks == NULL)
+    return NULL;
+  if (nbd_link_has_context (copy->marks))
+    return g_steal_pointer (&copy);
+  g_set_error (error, DISK_ERROR, DISK_ERROR_FAILED, "NBD export %s does not know %s",
+               source->export_name, source->bitmap);
+  return NULL;
+}
+
+void
+disk_copy_free (DiskCopy *copy)
+{
+  if (copy == NULL)
+    return;
+  /* They may still write into the buffers. */
+  nbd_link_free (copy->marks);
+  nbd_link_free (copy->data);
+  for (guint i = 0; i < READS_MAX; i++)
+    g_free (copy->reads[i].buffer);
+  g_array_unref (copy->marked);
+  g_array_unref (copy->allocated);
+  g_free (copy->base_bits);
+  g_free (copy);
+}
+
+guint
+disk_copy_fds (const DiskCopy *copy, int fds[DISK_COPY_CONNECTIONS])
+{
+  guint count = 0;
+
+  fds[count++] = nbd_link_fd (copy->data);
+  if (copy->marks != NULL)
+    fds[count++] = nbd_link_fd (copy->marks);
+  return count;
+}
+
+/* ---- Pages ---- */
+
+static void
+note_handled (DiskCopy *copy, guint64 bytes)
+{
+  guint64 before = copy->handled;
+
+  copy->handled += bytes;
+  if (before / PROGRESS_EVERY != copy->handled / PROGRESS_EVERY)
+    progress_report (copy->progress, PHASE_STORE, copy->handled, 0);
+}
+
+/* Hands a read's pages on; what the disk lacks of the last one is zeros. */
+static gboolean
+put_read (DiskCopy *copy, Read *read, GError **error)
+{
+  guint64 first = read->offset / PAGE_SIZE_BYTES;
+  gsize padded = (read->length + PAGE_SIZE_BYTES - 1) / PAGE_SIZE_BYTES * PAGE_SIZE_BYTES;
+
+  memset (read->buffer + read->length, 0, padded - read->length);
+  copy->stats->read_bytes += read->length;
+  note_handled (copy, read->length);
+  read->busy = FALSE;
+  for (gsize at = 0; at < padded; at += PAGE_SIZE_BYTES)
+    if (!page_map_writer_put (copy->writer, first + at / PAGE_SIZE_BYTES, read->buffer + at, error))
+      return FALSE;
+  return TRUE;
+}
+
+/* Takes in what has been answered; a free place in @free (nullable). */
+static gboolean
+take_done (DiskCopy *copy, Read **free_read, guint *busy, GError **error)
+{
+  *busy = 0;
+  *free_read = NULL;
+  for (guint i = 0; i < READS_MAX; i++) {
+    Read *read = &copy->reads[i];
+    if (read->busy && read->done && !put_read (copy, read, error))
+      return FALSE;
+    *busy += read->busy;
+    if (!read->busy)
+      *free_read = read;
+  }
+  return TRUE;
+}
+
+/* Waits until at most @count reads are in flight. @free_read: (out) (nullable): room for one */
+static gboolean
+wait_reads (DiskCopy *copy, guint count, Read **free_read, GError **error)
+{
+  guint busy;
+
+  for (;;) {
+    if (!take_done (copy, free_read, &busy, error))
+      return FALSE;
+    if (busy <= count)
+      return TRUE;
+    if (!nbd_link_wait (copy->data, copy->cancellable, error))
+      return FALSE;
+  }
+}
+
+static gboolean
+read_range (DiskCopy *copy, guint64 offset, guint64 end, GError **error)
+{
+  Read *read;
+
+  for (; offset < end; offset += read->length) {
+    if (g_cancellable_set_error_if_cancelled (copy->cancellable, error) ||
+        !wait_reads (copy, READS_MAX - 1, &read, error))
+      return FALSE;
+    if (read->buffer == NULL)
+      read->buffer = g_malloc (NBD_READ_MAX);
+    read->offset = offset;
+    read->length = MIN (end - offset, NBD_READ_MAX);
+    read->busy = TRUE;
+    if (!nbd_link_read (copy->data, offset, read->length, read->buffer, &read->done, error) ||
+        !fault_visit (FAULT_DISK_MIDDLE, error))
+      return FALSE;
+  }
+  return TRUE;
+}
+
+/* Pages of zeros, which need saying only where the base may have something else. */
+static gboolean
+put_zeros (DiskCopy *copy, guint64 offset, guint64 end, GError **error)
+{
+  guint64 page = offset / PAGE_SIZE_BYTES;
+  guint64 pages = (end + PAGE_SIZE_BYTES - 1) / PAGE_SIZE_BYTES;
+
+  note_handled (copy, end - offset);
+  while (page < pages) {
+    guint64 stretch = page / PAGE_MAP_STRETCH;
+    guint64 stop = MIN (pages, (stretch + 1) * PAGE_MAP_STRETCH);
+    if (stretch >= copy->base_stretches)
+      return TRUE;
+    if (copy->base_bits[stretch / 64] >> stretch % 64 & 1) {
+      if (g_cancellable_set_error_if_cancelled (copy->cancellable, error))
+        return FALSE;
+      for (; page < stop; page++)
+        if (!page_map_writer_put (copy->writer, page, NULL, error))
+          return FALSE;
+    }
+    page = stop;
+  }
+  return TRUE;
+}
+
+/* ---- Ranges ---- */
+
+/* The first page boundary at or after @offset, but never beyond the disk. */
+static guint64
+round_up (const DiskCopy *copy, guint64 offset)
+{
+  return MIN (copy->length, (offset + PAGE_SIZE_BYTES - 1) / PAGE_SIZE_BYTES * PAGE_SIZE_BYTES);
+}
+
+/* The last one at or before it; the disk's end counts as one. */
+static guint64
+round_down (const DiskCopy *copy, guint64 offset)
+{
+  return offset == copy->length ? offset : offset / PAGE_SIZE_BYTES * PAGE_SIZE_BYTES;
+}
+
+/* Extents with a flag, one after the other, are one run; across answers too. */
+typedef struct {
+  guint32 flag;
+  gboolean open;
+  guint64 from, to;
+} Run;
+
+/* Adds @extent. TRUE: a run has ended before it, which is @from to @to. */
+static gboolean
+run_add (Run *run, const NbdExtent *extent, guint64 *from, guint64 *to)
+{
+  gboolean flagged = (extent->flags & run->flag) != 0, ended = run->open && !flagged;
+
+  *from = run->from;
+  *to = run->to;
+  if (flagged && !run->open)
+    run->from = extent->offset;
+  run->open = flagged;
+  run->to = extent->offset + extent->length;
+  return ended;
+}
+
+/* All before it is to be read. */
+static gboolean
+take_zeros (DiskCopy *copy, guint64 *read_from, guint64 from, guint64 to, GError **error)
+{
+  guint64 first = round_up (copy, from), end = round_down (copy, to);
+
+  if (first >= end)
+    return TRUE;
+  if (!read_range (copy, *read_from, first, error) || !put_zeros (copy, first, end, error))
+    return FALSE;
+  *read_from = end;
+  return TRUE;
+}
+
+/* Asks for zeros and reads the rest. */
+static gboolean
+copy_asked (DiskCopy *copy, guint64 offset, guint64 end, GError **error)
+{
+  Run zeros = { .flag = NBD_EXTENT_ZERO };
+  guint64 read_from = offset, from, to;
+
+  for (guint64 at = offset; at < end; at = zeros.to) {
+    if (!nbd_link_extents (copy->data, at, MIN (end - at, NBD_EXTENTS_MAX), copy->allocated,
+                           copy->cancellable, error))
+      return FALSE;
+    for (guint i = 0; i < copy->allocated->len; i++)
+      if (run_add (&zeros, &g_array_index (copy->allocated, NbdExtent, i), &from, &to) &&
+          !take_zeros (copy, &read_from, from, to, error))
+        return FALSE;
+  }
+  return (!zeros.open || take_zeros (copy, &read_from, zeros.from, zeros.to, error)) &&
+         read_range (copy, read_from, end, error);
+}
+
+/* A range that is wanted, to whole pages. What was looked at before is not again. */
+static gboolean
+copy_range (DiskCopy *copy, guint64 from, guint64 to, GError **error)
+{
+  guint64 first = MAX (copy->next, from / PAGE_SIZE_BYTES * PAGE_SIZE_BYTES);
+  guint64 end = round_up (copy, to);
+
+  if (first >= end)
+    return TRUE;
+  copy->stats->dirty_bytes += end - first;
+  copy->next = end;
+  return end - first >= ASK_FROM && nbd_link_has_context (copy->data)
+             ? copy_asked (copy, first, end, error)
+             : read_range (copy, first, end, error);
+}
+
+static gboolean
+copy_marked (DiskCopy *copy, GError **error)
+{
+  Run marks = { .flag = NBD_EXTENT_DIRTY };
+  guint64 from, to;
+
+  for (guint64 at = 0; at < copy->length; at = marks.to) {
+    if (!nbd_link_extents (copy->marks, at, MIN (copy->length - at, NBD_EXTENTS_MAX), copy->marked,
+                           copy->cancellable, error))
+      return FALSE;
+    for (guint i = 0; i < copy->marked->len; i++)
+      if (run_add (&marks, &g_array_index (copy->marked, NbdExtent, i), &from, &to) &&
+          !copy_range (copy, from, to, error))
+        return FALSE;
+  }
+  return !marks.open || copy_range (copy, marks.from, marks.to, error);
+}
+
+/* Where the base may have data. */
+static gboolean
+look_at_base (DiskCopy *copy, Store *store, const PageMap *base, GError **error)
+{
+  if (base == NULL)
+    return TRUE;
+  g_autoptr (PageMapReader) reader = page_map_reader_new (store, base, error);
+  copy->base_stretches = base->length / STRETCH_BYTES + 1;
+  copy->base_bits = g_new0 (guint64, copy->base_stretches / 64 + 1);
+  return reader != NULL && page_map_reader_find_data (reader, copy->base_bits, error);
+}
+
+gboolean
+disk_copy_run (DiskCopy *copy, PageMapWriter *writer, Store *store, const PageMap *base,
+               const Progress *progress, DiskCopyStats *stats, GCancellable *cancellable,
+               GError **error)
+{
+  Read *any;
+
+  *stats = (DiskCopyStats){ 0 };
+  copy->writer = writer;
+  copy->progress = progress;
+  copy->stats = stats;
+  copy->cancellable = cancellable;
+  return look_at_base (copy, store, base, error) &&
+         (copy->marks != NULL ? copy_marked (copy, error)
+                              : copy_range (copy, 0, copy->length, error)) &&
+         wait_reads (copy, 0, &any, error);
+}
