@@ -544,6 +544,14 @@ retry_fill (Request *request, Guest *guest, GError **error)
   return FALSE;
 }
 
+/* A fork that has waited goes on by itself, also if its QEMU could not say so yet. */
+static gboolean
+must_be_continued (Guest *guest, gboolean waited)
+{
+  GuestState state = guest_state (guest);
+  return state == GUEST_PAUSED || (state != GUEST_RUNNING && !waited);
+}
+
 /* A guest that is here: goes on if it was paused, or waits. */
 static JsonObject *
 resume_here (Request *request, Guest *guest, GError **error)
@@ -561,7 +569,7 @@ resume_here (Request *request, Guest *guest, GError **error)
   if (work == NULL)
     return NULL;
   if (!retry_fill (request, guest, error) ||
-      (guest_state (guest) != GUEST_RUNNING && !guest_continue (guest, error)))
+      (must_be_continued (guest, waited) && !guest_continue (guest, error)))
     return NULL;
   g_autofree char *checkpoint = guest_checkpoint (guest);
   JsonObject *result = json_object_new();
