@@ -5,6 +5,7 @@
 
 #include <inttypes.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/reboot.h>
@@ -51,6 +52,17 @@ console_shell (void)
   console_echo (false);
 }
 
+/* Process 1 ends all others first, so that no request is under way when the devices stop. */
+static void
+console_poweroff (void)
+{
+  kill (-1, SIGKILL);
+  while (waitpid (-1, NULL, 0) > 0)
+    ;
+  sync();
+  reboot (RB_POWER_OFF);
+}
+
 /* If @line is "@verb ARGUMENT", returns the argument. */
 static const char *
 argument_of (const char *line, const char *verb)
@@ -83,13 +95,15 @@ console_obey (const char *line, CellSet *set, const Load *load, const Work *work
   } else if ((argument = argument_of (line, "break"))) {
     if (set_break (set, argument) == 0)
       say ("witness has no cell %s", argument);
+  } else if (strcmp (line, "disks") == 0) {
+    if (set_verify_disks (set) == 0)
+      say ("witness has no disk");
   } else if (strcmp (line, "shell") == 0) {
     console_shell();
   } else if (strcmp (line, "poweroff") == 0) {
-    sync();
-    reboot (RB_POWER_OFF);
+    console_poweroff();
   } else if (line[0]) {
-    say ("orders: ping X, dirty MIB, work [rest|on], verify, break CELL, shell, poweroff");
+    say ("orders: ping X, dirty MIB, work [rest|on], verify, disks, break CELL, shell, poweroff");
   }
 }
 

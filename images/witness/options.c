@@ -11,7 +11,7 @@
 /* Every option: where its value goes and how large it may be. */
 typedef struct {
   const char *name;
-  enum { FLAG, NUMBER, MILLISECONDS, TEXT } kind;
+  enum { FLAG, NUMBER, MILLISECONDS, TEXT, DISKS } kind;
   size_t offset;
   uint64_t most;
 } Option;
@@ -31,6 +31,10 @@ static const Option table[] = {
   { "dirty", NUMBER, AT (load.dirty_mib_s), 1 << 20 },
   { "touch", NUMBER, AT (load.touch_mib_s), 1 << 20 },
   { "sweep", NUMBER, AT (load.sweep_mib_s), 1 << 20 },
+  { "disk", DISKS, AT (disks), 0 },
+  { "disk-rate", NUMBER, AT (disk_rate), 1000000 },
+  { "disk-depth", NUMBER, AT (disk_depth), DISK_DEPTH_MAX },
+  { "disk-mib", NUMBER, AT (disk_mib), 1 << 20 },
   { "work", NUMBER, AT (work_mib), 1 << 24 },
   { "workers", NUMBER, AT (workers), WORKERS_MAX },
   { "compress", NUMBER, AT (load.compress), 100 },
@@ -40,9 +44,13 @@ static const Option table[] = {
 void
 options_init (Options *options)
 {
-  *options = (Options){
-    .report_ms = 1000, .pace_ms = 100, .workers = 1, .load = { .sweep_mib_s = 4, .seed = 1 }
-  };
+  *options = (Options){ .report_ms = 1000,
+                        .pace_ms = 100,
+                        .workers = 1,
+                        .disk_rate = 100,
+                        .disk_depth = 4,
+                        .disk_mib = 8,
+                        .load = { .sweep_mib_s = 4, .seed = 1 } };
 }
 
 bool
@@ -65,7 +73,8 @@ names_known (const char *list)
 
   snprintf (copy, sizeof copy, "%s", list);
   for (char *word = strtok_r (copy, ",", &rest); word; word = strtok_r (NULL, ",", &rest)) {
-    bool known = strcmp (word, "all-in-turn") == 0 || strcmp (word, "load") == 0;
+    bool known =
+        strcmp (word, "all-in-turn") == 0 || strcmp (word, "load") == 0 || disks_name_known (word);
     for (size_t i = 0; i < cell_table_size && !known; i++)
       known = strcmp (word, cell_table[i]->name) == 0;
     if (!known)
@@ -84,8 +93,9 @@ option_set (Options *options, const Option *option, const char *value)
     *(bool *)at = true;
     return true;
   }
-  if (option->kind == TEXT) {
-    if (strlen (value) >= LIST_SIZE || !names_known (value))
+  if (option->kind == TEXT || option->kind == DISKS) {
+    if (strlen (value) >= LIST_SIZE ||
+        !(option->kind == TEXT ? names_known (value) : disks_parse (value, NULL) > 0))
       return false;
     memcpy (at, value, strlen (value) + 1);
     return true;

@@ -83,7 +83,10 @@ cell_start (CellSet *set, size_t index, const Options *options)
                   .slot = &set->slots[index],
                   .dir = dir,
                   .salt = pattern_word (0x77, index),
-                  .pace_ms = options->pace_ms };
+                  .pace_ms = options->pace_ms,
+                  .disk_rate = options->disk_rate,
+                  .disk_depth = options->disk_depth ? options->disk_depth : 1,
+                  .disk_mib = options->disk_mib ? options->disk_mib : 1 };
     setpgid (0, 0);
     prctl (PR_SET_PDEATHSIG, SIGKILL);
     prctl (PR_SET_NAME, set->type[index]->name);
@@ -110,6 +113,8 @@ set_choose (CellSet *set, const Options *options)
     else
       set->type[set->n++] = type;
   }
+  for (size_t i = 0, n = disks_parse (options->disks, set->disks); i < n && set->n < SET_MAX; i++)
+    set->type[set->n++] = &set->disks[i].type;
 }
 
 void
@@ -169,6 +174,20 @@ set_break (CellSet *set, const char *list)
     if (!options_names (list, i < set->n ? set->type[i]->name : "load"))
       continue;
     atomic_store (&set->slots[i < set->n ? i : SET_MAX].break_me, 1);
+    n++;
+  }
+  return n;
+}
+
+size_t
+set_verify_disks (CellSet *set)
+{
+  size_t n = 0;
+
+  for (size_t i = 0; i < set->n; i++) {
+    if (!set->type[i]->on)
+      continue;
+    atomic_store (&set->slots[i].verify_me, 1);
     n++;
   }
   return n;

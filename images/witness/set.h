@@ -11,8 +11,9 @@
 typedef struct {
   size_t n;
   const CellType *type[SET_MAX];
-  pid_t pid[SET_MAX]; /* 0 once reaped */
-  Slot *slots;        /* SET_MAX cells and one more for the load, shared by all processes */
+  DiskCell disks[DISKS_MAX]; /* cells that the table does not have */
+  pid_t pid[SET_MAX];        /* 0 once reaped */
+  Slot *slots;               /* SET_MAX cells and one more for the load, shared by all processes */
   char dir[DIR_SIZE];
 } CellSet;
 
@@ -27,6 +28,10 @@ void set_start (CellSet *set, const Options *options);
 
 /* Notes that process @pid has ended: if it was a cell, the cell has failed. */
 void set_note_end (CellSet *set, pid_t pid, int status);
+
+/* Has all disk cells compare all that they wrote; each says "disk NAME verified N WHAT". Returns
+ * how many there are. */
+size_t set_verify_disks (CellSet *set);
 
 /* True when each cell has passed @checks checks since its count was @since[], or has failed. */
 bool set_passed (const CellSet *set, const uint64_t *since, uint64_t checks);

@@ -38,9 +38,10 @@ enum { SLOT_OK, SLOT_WRITING, SLOT_FAILED };
 
 /* The part of a cell that the supervisor sees; it lives in memory shared by all. */
 typedef struct {
-  _Atomic uint64_t count;    /* checks passed so far */
-  _Atomic uint32_t state;    /* SLOT_*; never goes back */
-  _Atomic uint32_t break_me; /* set by the supervisor, taken by the cell */
+  _Atomic uint64_t count;     /* checks passed so far */
+  _Atomic uint32_t state;     /* SLOT_*; never goes back */
+  _Atomic uint32_t break_me;  /* set by the supervisor, taken by the cell */
+  _Atomic uint32_t verify_me; /* likewise: compare all that was written to disk */
   _Atomic uint32_t n_left;
   Left left[LEFT_MAX];
   char what[WHAT_SIZE]; /* why it failed, valid once state is SLOT_FAILED */
@@ -52,15 +53,19 @@ typedef struct CellType CellType;
 typedef struct {
   const CellType *type;
   Slot *slot;
-  void *state;      /* state_size zeroed bytes of the type */
-  const char *dir;  /* an empty directory of the cell's own */
-  uint64_t salt;    /* makes the patterns of two cells differ */
-  uint64_t pace_ms; /* time between two checks */
+  void *state;         /* state_size zeroed bytes of the type */
+  const char *dir;     /* an empty directory of the cell's own */
+  uint64_t salt;       /* makes the patterns of two cells differ */
+  uint64_t pace_ms;    /* time between two checks */
+  uint64_t disk_rate;  /* writes per second of a disk cell; 0 = as many as can be */
+  uint64_t disk_depth; /* requests that it has in flight at once */
+  uint64_t disk_mib;   /* how much of a disk it rewrites */
 } Cell;
 
 struct CellType {
   const char *name;
   const char *about;
+  const char *on; /* of a disk cell: the disks it works on; else NULL */
   size_t state_size;
   bool rests_itself; /* the check lasts pace_ms, with its state live meanwhile */
   /* Says why this machine cannot run the cell, or NULL; may be NULL itself. */

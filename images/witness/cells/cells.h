@@ -19,5 +19,6 @@ extern const CellType cell_tree, cell_zombie, cell_stopped;
 extern const CellType cell_lock_posix, cell_lock_ofd, cell_lock_flock;
 extern const CellType cell_x87, cell_sse, cell_avx;
 extern const CellType cell_ptrace, cell_userns, cell_threads;
+extern const CellType cell_disk_blocks, cell_disk_journal, cell_disk_order; /* not in the table */
 
 #endif
