@@ -47,6 +47,12 @@ static const char *const point_names[FAULT_COUNT] = {
   [FAULT_KEY_ADDED] = "key-added",
   [FAULT_IMPORT_MIDDLE] = "import-middle",
   [FAULT_IMPORT_READ] = "import-read",
+  [FAULT_FILE_WRITTEN] = "file-written",
+  [FAULT_FILE_SYNCED] = "file-synced",
+  [FAULT_FILE_NAMED] = "file-named",
+  [FAULT_SWAP_ADDED] = "swap-added",
+  [FAULT_SWAP_REOPENED] = "swap-reopened",
+  [FAULT_SWAP_DONE] = "swap-done",
 };
 
 typedef enum { ACTION_KILL, ACTION_ENOSPC, ACTION_EIO, ACTION_STALL, ACTION_COUNT } FaultAction;

@@ -4,7 +4,7 @@
  * and has not written comes from an export of the store, until that is swapped for a raw file.
  *
  *   device ──▶ N: qcow2 ──▶ N-export: nbd, read-only ──▶ server ──▶ store         at first
- *   device ──▶ N: qcow2 ──▶ N-base: raw file, read-only                           swapped
+ *   device ──▶ N: qcow2 ──▶ N-backing1: raw file, read-only                       swapped
  *
  * N is the node that the guest's device has; its image names the raw file as its backing file from
  * the beginning, so that the pair is complete once the file is there, for other programs too. What
@@ -16,10 +16,6 @@
 #include <vmckpt/disk/disk-error.h>
 #include <vmckpt/qmp/client.h>
 
-/* How long QEMU waits for a server that is gone before the guest is stopped; and a `stop` with
- * requests on their way takes as long. Seconds. */
-#define DISK_OVERLAY_RECONNECT 5
-
 /**
  * disk_overlay_create:
  * @path: the overlay: must not exist
@@ -30,21 +26,6 @@
  */
 gboolean disk_overlay_create (const char *path, const char *base, guint64 size, GError **error);
 
-/* "NODE-export" and "NODE-base"; newly allocated. */
-char *disk_overlay_export_node (const char *node);
-char *disk_overlay_base_node (const char *node);
-
-/**
- * disk_overlay_export_options:
- * @node: of the overlay
- * @socket: of the server; as QEMU finds it from its working directory
- * @export_name: the disk there
- *
- * Returns: (transfer full): what -blockdev or blockdev-add takes for N-export.
- */
-JsonObject *disk_overlay_export_options (const char *node, const char *socket,
-                                         const char *export_name);
-
 /* Whether the disk of @node still reads from the export, in @on_export; also of a swap that was
  * begun and not ended. Fails with QMP_ERROR. */
 gboolean disk_overlay_is_on_export (QmpClient *monitor, const char *node, gboolean *on_export,
@@ -52,13 +33,11 @@ gboolean disk_overlay_is_on_export (QmpClient *monitor, const char *node, gboole
 
 /**
  * disk_overlay_swap:
- * @options: of the overlay's node as QEMU was given it, with "node-name" and "file" (a node's
- *   name); "backing" is set here
- * @base: the raw file, complete
+ * @nodes: what the disk is to be: objects as blockdev-add takes them, lowest first, with names of
+ *   others in "file" and "backing"; the last one is the overlay's, which is there already
  *
- * From here on what is below the overlay is @base; the export's node is gone, and with it the
- * connection to the server. While nothing else is at work on the disks; the guest may run. Looks at
- * what is there, so it may be called again after a failure, and after a caller that died in it.
+ * Adds those below the overlay that are not there, puts them below it, and deletes the export's
+ * node, and with it the connection to the server. While nothing else is at work on the disks; the
+ * guest may run. May be called again after a failure, and after a caller that died in it.
  */
-gboolean disk_overlay_swap (QmpClient *monitor, JsonObject *options, const char *base,
-                            GError **error);
+gboolean disk_overlay_swap (QmpClient *monitor, JsonArray *nodes, GError **error);

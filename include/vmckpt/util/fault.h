@@ -53,6 +53,12 @@ typedef enum {
   FAULT_KEY_ADDED,        /* a new key is durable; the one that it replaces still there */
   FAULT_IMPORT_MIDDLE,    /* the first pages of a file to import are in the store's hands */
   FAULT_IMPORT_READ,      /* all of it is read, nothing is committed */
+  FAULT_FILE_WRITTEN,     /* a disk is in a partial file, not synced */
+  FAULT_FILE_SYNCED,      /* synced, not yet under its name */
+  FAULT_FILE_NAMED,       /* under its name; its guest still reads from the export */
+  FAULT_SWAP_ADDED,       /* the file is a node beside the export */
+  FAULT_SWAP_REOPENED,    /* and below the overlay; the export's node is still there */
+  FAULT_SWAP_DONE,        /* and alone */
   FAULT_COUNT
 } FaultPoint;
 
