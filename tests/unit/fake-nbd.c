@@ -14,7 +14,7 @@
 #define REQUEST 0x25609513
 #define REPLY 0x668e33ef
 #define CONTEXT_ID 1
-#define CONNECTIONS_MAX 4
+#define CONNECTIONS_MAX 8
 #define PAYLOAD_MAX ((1 << 20) + 64)
 
 enum { OPT_GO = 7, OPT_STRUCTURED = 8, OPT_SET_CONTEXT = 10 };

@@ -90,7 +90,7 @@ static void
 serve_by_qemu (Fixture *fixture, const char *format, const char *more)
 {
   g_autofree char *line =
-      g_strdup_printf ("qemu-nbd --fork --persistent --shared=4 --read-only --pid-file=%s/pid "
+      g_strdup_printf ("qemu-nbd --fork --persistent --shared=9 --read-only --pid-file=%s/pid "
                        "-k %s -f %s -x disk %s %s",
                        fixture->dir, fixture->socket, format, more, fixture->image);
   serve (fixture, line);
@@ -145,8 +145,9 @@ assert_copies (Result *result, const DiskSource *source, gboolean on_base)
 {
   g_autoptr (GError) error = NULL;
 
-  g_assert_true (copy (result, source, on_base, NULL, &error));
+  gboolean copied = copy (result, source, on_base, NULL, &error);
   g_assert_no_error (error);
+  g_assert_true (copied);
 }
 
 /* The map has what @byte_at says for each page's first and last byte. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  *   marks ──▶ wanted ranges, whole pages ──▶ zeros ──▶ NULL pages, where the base may have data
- *  (bitmap)                             └──▶ the rest: reads, 16 in flight ──▶ pages
- *                              data (base:allocation)
+ *  (bitmap)                             └──▶ the rest: reads in flight on several links ──▶ pages
+ *                             data (base:allocation)
  *
  * An answer about extents is worked off before the next is asked for, so memory does not grow with
  * the disk nor with what was written, but for a bit for each MiB of the base.
@@ -11,31 +11,37 @@
 
 #include "nbd-link.h"
 
+#include <vmckpt/disk/disk-point.h>
 #include <vmckpt/util/error.h>
 #include <vmckpt/util/fault.h>
 
 #include <string.h>
 
 #define PATIENCE_MS 30000
-#define READS_MAX 16
+/* Each as many as a socket's buffer holds: QEMU must never wait for us (disk-point.h). */
+#define READS_MAX (DATA_LINKS * (DISK_POINT_IN_FLIGHT / DISK_POINT_READ_BYTES))
+#define DATA_LINKS (DISK_COPY_CONNECTIONS - 1)
 #define PROGRESS_EVERY (1 << 20)
 /* Below this, to read costs no more than to ask whether it is zeros. */
 #define ASK_FROM (256 * 1024)
+#define FEW_EXTENTS 64
+#define WINDOW_MAX (1 << 30)
 #define STRETCH_BYTES (PAGE_MAP_STRETCH * (guint64)PAGE_SIZE_BYTES)
 
 /* A read in flight, or room for one. */
 typedef struct {
-  guint8 *buffer; /* NBD_READ_MAX; NULL until it is used */
+  guint8 buffer[DISK_POINT_READ_BYTES];
   guint64 offset;
   gsize length;
-  gboolean busy, done;
+  gboolean done;
 } Read;
 
 struct _DiskCopy {
-  NbdLink *marks; /* (nullable): of the bitmap */
-  NbdLink *data;  /* tells zeros and is read from */
+  NbdLink *marks;            /* (nullable): of the bitmap */
+  NbdLink *data[DATA_LINKS]; /* the first tells zeros too */
   guint64 length;
-  Read reads[READS_MAX];
+  Read *reads;          /* READS_MAX: a ring; read N is at N % READS_MAX, on link N % DATA_LINKS */
+  guint64 asked, taken; /* reads so far */
   /* Of the run: */
   PageMapWriter *writer;
   guint64 *base_bits; /* (nullable): see page_map_reader_find_data() */
@@ -80,9 +86,14 @@ disk_copy_connect (const DiskSource *source, GCancellable *cancellable, GError *
   copy->length = source->length;
   copy->marked = g_array_new (FALSE, FALSE, sizeof (NbdExtent));
   copy->allocated = g_array_new (FALSE, FALSE, sizeof (NbdExtent));
-  copy->data = connect_link (source, "base:allocation", cancellable, error);
-  if (copy->data == NULL || source->bitmap == NULL)
-    return copy->data != NULL ? g_steal_pointer (&copy) : NULL;
+  copy->reads = g_new0 (Read, READS_MAX);
+  for (guint i = 0; i < DATA_LINKS; i++) {
+    copy->data[i] = connect_link (source, "base:allocation", cancellable, error);
+    if (copy->data[i] == NULL)
+      return NULL;
+  }
+  if (source->bitmap == NULL)
+    return g_steal_pointer (&copy);
   copy->marks = connect_link (source, source->bitmap, cancellable, error);
   if (copy->marks == NULL)
     return NULL;
@@ -100,9 +111,9 @@ disk_copy_free (DiskCopy *copy)
     return;
   /* They may still write into the buffers. */
   nbd_link_free (copy->marks);
-  nbd_link_free (copy->data);
-  for (guint i = 0; i < READS_MAX; i++)
-    g_free (copy->reads[i].buffer);
+  for (guint i = 0; i < DATA_LINKS; i++)
+    nbd_link_free (copy->data[i]);
+  g_free (copy->reads);
   g_array_unref (copy->marked);
   g_array_unref (copy->allocated);
   g_free (copy->base_bits);
@@ -114,7 +125,8 @@ disk_copy_fds (const DiskCopy *copy, int fds[DISK_COPY_CONNECTIONS])
 {
   guint count = 0;
 
-  fds[count++] = nbd_link_fd (copy->data);
+  for (guint i = 0; i < DATA_LINKS; i++)
+    fds[count++] = nbd_link_fd (copy->data[i]);
   if (copy->marks != NULL)
     fds[count++] = nbd_link_fd (copy->marks);
   return count;
@@ -142,44 +154,25 @@ put_read (DiskCopy *copy, Read *read, GError **error)
   memset (read->buffer + read->length, 0, padded - read->length);
   copy->stats->read_bytes += read->length;
   note_handled (copy, read->length);
-  read->busy = FALSE;
   for (gsize at = 0; at < padded; at += PAGE_SIZE_BYTES)
     if (!page_map_writer_put (copy->writer, first + at / PAGE_SIZE_BYTES, read->buffer + at, error))
       return FALSE;
   return TRUE;
 }
 
-/* Takes in what has been answered; a free place in @free (nullable). */
+/* Takes in the oldest reads, until at most @count are left in flight. */
 static gboolean
-take_done (DiskCopy *copy, Read **free_read, guint *busy, GError **error)
+take_reads (DiskCopy *copy, guint count, GError **error)
 {
-  *busy = 0;
-  *free_read = NULL;
-  for (guint i = 0; i < READS_MAX; i++) {
-    Read *read = &copy->reads[i];
-    if (read->busy && read->done && !put_read (copy, read, error))
+  for (; copy->asked - copy->taken > count; copy->taken++) {
+    Read *read = &copy->reads[copy->taken % READS_MAX];
+    while (!read->done)
+      if (!nbd_link_wait (copy->data[copy->taken % DATA_LINKS], copy->cancellable, error))
+        return FALSE;
+    if (!put_read (copy, read, error))
       return FALSE;
-    *busy += read->busy;
-    if (!read->busy)
-      *free_read = read;
   }
   return TRUE;
-}
-
-/* Waits until at most @count reads are in flight. @free_read: (out) (nullable): room for one */
-static gboolean
-wait_reads (DiskCopy *copy, guint count, Read **free_read, GError **error)
-{
-  guint busy;
-
-  for (;;) {
-    if (!take_done (copy, free_read, &busy, error))
-      return FALSE;
-    if (busy <= count)
-      return TRUE;
-    if (!nbd_link_wait (copy->data, copy->cancellable, error))
-      return FALSE;
-  }
 }
 
 static gboolean
@@ -189,16 +182,16 @@ read_range (DiskCopy *copy, guint64 offset, guint64 end, GError **error)
 
   for (; offset < end; offset += read->length) {
     if (g_cancellable_set_error_if_cancelled (copy->cancellable, error) ||
-        !wait_reads (copy, READS_MAX - 1, &read, error))
+        !take_reads (copy, READS_MAX - 1, error))
       return FALSE;
-    if (read->buffer == NULL)
-      read->buffer = g_malloc (NBD_READ_MAX);
+    read = &copy->reads[copy->asked % READS_MAX];
     read->offset = offset;
-    read->length = MIN (end - offset, NBD_READ_MAX);
-    read->busy = TRUE;
-    if (!nbd_link_read (copy->data, offset, read->length, read->buffer, &read->done, error) ||
+    read->length = MIN (end - offset, DISK_POINT_READ_BYTES);
+    if (!nbd_link_read (copy->data[copy->asked % DATA_LINKS], offset, read->length, read->buffer,
+                        &read->done, error) ||
         !fault_visit (FAULT_DISK_MIDDLE, error))
       return FALSE;
+    copy->asked++;
   }
   return TRUE;
 }
@@ -266,6 +259,18 @@ run_add (Run *run, const NbdExtent *extent, guint64 *from, guint64 *to)
   return ended;
 }
 
+/*
+ * How much to ask about next. DISK_POINT_STATUS_BYTES bounds an answer whatever is there, and would
+ * be a million questions about a large disk. So where there is little to tell, more is asked about.
+ * Where that turns out to be much, the one answer is longer than what fits into the socket, while
+ * we wait for nothing else.
+ */
+static guint64
+next_window (guint64 window, const GArray *extents)
+{
+  return extents->len <= FEW_EXTENTS ? MIN (window * 2, WINDOW_MAX) : DISK_POINT_STATUS_BYTES;
+}
+
 /* All before it is to be read. */
 static gboolean
 take_zeros (DiskCopy *copy, guint64 *read_from, guint64 from, guint64 to, GError **error)
@@ -285,16 +290,17 @@ static gboolean
 copy_asked (DiskCopy *copy, guint64 offset, guint64 end, GError **error)
 {
   Run zeros = { .flag = NBD_EXTENT_ZERO };
-  guint64 read_from = offset, from, to;
+  guint64 read_from = offset, window = DISK_POINT_STATUS_BYTES, from, to;
 
   for (guint64 at = offset; at < end; at = zeros.to) {
-    if (!nbd_link_extents (copy->data, at, MIN (end - at, NBD_EXTENTS_MAX), copy->allocated,
+    if (!nbd_link_extents (copy->data[0], at, MIN (end - at, window), copy->allocated,
                            copy->cancellable, error))
       return FALSE;
     for (guint i = 0; i < copy->allocated->len; i++)
       if (run_add (&zeros, &g_array_index (copy->allocated, NbdExtent, i), &from, &to) &&
           !take_zeros (copy, &read_from, from, to, error))
         return FALSE;
+    window = next_window (window, copy->allocated);
   }
   return (!zeros.open || take_zeros (copy, &read_from, zeros.from, zeros.to, error)) &&
          read_range (copy, read_from, end, error);
@@ -311,7 +317,7 @@ copy_range (DiskCopy *copy, guint64 from, guint64 to, GError **error)
     return TRUE;
   copy->stats->dirty_bytes += end - first;
   copy->next = end;
-  return end - first >= ASK_FROM && nbd_link_has_context (copy->data)
+  return end - first >= ASK_FROM && nbd_link_has_context (copy->data[0])
              ? copy_asked (copy, first, end, error)
              : read_range (copy, first, end, error);
 }
@@ -320,16 +326,17 @@ static gboolean
 copy_marked (DiskCopy *copy, GError **error)
 {
   Run marks = { .flag = NBD_EXTENT_DIRTY };
-  guint64 from, to;
+  guint64 window = DISK_POINT_STATUS_BYTES, from, to;
 
   for (guint64 at = 0; at < copy->length; at = marks.to) {
-    if (!nbd_link_extents (copy->marks, at, MIN (copy->length - at, NBD_EXTENTS_MAX), copy->marked,
+    if (!nbd_link_extents (copy->marks, at, MIN (copy->length - at, window), copy->marked,
                            copy->cancellable, error))
       return FALSE;
     for (guint i = 0; i < copy->marked->len; i++)
       if (run_add (&marks, &g_array_index (copy->marked, NbdExtent, i), &from, &to) &&
           !copy_range (copy, from, to, error))
         return FALSE;
+    window = next_window (window, copy->marked);
   }
   return !marks.open || copy_range (copy, marks.from, marks.to, error);
 }
@@ -351,8 +358,6 @@ disk_copy_run (DiskCopy *copy, PageMapWriter *writer, Store *store, const PageMa
                const Progress *progress, DiskCopyStats *stats, GCancellable *cancellable,
                GError **error)
 {
-  Read *any;
-
   *stats = (DiskCopyStats){ 0 };
   copy->writer = writer;
   copy->progress = progress;
@@ -361,5 +366,5 @@ disk_copy_run (DiskCopy *copy, PageMapWriter *writer, Store *store, const PageMa
   return look_at_base (copy, store, base, error) &&
          (copy->marks != NULL ? copy_marked (copy, error)
                               : copy_range (copy, 0, copy->length, error)) &&
-         wait_reads (copy, 0, &any, error);
+         take_reads (copy, 0, error);
 }

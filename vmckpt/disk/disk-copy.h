@@ -4,8 +4,8 @@
  * that may not be zeros. The other side is QEMU's server, but nothing that it says is believed:
  * sizes, extents and answers are checked, and silence ends the copy.
  *
- * Of two connections one knows the bitmap, the other tells holes and reads: a filter of QEMU that
- * keeps only what the bitmap names refuses to tell anything of the rest (README.md, "Reading").
+ * Of several connections one knows the bitmap, the others tell holes and read (README.md,
+ * "Reading").
  */
 #pragma once
 
@@ -30,7 +30,7 @@ typedef struct {
 } DiskCopyStats;
 
 /* Connections that a DiskCopy makes at most. */
-#define DISK_COPY_CONNECTIONS 2
+#define DISK_COPY_CONNECTIONS 5
 
 /**
  * disk_copy_connect:
@@ -59,8 +59,8 @@ guint disk_copy_fds (const DiskCopy *copy, int fds[DISK_COPY_CONNECTIONS]);
  * @stats: (out caller-allocates): also on failure, of what was done
  *
  * Puts all that is to be read, zeros included where @base may have something else; a last page that
- * the disk fills only in part is padded with zeros. Many requests are in flight, 16 MiB at most.
- * Once. Blocks; worker thread.
+ * the disk fills only in part is padded with zeros. Several requests are in flight, half a MiB of
+ * answers at most. Once. Blocks; worker thread.
  *
  * Returns: FALSE with DISK_ERROR (what the other side did, or that it keeps silent), an error of
  * the store, or G_IO_ERROR_CANCELLED.

@@ -2,8 +2,8 @@
 /*
  * A connection to an NBD export on a UNIX socket, for reading: as libnbd has it, with a limit to
  * how long the other side may keep silent, with cancelling, and nothing believed that can be
- * checked. One meta context for each, since libnbd asks for all of a connection at once. One thread
- * at a time.
+ * checked. One meta context for each, since libnbd asks for all of a connection at once. How much
+ * may be in flight on one is said in disk-point.h. One thread at a time.
  */
 #pragma once
 
@@ -24,11 +24,6 @@ typedef struct {
 #define NBD_EXTENT_ZERO 2
 /* Of "qemu:dirty-bitmap:…": marked. */
 #define NBD_EXTENT_DIRTY 1
-
-/* Bytes of one read at most. */
-#define NBD_READ_MAX (1 << 20)
-/* Bytes of which extents are asked at once, at most. */
-#define NBD_EXTENTS_MAX (1 << 30)
 
 /**
  * nbd_link_connect:
@@ -56,7 +51,7 @@ gboolean nbd_link_has_context (const NbdLink *link);
 
 /**
  * nbd_link_read:
- * @length: 1 … NBD_READ_MAX, within the export
+ * @length: 1 … DISK_POINT_READ_BYTES, within the export
  * @buffer: (out caller-allocates): must stay until @done is set or the link is freed
  * @done: (out): set to TRUE in a later nbd_link_wait() or nbd_link_extents()
  *
@@ -75,7 +70,7 @@ gboolean nbd_link_wait (NbdLink *link, GCancellable *cancellable, GError **error
 
 /**
  * nbd_link_extents:
- * @length: 1 … NBD_EXTENTS_MAX, within the export
+ * @length: 1 … 4 GiB, within the export
  * @extents: (out caller-allocates): of NbdExtent, emptied first: from @offset on, without gaps, one
  *   at least, nothing beyond the range; they may end before it
  *
