@@ -112,7 +112,7 @@ remember (FileHashes *hashes, const char *path, const State *state, const char *
 
 /* Reads all of @fd; @size: (out): how much that was. */
 static char *
-compute (int fd, guint64 *size, GError **error)
+compute (int fd, guint64 *size, GCancellable *cancellable, GError **error)
 {
   g_autoptr (GChecksum) sum = g_checksum_new (G_CHECKSUM_SHA256);
   g_autofree guint8 *piece = g_malloc (PIECE);
@@ -121,7 +121,7 @@ compute (int fd, guint64 *size, GError **error)
   *size = 0;
   do {
     n = fd_read_full (fd, piece, PIECE, error);
-    if (n < 0)
+    if (n < 0 || g_cancellable_set_error_if_cancelled (cancellable, error))
       return NULL;
     g_checksum_update (sum, piece, n);
     *size += n;
@@ -129,8 +129,8 @@ compute (int fd, guint64 *size, GError **error)
   return g_strdup (g_checksum_get_string (sum));
 }
 
-char *
-file_hashes_get (FileHashes *hashes, const char *path, guint64 *size, GError **error)
+static char *
+get (FileHashes *hashes, const char *path, guint64 *size, GCancellable *cancellable, GError **error)
 {
   g_auto (AutoFd) fd = open (path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   g_autofree char *hash = NULL;
@@ -147,7 +147,7 @@ file_hashes_get (FileHashes *hashes, const char *path, guint64 *size, GError **e
   if (hashes != NULL)
     hash = look_up (hashes, path, &before);
   if (hash == NULL) {
-    hash = compute (fd, &bytes, error);
+    hash = compute (fd, &bytes, cancellable, error);
     if (hash == NULL || !get_state (fd, path, &after, error))
       return NULL;
     if (hashes != NULL && same_state (&before, &after) && is_settled (&before))
@@ -156,4 +156,27 @@ file_hashes_get (FileHashes *hashes, const char *path, guint64 *size, GError **e
   if (size != NULL)
     *size = bytes;
   return g_steal_pointer (&hash);
+}
+
+char *
+file_hashes_get (FileHashes *hashes, const char *path, guint64 *size, GError **error)
+{
+  return get (hashes, path, size, NULL, error);
+}
+
+char *
+file_hashes_peek (FileHashes *hashes, const char *path)
+{
+  g_auto (AutoFd) fd = open (path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  State state;
+
+  return fd >= 0 && get_state (fd, path, &state, NULL) ? look_up (hashes, path, &state) : NULL;
+}
+
+gboolean
+file_hashes_learn (FileHashes *hashes, const char *path, GCancellable *cancellable, GError **error)
+{
+  g_autofree char *hash = get (hashes, path, NULL, cancellable, error);
+
+  return hash != NULL;
 }

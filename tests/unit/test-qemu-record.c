@@ -94,7 +94,7 @@ assert_impossible (JsonObject *machine, GuestSpec *made, guint64 ram, const char
   g_autoptr (GuestSpec) spec = made;
   g_autoptr (GError) error = NULL;
 
-  g_assert_false (qemu_preflight (machine, spec, ram, NULL, &error));
+  g_assert_false (qemu_preflight (machine, spec, &(QemuPreflight){ .ram_needed = ram }, &error));
   g_assert_error (error, DRIVER_ERROR, DRIVER_ERROR_IMPOSSIBLE);
   if (strstr (error->message, says) == NULL)
     g_error ("should say '%s': %s", says, error->message);
@@ -114,7 +114,7 @@ test_preflight_same (void)
   spec->qemu = g_strdup ("qemu-system-x86_64");
   g_free (spec->accel);
   spec->accel = g_strdup ("auto");
-  qemu_preflight (recorded.machine, spec, 128 * MIB, NULL, &error);
+  qemu_preflight (recorded.machine, spec, &(QemuPreflight){ .ram_needed = 128 * MIB }, &error);
   g_assert_no_error (error);
   g_assert_true (g_path_is_absolute (spec->qemu));
   g_assert_cmpstr (spec->accel, ==, "tcg");
@@ -181,9 +181,6 @@ test_disk (void)
   g_assert_cmpuint (disk->size, ==, 9);
   g_assert_null (disk_compare (disk));
 
-  disk->mtime_us--;
-  g_autofree char *changed = disk_compare (disk);
-  g_assert_nonnull (strstr (changed, "was changed"));
   disk->size++;
   g_autofree char *resized = disk_compare (disk);
   g_assert_nonnull (strstr (resized, "has 9 bytes"));

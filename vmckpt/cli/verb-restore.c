@@ -6,7 +6,7 @@
 
 typedef struct {
   char *as, *qemu, *accel;
-  gboolean paused, take_over, lazy, eager;
+  gboolean paused, take_over, lazy, eager, accept_changed_disks;
 } RestoreValues;
 
 #define VALUE(member) G_STRUCT_OFFSET (RestoreValues, member)
@@ -19,6 +19,8 @@ static const VerbOption restore_options[] = {
   { "accel", 0, G_OPTION_ARG_FILENAME, VALUE (accel), "KIND", "auto, kvm or tcg" },
   { "take-over", 0, G_OPTION_ARG_NONE, VALUE (take_over), NULL,
     "the host that runs it is known to be dead" },
+  { "accept-changed-disks", 0, G_OPTION_ARG_NONE, VALUE (accept_changed_disks), NULL,
+    "shared or readonly disks have moved on" },
   { NULL },
 };
 #undef VALUE
@@ -89,6 +91,8 @@ run_restore (Cli *cli, const VerbCall *call, GError **error)
     json_object_set_boolean_member (body, "paused", TRUE);
   if (values->take_over)
     json_object_set_boolean_member (body, "take_over", TRUE);
+  if (values->accept_changed_disks)
+    json_object_set_boolean_member (body, "accept_changed_disks", TRUE);
   result = cli_call_long (cli, path, body, ref, error);
   if (result == NULL)
     return FALSE;

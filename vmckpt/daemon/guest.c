@@ -316,6 +316,7 @@ connect_qemu (Guest *guest, QemuGuest *qemu, GuestRam **ram, int timeout_ms, GEr
     guest->ram = g_steal_pointer (ram);
     machine_recorder_free (guest->recorder);
     guest->recorder = machine_recorder_new (guest->facts);
+    machine_recorder_hash_disks (guest->recorder, guest->spec);
     follow_writes (guest);
     *qemu = (QemuGuest){ 0 };
     guest->process = keeper_qemu (guest->qemu.keeper);

@@ -119,6 +119,7 @@ restore_checkpoint (Request *request, Store *store, const Manifest *manifest,
                              .qemu = wish->qemu,
                              .accel = wish->accel,
                              .paused = wish->paused,
+                             .accept_changed_disks = wish->accept_changed_disks,
                              .facts = daemon->runtime->facts,
                              .fill = &fill };
   registry_begin_restore (daemon->registry);

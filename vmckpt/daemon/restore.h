@@ -9,6 +9,7 @@ typedef struct {
   const char *qemu;  /* (nullable) program */
   const char *accel; /* (nullable) */
   gboolean paused;
+  gboolean accept_changed_disks;
   RestoreReading reading;
   gboolean held; /* its memory is read in the background only when registry_fill_held() says so */
   gboolean take_over; /* the host that claims the guest is known to be dead */

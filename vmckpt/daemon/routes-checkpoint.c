@@ -164,7 +164,8 @@ restore (Request *request, GError **error)
   guint index;
 
   if (!request_expect (request, error, "as", "paused", "qemu", "accel", "take_over", "fill",
-                       NULL) ||
+                       "accept_changed_disks", NULL) ||
+      !request_bool (request, "accept_changed_disks", &wish.accept_changed_disks, error) ||
       !request_string (request, "as", &wish.as, error) ||
       !request_string (request, "qemu", &wish.qemu, error) ||
       !request_string (request, "accel", &wish.accel, error) ||

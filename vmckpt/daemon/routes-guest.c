@@ -190,8 +190,8 @@ run_guest (Request *request, GError **error)
   g_autoptr (Guest) guest = NULL;
 
   if (!request_expect (request, error, "name", "ram_bytes", "cpus", "kernel", "initrd", "append",
-                       "disks", "qemu", "accel", "machine", "cpu", "extra", "paused", "memory",
-                       NULL) ||
+                       "disks", "firmware", "nvram", "qemu", "accel", "machine", "cpu", "extra",
+                       "paused", "memory", NULL) ||
       !request_bool (request, "paused", &paused, error) ||
       (spec = guest_spec_from_json (request->body, error)) == NULL)
     return NULL;

@@ -29,13 +29,12 @@ set_not_found (GError **error, const GuestDisk *disk, int number)
                  disk->path, g_strerror (number), comma + 1);
 }
 
-/* 0 for a block device, which has no such thing. */
-static gint64
-last_change_us (const char *path, DiskStorage storage)
+gint64
+disk_last_change_us (const char *path)
 {
   struct stat st;
 
-  if (storage != DISK_STORAGE_FILE || stat (path, &st) < 0)
+  if (stat (path, &st) < 0 || !S_ISREG (st.st_mode))
     return 0;
   return (gint64)st.st_mtim.tv_sec * G_USEC_PER_SEC + st.st_mtim.tv_nsec / 1000;
 }
@@ -79,7 +78,7 @@ disk_measure (GuestDisk *disk, GError **error)
       set_not_found (error, disk, errno);
       return FALSE;
     }
-    disk->mtime_us = last_change_us (disk->path, disk->storage);
+    disk->mtime_us = disk_last_change_us (disk->path);
     if (disk->format == NULL)
       disk->format = g_strdup (guess_format (disk->path));
   } else if (disk->format == NULL) {
@@ -124,7 +123,5 @@ disk_compare (const GuestDisk *disk)
     return g_strdup_printf ("disk '%s' has %" G_GUINT64_FORMAT " bytes here and had "
                             "%" G_GUINT64_FORMAT " when the guest was started",
                             disk->path, size, disk->size);
-  if (disk->mode == DISK_READONLY && last_change_us (disk->path, storage) != disk->mtime_us)
-    return g_strdup_printf ("disk '%s' was changed since the guest was started", disk->path);
   return compare_layers (disk);
 }

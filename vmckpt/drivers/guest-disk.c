@@ -92,7 +92,6 @@ guest_disk_copy (const GuestDisk *disk)
   copy->name = g_strdup (disk->name);
   copy->path = g_strdup (disk->path);
   copy->format = g_strdup (disk->format);
-  copy->mark = g_strdup (disk->mark);
   copy->backing = g_ptr_array_new_with_free_func ((GDestroyNotify)disk_layer_free);
   for (guint i = 0; i < disk->backing->len; i++) {
     const DiskLayer *layer = disk->backing->pdata[i];
@@ -109,7 +108,6 @@ guest_disk_free (GuestDisk *disk)
   g_free (disk->name);
   g_free (disk->path);
   g_free (disk->format);
-  g_free (disk->mark);
   g_ptr_array_unref (disk->backing);
   g_free (disk);
 }
@@ -397,7 +395,6 @@ disk_from_object (JsonObject *object, GError **error)
       !member_take_number (object, "mtime_us", &mtime, error) ||
       !member_take_boolean (object, "iothread", &disk->iothread, error) ||
       !member_take_boolean (object, "stop_on_error", &disk->stop_on_error, error) ||
-      !member_take_string (object, "mark", &disk->mark, error) ||
       !take_backing (object, disk, error))
     return NULL;
   disk->mtime_us = MIN (mtime, G_MAXINT64);
@@ -459,7 +456,6 @@ guest_disk_to_json (const GuestDisk *disk)
     json_object_set_boolean_member (object, "stop_on_error", TRUE);
   if (disk->backing->len > 0)
     json_object_set_array_member (object, "backing", backing_to_json (disk));
-  member_add_string (object, "mark", disk->mark);
   return object;
 }
 

@@ -4,12 +4,14 @@
 #include <vmckpt/drivers/qemu.h>
 
 #include "cpu-features.h"
+#include "disk-image.h"
 #include "disk.h"
 #include "host.h"
 #include "kvm.h"
 #include "qemu-ask.h"
 #include "qemu-session.h"
 
+#include <vmckpt/drivers/disk-mark.h>
 #include <vmckpt/qmp/commands.h>
 #include <vmckpt/util/json.h>
 
@@ -111,21 +113,47 @@ check_memory (guint64 needed, GPtrArray *sentences)
               (needed + MEMORY_RESERVE) >> 20, available >> 20);
 }
 
+/* Older records do not say what is behind an image. */
 static void
-check_files (const GuestSpec *spec, GPtrArray *sentences)
+complete_disk (GuestDisk *disk, GPtrArray *sentences)
+{
+  g_autoptr (GError) error = NULL;
+
+  if (g_strcmp0 (disk->format, "qcow2") == 0 && disk->virtual_size == 0 &&
+      !disk_image_read (disk, &error))
+    complain (sentences, "%s", error->message);
+}
+
+/* A disk that is there may still not be what the guest left. */
+static void
+check_disk (JsonObject *machine, GuestDisk *disk, const QemuPreflight *wish, GPtrArray *sentences)
+{
+  g_autofree char *difference = NULL;
+
+  if (disk->mode == DISK_CAPTURE) /* it comes with the checkpoint */
+    return;
+  difference = disk_compare (disk);
+  if (difference == NULL && !wish->accept_changed_disks) {
+    difference = disk_mark_compare (machine, disk, qemu_facts_hashes (wish->facts));
+    if (difference != NULL)
+      complain (sentences, "%s (--accept-changed-disks goes on with it as it is)", difference);
+  } else if (difference != NULL) {
+    complain (sentences, "%s", difference);
+    return;
+  }
+  complete_disk (disk, sentences);
+}
+
+static void
+check_files (JsonObject *machine, const GuestSpec *spec, const QemuPreflight *wish,
+             GPtrArray *sentences)
 {
   if (spec->kernel != NULL && !g_file_test (spec->kernel, G_FILE_TEST_IS_REGULAR))
     complain (sentences, "kernel '%s' is not here", spec->kernel);
   if (spec->initrd != NULL && !g_file_test (spec->initrd, G_FILE_TEST_IS_REGULAR))
     complain (sentences, "initrd '%s' is not here", spec->initrd);
-  for (guint i = 0; i < spec->disks->len; i++) {
-    const GuestDisk *disk = spec->disks->pdata[i];
-    if (disk->mode == DISK_CAPTURE) /* it comes with the checkpoint */
-      continue;
-    g_autofree char *difference = disk_compare (disk);
-    if (difference != NULL)
-      complain (sentences, "%s", difference);
-  }
+  for (guint i = 0; i < spec->disks->len; i++)
+    check_disk (machine, spec->disks->pdata[i], wish, sentences);
 }
 
 /* Everything that QEMU itself must be asked. */
@@ -149,8 +177,7 @@ check_qemu (JsonObject *machine, GuestSpec *spec, QemuFacts *facts, GPtrArray *s
 }
 
 gboolean
-qemu_preflight (JsonObject *machine, GuestSpec *spec, guint64 ram_needed, QemuFacts *facts,
-                GError **error)
+qemu_preflight (JsonObject *machine, GuestSpec *spec, const QemuPreflight *wish, GError **error)
 {
   g_autoptr (GPtrArray) sentences = g_ptr_array_new_with_free_func (g_free);
   const char *driver = json_get_string_or (machine, "driver", "unknown");
@@ -169,9 +196,9 @@ qemu_preflight (JsonObject *machine, GuestSpec *spec, guint64 ram_needed, QemuFa
   check_accel (machine, spec, sentences);
   /* Under an accelerator that is not there QEMU says nothing. */
   if (sentences->len == 0)
-    check_qemu (machine, spec, facts, sentences);
-  check_memory (ram_needed, sentences);
-  check_files (spec, sentences);
+    check_qemu (machine, spec, wish->facts, sentences);
+  check_memory (wish->ram_needed, sentences);
+  check_files (machine, spec, wish, sentences);
   if (sentences->len == 0)
     return TRUE;
 

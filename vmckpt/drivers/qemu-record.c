@@ -3,9 +3,11 @@
 #include <vmckpt/drivers/qemu.h>
 
 #include "cpu-features.h"
+#include "disk-hashes.h"
 #include "memory-devices.h"
 #include "rom.h"
 
+#include <vmckpt/drivers/disk-mark.h>
 #include <vmckpt/util/error.h>
 #include <vmckpt/util/json.h>
 
@@ -24,7 +26,8 @@ struct _MachineRecorder {
   JsonArray *named, *others; /* (nullable): nothing was found out */
   JsonObject *spec;          /* with the memory that was plugged in */
   ForeignWriters writers;
-  char *writers_reason; /* (nullable) */
+  char *writers_reason;    /* (nullable) */
+  DiskHashes *disk_hashes; /* (nullable): at work */
 };
 
 static JsonObject *
@@ -132,6 +135,7 @@ machine_recorder_free (MachineRecorder *recorder)
 {
   if (recorder == NULL)
     return;
+  g_clear_pointer (&recorder->disk_hashes, disk_hashes_free);
   g_clear_pointer (&recorder->cpu, json_object_unref);
   g_clear_pointer (&recorder->roms, json_array_unref);
   forget_devices (recorder);
@@ -161,6 +165,15 @@ refresh_devices (MachineRecorder *recorder, const GuestSpec *spec, QmpClient *mo
   recorder->named = g_steal_pointer (&named);
   recorder->others = g_steal_pointer (&others);
   return TRUE;
+}
+
+void
+machine_recorder_hash_disks (MachineRecorder *recorder, const GuestSpec *spec)
+{
+  FileHashes *hashes = qemu_facts_hashes (recorder->facts);
+
+  if (recorder->disk_hashes == NULL && hashes != NULL)
+    recorder->disk_hashes = disk_hashes_begin (spec, hashes);
 }
 
 ForeignWriters
@@ -196,5 +209,6 @@ machine_recorder_record (MachineRecorder *recorder, const GuestSpec *spec, QmpCl
   if (!record_file (hashes, machine, "kernel", spec->kernel, error) ||
       !record_file (hashes, machine, "initrd", spec->initrd, error))
     return NULL;
+  disk_hashes_record (spec, hashes, machine);
   return g_steal_pointer (&machine);
 }

@@ -19,7 +19,7 @@ flush_images (gpointer user_data)
 
   for (guint i = 0; i < unit->spec->disks->len; i++) {
     const GuestDisk *disk = g_ptr_array_index (unit->spec->disks, i);
-    if (disk->mode == DISK_READONLY)
+    if (disk->mode == DISK_READONLY || disk->path == NULL || disk->storage == DISK_STORAGE_NBD)
       continue;
     g_auto (AutoFd) fd = open (disk->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd >= 0)

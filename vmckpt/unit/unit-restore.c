@@ -75,6 +75,9 @@ unit_restore_spec (Store *store, const Manifest *manifest, const RestoreOptions 
   ERROR_PREFIX (error, "restoring checkpoint %.12s of guest %s", manifest->id, manifest->guest);
   JsonObject *recorded = json_get_object (manifest->machine, "spec", error);
   g_autoptr (GuestSpec) spec = recorded != NULL ? guest_spec_from_json (recorded, error) : NULL;
+  const QemuPreflight preflight = { .ram_needed = ram_bytes (manifest),
+                                    .accept_changed_disks = options->accept_changed_disks,
+                                    .facts = options->facts };
 
   if (spec == NULL)
     return NULL;
@@ -89,7 +92,7 @@ unit_restore_spec (Store *store, const Manifest *manifest, const RestoreOptions 
   choose_qemu (spec, options->qemu);
   if (!boot_files_provide (store, manifest, options->files, qemu_facts_hashes (options->facts),
                            spec, error) ||
-      !qemu_preflight (manifest->machine, spec, ram_bytes (manifest), options->facts, error))
+      !qemu_preflight (manifest->machine, spec, &preflight, error))
     return NULL;
   choose_memory (spec, manifest);
   return g_steal_pointer (&spec);

@@ -58,8 +58,6 @@ typedef struct {
   guint64 size;         /* of the file or device, in bytes, as found at start */
   guint64 virtual_size; /* bytes that the guest sees, likewise; 0: not known */
   gint64 mtime_us;      /* last change, as found at start */
-  char *mark; /* (nullable): what a shared disk was at the instant of the checkpoint, or the hash of
-                 a readonly one; see guest_disk_mark() */
 } GuestDisk;
 
 /* The names of those on DISK_BUS_PFLASH. */

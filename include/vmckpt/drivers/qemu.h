@@ -130,24 +130,33 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (MachineRecorder, machine_recorder_free)
 JsonObject *machine_recorder_record (MachineRecorder *recorder, const GuestSpec *spec,
                                      QmpClient *monitor, GError **error);
 
+/* Begins to hash the read-only disks of @spec, once, in the background and at the lowest priority;
+ * records from then on have what is known. The recorder's facts must outlive it. */
+void machine_recorder_hash_disks (MachineRecorder *recorder, const GuestSpec *spec);
+
 /* Who writes to the guest's memory past QEMU, as of the last record (foreign-writers.h). @reason:
  * (out) (nullable): borrowed until the next one. */
 ForeignWriters machine_recorder_writers (MachineRecorder *recorder, const char **reason);
+
+/* What a preflight is for. */
+typedef struct {
+  guint64 ram_needed;            /* bytes of memory that the restore will use */
+  gboolean accept_changed_disks; /* go on although disks that are not captured have moved on */
+  QemuFacts *facts;              /* (nullable): saves running QEMU again, and hashing files */
+} QemuPreflight;
 
 /**
  * qemu_preflight:
  * @machine: what a checkpoint recorded
  * @spec: (inout): the spec to be started, from that record, with host-side paths adapted: the QEMU
- *   program may be another one
- * @ram_needed: bytes of memory that the restore will use
- * @facts: (nullable): saves running QEMU again
+ *   program and the paths of disks may be other ones
  *
  * Compares what is recorded with what is here: QEMU version (not older), machine type known,
- * accelerator, CPU features, RAM, disks (present, size, unchanged where readonly).
+ * accelerator, CPU features, RAM, disks that are not captured (present, size, disk-mark.h).
  *
  * Returns: FALSE with DRIVER_ERROR_IMPOSSIBLE and one sentence for each difference.
  */
-gboolean qemu_preflight (JsonObject *machine, GuestSpec *spec, guint64 ram_needed, QemuFacts *facts,
+gboolean qemu_preflight (JsonObject *machine, GuestSpec *spec, const QemuPreflight *wish,
                          GError **error);
 
 /**

@@ -120,8 +120,9 @@ typedef struct {
   const char *qemu;      /* (nullable): QEMU program; NULL: as recorded, else the one in PATH */
   const char *accel;     /* (nullable): NULL: as recorded */
   gboolean paused;       /* leave it paused */
-  QemuFacts *facts;      /* (nullable) */
-  RestoreFill *fill;     /* (nullable) (inout): NULL: RESTORE_EAGER */
+  gboolean accept_changed_disks; /* as for QemuPreflight */
+  QemuFacts *facts;              /* (nullable) */
+  RestoreFill *fill;             /* (nullable) (inout): NULL: RESTORE_EAGER */
 } RestoreOptions;
 
 /**

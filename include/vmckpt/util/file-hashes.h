@@ -25,3 +25,10 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (FileHashes, file_hashes_free)
  * Returns: 64 hexadecimal digits, newly allocated; NULL with @error (G_IO_ERROR).
  */
 char *file_hashes_get (FileHashes *hashes, const char *path, guint64 *size, GError **error);
+
+/* The same if it is known already, else NULL. */
+char *file_hashes_peek (FileHashes *hashes, const char *path);
+
+/* Makes it known; G_IO_ERROR_CANCELLED. */
+gboolean file_hashes_learn (FileHashes *hashes, const char *path, GCancellable *cancellable,
+                            GError **error);
