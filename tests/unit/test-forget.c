@@ -28,7 +28,7 @@ set_up (Fixture *f, gconstpointer data)
   g_autoptr (GError) error = NULL;
 
   f->directory = fixture_directory_new();
-  f->daemon.runtime = runtime_open (f->directory, &error);
+  f->daemon.runtime = runtime_open (f->directory, NULL, &error);
   g_assert_no_error (error);
   f->daemon.stores = stores_new();
   f->daemon.registry = registry_new (f->daemon.runtime, f->daemon.stores);

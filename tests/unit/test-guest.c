@@ -43,7 +43,7 @@ set_up (Host *host, gconstpointer data)
   GError *error = NULL;
 
   host->directory = g_dir_make_tmp ("vmckpt-XXXXXX", NULL);
-  host->runtime = runtime_open (host->directory, &error);
+  host->runtime = runtime_open (host->directory, NULL, &error);
   g_assert_no_error (error);
   host->guest = guest_new (host->runtime, spec, GUEST_UNRESPONSIVE);
   g_assert_cmpint (g_mkdir (guest_directory (host->guest), 0700), ==, 0);

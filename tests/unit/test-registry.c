@@ -19,7 +19,7 @@ set_up (Host *host, gconstpointer data)
   GError *error = NULL;
 
   host->directory = g_dir_make_tmp ("vmckpt-XXXXXX", NULL);
-  host->runtime = runtime_open (host->directory, &error);
+  host->runtime = runtime_open (host->directory, NULL, &error);
   g_assert_no_error (error);
   host->stores = stores_new();
   host->registry = registry_new (host->runtime, host->stores);

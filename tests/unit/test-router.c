@@ -22,7 +22,7 @@ set_up (Fixture *f, gconstpointer data)
   GError *error = NULL;
 
   f->directory = g_dir_make_tmp ("vmckpt-XXXXXX", NULL);
-  f->daemon.runtime = runtime_open (f->directory, &error);
+  f->daemon.runtime = runtime_open (f->directory, NULL, &error);
   g_assert_no_error (error);
   f->daemon.stores = stores_new();
   f->daemon.registry = registry_new (f->daemon.runtime, f->daemon.stores);

@@ -32,7 +32,7 @@
 #define END_TIMEOUT_US (30 * G_USEC_PER_SEC)
 
 typedef struct {
-  char *runtime;
+  char *runtime, *disks;
   int idle_exit; /* seconds without guests and calls; 0: never */
   int ready_fd;
   gboolean version;
@@ -42,6 +42,7 @@ static void
 options_clear (Options *options)
 {
   g_free (options->runtime);
+  g_free (options->disks);
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Options, options_clear)
 
@@ -50,6 +51,7 @@ parse_options (int *argc, char ***argv, Options *options, GError **error)
 {
   const GOptionEntry entries[] = {
     { "runtime", 0, 0, G_OPTION_ARG_FILENAME, &options->runtime, "Runtime directory", "DIR" },
+    { "disks", 0, 0, G_OPTION_ARG_FILENAME, &options->disks, "Directory for guests' disks", "DIR" },
     { "idle-exit", 0, 0, G_OPTION_ARG_INT, &options->idle_exit,
       "Exit after SECONDS without guests and calls", "SECONDS" },
     { "ready-fd", 0, 0, G_OPTION_ARG_INT, &options->ready_fd,
@@ -69,8 +71,9 @@ parse_options (int *argc, char ***argv, Options *options, GError **error)
   if (options->runtime == NULL)
     options->runtime = g_strdup (g_getenv ("VMCKPT_RUNTIME"));
   if (options->runtime == NULL)
-    options->runtime = geteuid() == 0 ? g_strdup ("/run/vmckpt")
-                                      : g_build_filename (g_get_user_runtime_dir(), "vmckpt", NULL);
+    options->runtime = runtime_default_path();
+  if (options->disks == NULL)
+    options->disks = g_strdup (g_getenv ("VMCKPT_DISKS"));
   return TRUE;
 }
 
@@ -200,7 +203,7 @@ end_calls (Daemon *daemon)
 static int
 run (const Options *options, GError **error)
 {
-  Runtime *runtime = runtime_open (options->runtime, error);
+  Runtime *runtime = runtime_open (options->runtime, options->disks, error);
   if (runtime == NULL)
     return g_error_matches (*error, API_ERROR, API_CONFLICT) ? EXIT_SERVED : 1;
   Stores *stores = stores_new();

@@ -25,6 +25,7 @@ runtime_free (Runtime *runtime)
   g_free (runtime->path);
   g_free (runtime->guests);
   g_free (runtime->files);
+  g_free (runtime->disks);
   g_free (runtime->socket);
   g_free (runtime->host);
   g_free (runtime->boot_id);
@@ -71,8 +72,39 @@ take_lock (Runtime *runtime, GError **error)
   return TRUE;
 }
 
+char *
+runtime_default_path (void)
+{
+  return geteuid() == 0 ? g_strdup ("/run/vmckpt")
+                        : g_build_filename (g_get_user_runtime_dir(), "vmckpt", NULL);
+}
+
+/* Beside a directory that somebody chose; the default one is in memory and gone with a boot. */
+static char *
+default_disks (const char *runtime)
+{
+  g_autofree char *common = runtime_default_path();
+
+  if (!g_str_equal (runtime, common))
+    return g_build_filename (runtime, "disks", NULL);
+  return geteuid() == 0 ? g_strdup ("/var/lib/vmckpt/disks")
+                        : g_build_filename (g_get_user_state_dir(), "vmckpt", "disks", NULL);
+}
+
+char *
+runtime_temporary_directory (const Runtime *runtime, GError **error)
+{
+  g_autofree char *path = g_build_filename (runtime->disks, "temporary", NULL);
+
+  if (g_mkdir_with_parents (path, 0700) < 0) {
+    fd_set_errno_error (error, "making %s", path);
+    return NULL;
+  }
+  return g_steal_pointer (&path);
+}
+
 Runtime *
-runtime_open (const char *path, GError **error)
+runtime_open (const char *path, const char *disks, GError **error)
 {
   ERROR_PREFIX (error, "runtime directory %s", path);
   g_autoptr (Runtime) runtime = g_new0 (Runtime, 1);
@@ -81,6 +113,8 @@ runtime_open (const char *path, GError **error)
   runtime->path = g_canonicalize_filename (path, NULL);
   runtime->guests = g_build_filename (runtime->path, "guests", NULL);
   runtime->files = g_build_filename (runtime->path, "files", NULL);
+  runtime->disks =
+      disks != NULL ? g_canonicalize_filename (disks, NULL) : default_disks (runtime->path);
   runtime->socket = g_build_filename (runtime->path, "api.sock", NULL);
   runtime->host = g_strdup (g_get_host_name());
   runtime->boot_id = process_boot_id();
