@@ -28,7 +28,7 @@ typedef struct {
 /* What a capture works on. Everything is borrowed. */
 typedef struct {
   QmpClient *monitor;
-  const char *directory; /* the guest's: sockets */
+  const char *socket;    /* path where QEMU is to serve them meanwhile */
   const char *temporary; /* a directory with room for what the guest overwrites meanwhile */
   StoreWriter *writer;
   Store *store;           /* that @writer writes to */
@@ -66,10 +66,12 @@ void disk_capture_free (DiskCapture *capture);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (DiskCapture, disk_capture_free)
 
 /* Everything that can fail or takes time, while the guest runs. DISK_ERROR says which disk cannot
- * be captured now and why. */
+ * be captured now and why. Again, after an attempt that failed later: that one is taken back
+ * first. */
 gboolean disk_capture_prepare (DiskCapture *capture, GError **error);
 
-/* To be called while the guest is stopped, once; it may run when this returns. Milliseconds. */
+/* To be called while the guest is stopped, once after each disk_capture_prepare(); it may run when
+ * this returns. Milliseconds. */
 gboolean disk_capture_instant (DiskCapture *capture, GError **error);
 
 /**
