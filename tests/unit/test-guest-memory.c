@@ -41,7 +41,8 @@ test_survives_a_restart (Place *place, gconstpointer data)
                                                        .total_ms = 7,
                                                        .downtime_ms = 3,
                                                        .transferred = G_MAXUINT32 + 5ull });
-  guest_memory_save (before, place->directory);
+  before->disk_base = disk_base_new ("beef", "0123abcd");
+  g_assert_true (guest_memory_save (before, place->directory, NULL));
   guest_memory_load (after, place->directory);
   g_auto (GStrv) claims = guest_memory_claims (after);
   g_assert_cmpstr (after->checkpoint, ==, "0123abcd");
@@ -53,6 +54,7 @@ test_survives_a_restart (Place *place, gconstpointer data)
   g_assert_cmpuint (after->standstill->total_ms, ==, 7);
   g_assert_cmpuint (after->standstill->downtime_ms, ==, 3);
   g_assert_cmpuint (after->standstill->transferred, ==, G_MAXUINT32 + 5ull);
+  g_assert_true (disk_base_is (after->disk_base, "beef", "0123abcd"));
   g_assert_cmpstrv (claims, ((const char *const[]){ "/srv/a", "/srv/b", NULL }));
 }
 
@@ -81,7 +83,7 @@ test_a_guest_that_is_gone_is_not_remembered (Place *place, gconstpointer data)
   g_autoptr (GuestMemory) memory = guest_memory_new();
   g_autofree char *gone = g_build_filename (place->directory, "gone", NULL);
 
-  guest_memory_save (memory, gone);
+  g_assert_true (guest_memory_save (memory, gone, NULL));
   g_assert_false (g_file_test (gone, G_FILE_TEST_EXISTS));
 }
 

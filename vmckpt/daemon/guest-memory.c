@@ -26,6 +26,7 @@ guest_memory_free (GuestMemory *memory)
   g_free (memory->checkpoint);
   g_ptr_array_unref (memory->claims);
   standstill_free (memory->standstill);
+  disk_base_free (memory->disk_base);
   g_free (memory);
 }
 
@@ -47,17 +48,19 @@ guest_memory_load (GuestMemory *memory, const char *directory)
   JsonObject *standstill = json_get_object (object, "standstill", NULL);
   standstill_free (memory->standstill);
   memory->standstill = standstill != NULL ? standstill_from_json (standstill) : NULL;
+  JsonObject *disk_base = json_get_object (object, "disk_base", NULL);
+  disk_base_free (memory->disk_base);
+  memory->disk_base = disk_base != NULL ? disk_base_from_json (disk_base) : NULL;
   JsonArray *claims = json_get_array (object, "claims", NULL);
   for (guint i = 0; claims != NULL && i < json_array_get_length (claims); i++)
     guest_memory_add_claim (memory, json_array_string_or_null (claims, i));
 }
 
-void
-guest_memory_save (const GuestMemory *memory, const char *directory)
+gboolean
+guest_memory_save (const GuestMemory *memory, const char *directory, GError **error)
 {
   g_autofree char *path = g_build_filename (directory, GUEST_FILE_DAEMON, NULL);
   g_autoptr (JsonObject) object = json_object_new();
-  g_autoptr (GError) error = NULL;
   JsonArray *claims = json_array_new();
 
   if (memory->checkpoint != NULL)
@@ -68,10 +71,11 @@ guest_memory_save (const GuestMemory *memory, const char *directory)
   json_object_set_array_member (object, "claims", claims);
   if (memory->standstill != NULL)
     json_object_set_object_member (object, "standstill", standstill_to_json (memory->standstill));
+  if (memory->disk_base != NULL)
+    json_object_set_object_member (object, "disk_base", disk_base_to_json (memory->disk_base));
   g_autofree char *text = json_to_pretty (object);
-  if (g_file_test (directory, G_FILE_TEST_IS_DIR) &&
-      !fd_replace_file (path, text, strlen (text), &error))
-    g_warning ("cannot remember guest state: %s", error->message);
+  return !g_file_test (directory, G_FILE_TEST_IS_DIR) ||
+         fd_replace_file (path, text, strlen (text), error);
 }
 
 GStrv

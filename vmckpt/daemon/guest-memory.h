@@ -3,6 +3,7 @@
  */
 #pragma once
 
+#include <vmckpt/disk/disk-base.h>
 #include <vmckpt/keeper/keeper.h>
 #include <vmckpt/unit/standstill.h>
 
@@ -11,6 +12,7 @@ typedef struct {
   gint64 started_us;      /* when it was first seen here */
   GPtrArray *claims;      /* of char *: store paths in which the guest is claimed */
   Standstill *standstill; /* (nullable): the checkpoint since which it may not have run */
+  DiskBase *disk_base;    /* (nullable): what the bitmaps of its disks are relative to */
 } GuestMemory;
 
 GuestMemory *guest_memory_new (void);
@@ -21,8 +23,9 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (GuestMemory, guest_memory_free)
  * a lost claim is recognised as dead by its process). */
 void guest_memory_load (GuestMemory *memory, const char *directory);
 
-/* Writes it atomically; a guest whose directory is gone is none to remember. */
-void guest_memory_save (const GuestMemory *memory, const char *directory);
+/* Writes it atomically; a guest whose directory is gone is none to remember. On failure the former
+ * one is still there. */
+gboolean guest_memory_save (const GuestMemory *memory, const char *directory, GError **error);
 
 GStrv guest_memory_claims (const GuestMemory *memory);
 void guest_memory_add_claim (GuestMemory *memory, const char *store_path);

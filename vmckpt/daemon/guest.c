@@ -117,8 +117,10 @@ guest_unref (Guest *guest)
 static void
 save_memory (Guest *guest)
 {
-  if (!guest->removed)
-    guest_memory_save (guest->memory, guest->directory);
+  g_autoptr (GError) error = NULL;
+
+  if (!guest->removed && !guest_memory_save (guest->memory, guest->directory, &error))
+    g_warning ("cannot remember guest state: %s", error->message);
 }
 
 void
@@ -732,6 +734,30 @@ guest_set_checkpoint (Guest *guest, const char *id)
   g_free (guest->memory->checkpoint);
   guest->memory->checkpoint = g_strdup (id);
   save_memory (guest);
+}
+
+DiskBase *
+guest_disk_base (Guest *guest)
+{
+  LOCK (guest);
+  const DiskBase *base = guest->memory->disk_base;
+  return base != NULL ? disk_base_new (base->store, base->checkpoint) : NULL;
+}
+
+gboolean
+guest_set_disk_base (Guest *guest, const DiskBase *base, GError **error)
+{
+  LOCK (guest);
+  DiskBase *former = guest->memory->disk_base;
+
+  guest->memory->disk_base = disk_base_new (base->store, base->checkpoint);
+  if (guest->removed || guest_memory_save (guest->memory, guest->directory, error)) {
+    disk_base_free (former);
+    return TRUE;
+  }
+  disk_base_free (guest->memory->disk_base);
+  guest->memory->disk_base = former;
+  return FALSE;
 }
 
 Standstill *

@@ -124,6 +124,11 @@ gboolean guest_as_unit (Guest *guest, Unit *unit, GError **error);
 char *guest_checkpoint (Guest *guest);
 void guest_set_checkpoint (Guest *guest, const char *id);
 
+/* What the bitmaps of its disks are relative to (transfer full), or NULL. */
+DiskBase *guest_disk_base (Guest *guest);
+/* The same for a next daemon too when this returns TRUE; else it is as before for both. */
+gboolean guest_set_disk_base (Guest *guest, const DiskBase *base, GError **error);
+
 /* The checkpoint since which the guest may not have run (transfer full), or NULL. */
 Standstill *guest_standstill (Guest *guest);
 /* @standstill: (transfer full) (nullable). */

@@ -300,14 +300,22 @@ note_standstill (Guest *guest, const Unit *unit, Store *store, const char *store
     guest_set_standstill (guest, standstill_find (unit->monitor, store, store_path, manifest));
 }
 
+static gboolean
+set_disk_base (const DiskBase *base, gpointer user_data, GError **error)
+{
+  return guest_set_disk_base (user_data, base, error);
+}
+
 /* The guest of the path is claimed in the request's store and checkpointed there. */
 static Manifest *
 take_checkpoint (Request *request, Guest *guest, CheckpointOptions *options, GError **error)
 {
   Daemon *daemon = request->daemon;
-  g_autoptr (Store) store = request_store (request, error);
+  g_autofree char *temporary = runtime_temporary_directory (daemon->runtime, error);
+  g_autoptr (Store) store = temporary != NULL ? request_store (request, error) : NULL;
   g_autoptr (Store) standstill_store = NULL;
   g_autoptr (Standstill) standstill = guest_standstill (guest);
+  g_autoptr (DiskBase) disk_base = guest_disk_base (guest);
   g_autofree char *parent = guest_checkpoint (guest);
   const char *path = request_query (request, "store");
   Unit unit;
@@ -318,6 +326,10 @@ take_checkpoint (Request *request, Guest *guest, CheckpointOptions *options, GEr
       !claims_take (guest, daemon->runtime, store, path, FALSE, error))
     return NULL;
   unit.standstill = standstill;
+  unit.temporary = temporary;
+  unit.disk_base = disk_base;
+  unit.set_disk_base = set_disk_base;
+  unit.set_disk_base_data = guest;
   if (standstill != NULL && !g_str_equal (standstill->store, store_id (store)))
     standstill_store = stores_get_own (daemon->stores, standstill->store_path, NULL);
   options->standstill_store = standstill_store;

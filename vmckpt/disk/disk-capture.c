@@ -24,6 +24,7 @@ typedef struct {
 
 struct _DiskCapture {
   DiskCaptureContext context;
+  char *socket;
   GPtrArray *disks;   /* of CapturedDisk */
   GPtrArray *reports; /* of DiskReport */
   DiskPoint *point;   /* (nullable): its disks are those, in their order */
@@ -58,6 +59,7 @@ disk_capture_new (const DiskCaptureContext *context, const DiskWanted *wanted, g
   DiskCapture *capture = g_new0 (DiskCapture, 1);
 
   capture->context = *context;
+  capture->socket = g_strdup (context->socket);
   capture->disks = g_ptr_array_new_with_free_func ((GDestroyNotify)captured_disk_free);
   capture->reports = g_ptr_array_new_with_free_func ((GDestroyNotify)disk_report_free);
   for (guint i = 0; i < count; i++) {
@@ -79,6 +81,7 @@ disk_capture_free (DiskCapture *capture)
   g_ptr_array_unref (capture->disks);
   g_ptr_array_unref (capture->reports);
   g_clear_pointer (&capture->point, disk_point_free);
+  g_free (capture->socket);
   g_free (capture);
 }
 
@@ -288,7 +291,7 @@ disk_capture_prepare (DiskCapture *capture, GError **error)
         (DiskPointDisk){ report->name, g_ptr_array_index (planned, i), report->whole == NULL };
   }
   capture->point =
-      disk_point_new (context->monitor, context->temporary, context->socket, disks, planned->len);
+      disk_point_new (context->monitor, context->temporary, capture->socket, disks, planned->len);
   capture->undone = FALSE;
   return disk_point_prepare (capture->point, context->cancellable, error);
 }

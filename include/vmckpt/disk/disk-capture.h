@@ -28,7 +28,7 @@ typedef struct {
 /* What a capture works on. Everything is borrowed. */
 typedef struct {
   QmpClient *monitor;
-  const char *socket;    /* path where QEMU is to serve them meanwhile */
+  const char *socket;    /* path where QEMU is to serve them meanwhile; copied */
   const char *temporary; /* a directory with room for what the guest overwrites meanwhile */
   StoreWriter *writer;
   Store *store;           /* that @writer writes to */

@@ -42,7 +42,8 @@ typedef enum {
 #define GUEST_FILE_STATE "keeper.json"      /* K: pids with start times; see keeper_read_state() */
 #define GUEST_FILE_DAEMON "daemon.json"     /* D: what it must know again after a restart */
 #define GUEST_FILE_TEMPLATE "template.json" /* D: of a fork whose memory is not all there yet */
-#define GUEST_FILE_FILL "fill.json"         /* D: where missing pages of its memory come from */
+#define GUEST_FILE_DISKS "disks.sock" /* Q: its NBD server while a checkpoint reads the disks */
+#define GUEST_FILE_FILL "fill.json"   /* D: where missing pages of its memory come from */
 
 typedef struct _Keeper Keeper;
 

@@ -37,6 +37,10 @@ typedef struct {
   /* (nullable): called right before the guest is stopped: what makes stopping short */
   void (*before_stop) (gpointer user_data);
   gpointer before_stop_data;
+  /* (nullable): called once while the guest is stopped, at a moment whose RAM is captured: what
+   * else belongs to that instant. Should it fail, so does the capture. */
+  gboolean (*at_instant) (gpointer user_data, GError **error);
+  gpointer at_instant_data;
   const Progress *progress;
   GCancellable *cancellable;
   /* (nullable): told why, when something is done in another way than was wanted */

@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include <vmckpt/disk/disk-base.h>
 #include <vmckpt/drivers/qemu.h>
 #include <vmckpt/ram/guest-fill.h>
 #include <vmckpt/ram/guest-tracking.h>
@@ -27,6 +28,11 @@ typedef struct {
   MachineRecorder *recorder;    /* of this QEMU */
   gboolean paused;              /* its CPUs do not run, as far as is known */
   const Standstill *standstill; /* (nullable): the checkpoint since which they have not run */
+  const char *temporary;        /* directory for what it overwrites while its disks are read */
+  const DiskBase *disk_base;    /* (nullable): what the bitmaps of its disks are relative to */
+  /* Remembers, for a next daemon too, that it is @base from now on. */
+  gboolean (*set_disk_base) (const DiskBase *base, gpointer user_data, GError **error);
+  gpointer set_disk_base_data;
 } Unit;
 
 /* Whether the guest has a device through which it gives memory back to the host. */
