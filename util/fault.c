@@ -55,6 +55,8 @@ static const char *const point_names[FAULT_COUNT] = {
   [FAULT_SWAP_ADDED] = "swap-added",
   [FAULT_SWAP_REOPENED] = "swap-reopened",
   [FAULT_SWAP_DONE] = "swap-done",
+  [FAULT_SERVER_MADE] = "server-made",
+  [FAULT_SERVER_RECORDED] = "server-recorded",
 };
 
 typedef enum { ACTION_KILL, ACTION_ENOSPC, ACTION_EIO, ACTION_STALL, ACTION_COUNT } FaultAction;

@@ -14,6 +14,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #define NBDKIT_API_VERSION 2
@@ -187,6 +188,10 @@ get_ready (void)
 static int
 after_fork (void)
 {
+  /* With a socket that it was given, nbdkit ends when the thread that started it does. Whoever
+   * gives it ready-fd is to be outlived. */
+  if (ready_fd >= 0)
+    prctl (PR_SET_PDEATHSIG, 0);
   say_ready();
   return 0;
 }

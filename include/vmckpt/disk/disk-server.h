@@ -68,7 +68,7 @@ typedef struct {
 
 /**
  * disk_server_start:
- * @watch: (nullable): copied
+ * @watch: (nullable): copied; on failure its user_data stays the caller's
  *
  * Starts a server and waits until it has opened the store and found the checkpoint: milliseconds,
  * or some hundred with a password. A server that dies is started again at once, at the same place,
@@ -85,15 +85,19 @@ DiskServer *disk_server_start (const DiskServerOptions *options, const DiskServe
  * disk_server_adopt:
  * @directory: of a server that a daemon before this one started
  * @key: (nullable): as for the start, to be able to start it again
- * @watch: (nullable): copied
+ * @watch: (nullable): as for the start
  *
- * Takes over that server. If it has died since, it is started again without waiting for it; without
+ * Takes over that server. If it has died since, it is started again soon (an event tells); without
  * @key one of an encrypted store has to wait for disk_server_offer_key().
  *
  * Returns: (transfer full): the server; NULL with @error: G_IO_ERROR_NOT_FOUND if there was none.
  */
 DiskServer *disk_server_adopt (const char *directory, const KeyMaterial *key,
                                const DiskServerWatch *watch, GError **error);
+
+/* Whether disks can be served on this host: nbdkit and the plugin are there. FALSE with
+ * DISK_ERROR_IMPOSSIBLE, which says what is missing. */
+gboolean disk_server_check (GError **error);
 
 /* Lets go of @server: process, socket and files stay, for disk_server_adopt(). NULL is ignored. */
 void disk_server_free (DiskServer *server);

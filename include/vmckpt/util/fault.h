@@ -61,6 +61,8 @@ typedef enum {
   FAULT_SWAP_ADDED,       /* the file is a node beside the export */
   FAULT_SWAP_REOPENED,    /* and below the overlay; the export's node is still there */
   FAULT_SWAP_DONE,        /* and alone */
+  FAULT_SERVER_MADE,      /* the process that will serve disks is there, and not recorded */
+  FAULT_SERVER_RECORDED,  /* it is recorded, and waits for the word to go */
   FAULT_COUNT
 } FaultPoint;
 
