@@ -98,7 +98,9 @@ fake_peer_read (FakePeer *peer)
   }
   g_autoptr (JsonParser) parser = json_parser_new();
   g_autoptr (GError) error = NULL;
-  json_parser_load_from_data (parser, peer->input->str, end - peer->input->str, &error);
+  /* A guest agent's client makes its peer forget what it has half read. */
+  const char *line = peer->input->str + (peer->input->str[0] == '\xff' ? 1 : 0);
+  json_parser_load_from_data (parser, line, end - line, &error);
   g_assert_no_error (error);
   g_string_erase (peer->input, 0, end + 1 - peer->input->str);
   return json_object_ref (json_node_get_object (json_parser_get_root (parser)));

@@ -37,7 +37,7 @@ test_defaults (void)
 #define WHOLE                                                                                      \
   "{\"name\":\"g1\",\"uuid\":\"3f1c2a64-5a0e-4c38-9a52-0f6d7f6a3f11\","                            \
   "\"genid\":\"9d3b5f0e-7a43-4a36-8f44-2a0b6a1c9e77\",\"ram_bytes\":1073741824,\"cpus\":4,"        \
-  "\"kernel\":\"/k,1\",\"initrd\":\"/i\",\"append\":\"console=ttyS0 \\\"x\\\"\","                  \
+  "\"kernel\":\"/k,1\",\"initrd\":\"/i\",\"append\":\"console=ttyS0 \\\"x\\\"\",\"agent\":true,"   \
   "\"disks\":[{\"path\":\"/d,1\",\"mode\":\"readonly\",\"format\":\"qcow2\",\"size\":7,"           \
   "\"mtime_us\":1700000000000000},\"/e,shared\"],\"qemu\":\"/usr/bin/q\",\"accel\":\"tcg\","       \
   "\"machine\":\"pc-q35-7.2\",\"cpu\":\"qemu64-v1\",\"extra\":[\"-device\",\"virtio-rng\"]}"
@@ -95,6 +95,7 @@ test_invalid (void)
     { "{\"name\":\"g\",\"qemu\":\"bin/q\"}", "'qemu'" },
     { "{\"name\":\"g\",\"qemu\":\"\"}", "'qemu'" },
     { "{\"name\":\"g\",\"accel\":\"xen\"}", "'accel'" },
+    { "{\"name\":\"g\",\"agent\":1}", "'agent'" },
     { "{\"name\":\"g\",\"machine\":\"q35,x=y\"}", "'machine'" },
     { "{\"name\":\"g\",\"machine\":\"\"}", "'machine'" },
     { "{\"name\":\"g\",\"disks\":\"/d,shared\"}", "'disks'" },

@@ -108,6 +108,21 @@ test_names (void)
   g_assert_cmpstr (argv[length - 1], ==, "virtio-rng");
 }
 
+/* The agent's port has a number, so that it is the same in each run of the guest. */
+static void
+test_agent (void)
+{
+  g_autoptr (GuestSpec) spec = make_spec();
+  g_auto (GStrv) without = qemu_command_line (spec, "/run/g1", &(QemuLaunch){ 0 });
+
+  spec->agent = TRUE;
+  g_auto (GStrv) with = qemu_command_line (spec, "/run/g1", &(QemuLaunch){ 0 });
+  g_assert_null (value_of (without, "-device", 1));
+  g_assert_nonnull (strstr (value_of (with, "-chardev", 3), "path=" GUEST_FILE_AGENT ","));
+  g_assert_nonnull (strstr (value_of (with, "-device", 2), "name=org.qemu.guest_agent.0"));
+  g_assert_nonnull (strstr (value_of (with, "-device", 2), "nr=1,"));
+}
+
 int
 main (int argc, char **argv)
 {
@@ -116,5 +131,6 @@ main (int argc, char **argv)
   g_test_add_func ("/qemu-command/memory", test_memory);
   g_test_add_func ("/qemu-command/incoming", test_incoming);
   g_test_add_func ("/qemu-command/names", test_names);
+  g_test_add_func ("/qemu-command/agent", test_agent);
   return g_test_run();
 }

@@ -69,6 +69,17 @@ add_machine (Args *args, const GuestSpec *spec, const QemuLaunch *launch)
   add (args, "-m", "%" G_GUINT64_FORMAT "M", mib);
 }
 
+/* A port that qemu-ga finds by its name, on a controller of its own: extra arguments may have one.
+ */
+static void
+add_agent (Args *args)
+{
+  add_socket (args, "agent", GUEST_FILE_AGENT);
+  add (args, "-device", "virtio-serial-pci,id=agent-bus,max_ports=2");
+  add (args, "-device",
+       "virtserialport,bus=agent-bus.0,nr=1,chardev=agent,name=org.qemu.guest_agent.0,id=agent0");
+}
+
 GStrv
 qemu_command_line (const GuestSpec *spec, const char *directory, const QemuLaunch *launch)
 {
@@ -98,6 +109,8 @@ qemu_command_line (const GuestSpec *spec, const char *directory, const QemuLaunc
   add_socket (&args, "serial", GUEST_FILE_SERIAL);
   add (&args, "-serial", "chardev:serial");
   qemu_disk_arguments (spec, args.args);
+  if (spec->agent)
+    add_agent (&args);
   add (&args, "-S", NULL);
   if (launch->incoming)
     add (&args, "-incoming", "defer");

@@ -34,6 +34,7 @@ typedef enum {
 #define GUEST_FILE_MONITOR "qmp.sock"         /* Q: the daemon's monitor */
 #define GUEST_FILE_KEEPER_MONITOR "kqmp.sock" /* Q: the keeper's monitor, used only for rescue */
 #define GUEST_FILE_SERIAL "serial.sock"       /* Q: the serial port; the keeper is its one client */
+#define GUEST_FILE_AGENT "agent.sock"         /* Q: the guest agent's port, one client at a time */
 #define GUEST_FILE_KEEPER "keeper.sock"       /* K: hello and leases */
 #define GUEST_FILE_CONSOLE "console.sock"     /* K: raw bytes, to and from the serial port */
 #define GUEST_FILE_LOG "serial.log"           /* K: what the guest printed, at most 2 × 8 MiB */
