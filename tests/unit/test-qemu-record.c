@@ -296,6 +296,33 @@ test_again (void)
   g_assert_null (strstr (b, "dimm1"));
 }
 
+/* What a program says of itself decides; one that is not there, or too old, lacks. */
+static void
+test_doctor_programs (void)
+{
+  g_autofree char *path = g_strdup (g_getenv ("PATH"));
+  g_autofree char *directory = g_dir_make_tmp (NULL, NULL);
+  g_autofree char *program = g_build_filename (directory, "nbdkit", NULL);
+
+  g_assert_true (g_file_set_contents (program, "#!/bin/sh\necho nbdkit 1.31.9\n", -1, NULL));
+  g_assert_cmpint (g_chmod (program, 0700), ==, 0);
+  g_setenv ("PATH", directory, TRUE);
+  g_autoptr (JsonArray) checks = qemu_doctor ("/no/such/qemu");
+  g_setenv ("PATH", path, TRUE);
+  guint lacking = 0;
+  for (guint i = 0; i < json_array_get_length (checks); i++) {
+    JsonObject *check = json_array_get_object_element (checks, i);
+    const char *found = json_get_string_or (check, "found", "");
+    if (g_str_equal (found, "nbdkit 1.31.9") || g_str_equal (found, "it is not in PATH")) {
+      g_assert_false (json_get_bool_or (check, "ok", TRUE));
+      lacking++;
+    }
+  }
+  g_assert_cmpuint (lacking, ==, 3);
+  g_unlink (program);
+  g_rmdir (directory);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -306,6 +333,7 @@ main (int argc, char **argv)
   g_test_add_func ("/qemu-record/disk", test_disk);
   g_test_add_func ("/qemu-record/rom-names", test_rom_names);
   g_test_add_func ("/qemu-record/doctor", test_doctor);
+  g_test_add_func ("/qemu-record/doctor-programs", test_doctor_programs);
   g_test_add_func ("/qemu-record/memory", test_memory);
   g_test_add_func ("/qemu-record/again", test_again);
   return g_test_run();

@@ -5,6 +5,9 @@
 #include "host.h"
 #include "kvm.h"
 
+#include <dlfcn.h>
+#include <string.h>
+
 /* What one check found. */
 typedef struct {
   const char *check;
@@ -116,6 +119,108 @@ check_memory (JsonArray *checks)
                   .mend = "at least 512 MiB of memory that is not in use" });
 }
 
+/* The first line that a program says of itself; NULL: it is not there. */
+static char *
+first_line (const char *program, const char *argument)
+{
+  const char *const argv[] = { program, argument, NULL };
+  g_autofree char *output = NULL;
+  int status;
+
+  if (!g_spawn_sync (NULL, (char **)argv, NULL, G_SPAWN_SEARCH_PATH | G_SPAWN_STDERR_TO_DEV_NULL,
+                     NULL, NULL, &output, NULL, &status, NULL) ||
+      !g_spawn_check_wait_status (status, NULL))
+    return NULL;
+  output[strcspn (output, "\n")] = '\0';
+  return g_utf8_make_valid (output, -1);
+}
+
+/* TRUE if the first "N.N" in @text is at least that. */
+static gboolean
+has_version (const char *text, guint major, guint minor)
+{
+  const char *digits = strpbrk (text, "0123456789");
+  guint64 found = digits != NULL ? g_ascii_strtoull (digits, (char **)&digits, 10) : 0;
+
+  if (digits == NULL || *digits != '.')
+    return FALSE;
+  return found > major || (found == major && g_ascii_strtoull (digits + 1, NULL, 10) >= minor);
+}
+
+/* Programs that are started for disks and TPMs. */
+static const struct {
+  const char *program;
+  guint major, minor; /* at least */
+  const char *purpose;
+  const char *mend;
+} programs[] = {
+  { "qemu-img", 6, 0, "disks with images behind them (qcow2), and restored disks",
+    "install qemu-utils of version 6.0 or newer" },
+  { "nbdkit", 1, 32, "restored disks that are there at once, and serving disks",
+    "install nbdkit 1.32 or newer; without it disks are restored with --eager" },
+  { "swtpm", 0, 7, "guests with a TPM", "install swtpm 0.7 or newer" },
+};
+
+static void
+check_programs (JsonArray *checks)
+{
+  for (guint i = 0; i < G_N_ELEMENTS (programs); i++) {
+    char *line = first_line (programs[i].program, "--version");
+    gboolean ok = line != NULL && has_version (line, programs[i].major, programs[i].minor);
+    add (checks, (Finding){ .check = programs[i].program,
+                            .ok = ok,
+                            .found = line != NULL ? line : g_strdup ("it is not in PATH"),
+                            .purpose = programs[i].purpose,
+                            .mend = programs[i].mend });
+  }
+}
+
+/* Libraries of programs that are installed apart. */
+static const struct {
+  const char *check, *file, *purpose, *mend;
+} libraries[] = {
+  { "libnbd", "libnbd.so.0", "disks in checkpoints", "install libnbd0" },
+  { "libguestfs", "libguestfs.so.0", "looking inside disks: inspect, diff --files, check --fs",
+    "install libguestfs0 and its appliance" },
+};
+
+static void
+check_libraries (JsonArray *checks)
+{
+  for (guint i = 0; i < G_N_ELEMENTS (libraries); i++) {
+    void *library = dlopen (libraries[i].file, RTLD_LAZY | RTLD_LOCAL);
+    add (checks,
+         (Finding){ .check = libraries[i].check,
+                    .ok = library != NULL,
+                    .found = g_strdup_printf ("%s %s", libraries[i].file,
+                                              library != NULL ? "is there" : "is not there"),
+                    .purpose = libraries[i].purpose,
+                    .mend = libraries[i].mend });
+    if (library != NULL)
+      dlclose (library);
+  }
+}
+
+static void
+check_firmware (JsonArray *checks)
+{
+  static const char *const files[] = { "/usr/share/OVMF/OVMF_CODE_4M.fd",
+                                       "/usr/share/OVMF/OVMF_CODE.fd",
+                                       "/usr/share/edk2/ovmf/OVMF_CODE.fd",
+                                       "/usr/share/edk2/x64/OVMF_CODE.4m.fd",
+                                       "/usr/share/qemu/edk2-x86_64-code.fd" };
+  const char *found = NULL;
+
+  for (guint i = 0; i < G_N_ELEMENTS (files) && found == NULL; i++)
+    if (g_file_test (files[i], G_FILE_TEST_IS_REGULAR))
+      found = files[i];
+  add (checks, (Finding){ .check = "ovmf",
+                          .ok = found != NULL,
+                          .found = g_strdup (found != NULL ? found : "no UEFI firmware"),
+                          .purpose = "guests that boot by UEFI (--firmware)",
+                          .mend = "install ovmf, or name a firmware with --firmware" });
+}
+
 JsonArray *
 qemu_doctor (const char *program)
 {
@@ -126,5 +231,8 @@ qemu_doctor (const char *program)
   check_kvm (checks);
   check_kernel (checks);
   check_memory (checks);
+  check_programs (checks);
+  check_libraries (checks);
+  check_firmware (checks);
   return checks;
 }

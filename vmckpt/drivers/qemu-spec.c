@@ -3,6 +3,7 @@
  * down, so that the same guest can be built again elsewhere. */
 #include "cpu-features.h"
 #include "disk.h"
+#include "extra-disks.h"
 #include "kvm.h"
 #include "qemu-ask.h"
 #include "qemu-session.h"
@@ -145,6 +146,17 @@ take_extra (GuestSpec *spec, GError **error)
   return TRUE;
 }
 
+static gboolean
+check_extra_disks (const GuestSpec *spec, GError **error)
+{
+  g_autofree char *found = extra_disks_find ((const char *const *)spec->extra);
+
+  if (found == NULL)
+    return TRUE;
+  g_set_error_literal (error, DRIVER_ERROR, DRIVER_ERROR_INVALID, found);
+  return FALSE;
+}
+
 /* TRUE if @value ("type,id=ID,…") has that id. */
 static gboolean
 has_id (const char *value, const char *id)
@@ -197,8 +209,9 @@ qemu_spec_complete (GuestSpec *spec, QemuFacts *facts, GError **error)
   g_auto (QemuAnswers) answers = { 0 };
   char *program;
 
-  if (!take_extra (spec, error) || !check_file ("kernel", spec->kernel, error) ||
-      !check_file ("initrd", spec->initrd, error) || !guest_disks_name (spec->disks, error))
+  if (!take_extra (spec, error) || !check_extra_disks (spec, error) ||
+      !check_file ("kernel", spec->kernel, error) || !check_file ("initrd", spec->initrd, error) ||
+      !guest_disks_name (spec->disks, error))
     return FALSE;
   for (guint i = 0; i < spec->disks->len; i++)
     if (!disk_measure (spec->disks->pdata[i], error))
