@@ -400,7 +400,7 @@ disk_capture_copy (DiskCapture *capture, Manifest *manifest, GError **error)
       return FALSE;
     manifest_add_part (manifest, "disk", report->name, &map);
   }
-  return fault_visit (FAULT_DISKS_READ, error) && undo (capture, error);
+  return fault_visit (FAULT_DISK_READ, error) && undo (capture, error);
 }
 
 /* ---- finish ---- */

@@ -28,8 +28,8 @@ typedef enum {
   FAULT_STREAM_MIDDLE,    /* the first pages are in the store's hands */
   FAULT_STREAM_ENDED,     /* all is read */
   FAULT_DISK_MIDDLE,      /* a part of a disk is read, the guest runs */
-  FAULT_DISKS_READ,       /* all disks are read, and are still held in QEMU */
-  FAULT_BASE_RECORDED,    /* the checkpoint is the base of the bitmaps, which do not know yet */
+  FAULT_DISK_READ,        /* all disks are read, and are still held in QEMU */
+  FAULT_DISK_BASE,        /* the checkpoint is the base of the bitmaps, which do not know yet */
   FAULT_OBJECT_WRITTEN,   /* an object's bytes are in its temporary file, not synced */
   FAULT_OBJECT_SYNCED,    /* synced, not yet under its name */
   FAULT_OBJECT_NAMED,     /* under its name, directory not synced */
