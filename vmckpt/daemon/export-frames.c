@@ -164,6 +164,13 @@ export_frames_sink (ExportFrames *frames)
 }
 
 gboolean
+export_frames_object (ExportFrames *frames, JsonObject *object, GError **error)
+{
+  return !frames->framed || (flush_data (frames, error) && flush_zeros (frames, error) &&
+                             put_json (frames, object, error));
+}
+
+gboolean
 export_frames_end (ExportFrames *frames, JsonObject *last, GError **error)
 {
   return flush_data (frames, error) && flush_zeros (frames, error) &&

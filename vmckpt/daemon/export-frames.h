@@ -30,5 +30,8 @@ guint64 export_frames_bytes (const ExportFrames *frames);
 /* TRUE once a byte was written: then an error can only be told in a frame. */
 gboolean export_frames_begun (const ExportFrames *frames);
 
+/* Writes what is kept and @object, in the middle; without frames there is no place for that. */
+gboolean export_frames_object (ExportFrames *frames, JsonObject *object, GError **error);
+
 /* Writes what is kept and, framed, @last; without frames there is no place for it. */
 gboolean export_frames_end (ExportFrames *frames, JsonObject *last, GError **error);
