@@ -2,7 +2,7 @@
 /* Asking a QEMU program, and completing a spec with its answers. */
 #include "tiny-guest.h"
 
-#include "kvm.h"
+#include <vmckpt/drivers/kvm.h>
 
 #include <string.h>
 

@@ -2,6 +2,7 @@
 /* vmckpt list, show, diff: what is in the store. */
 #include "cli-error.h"
 #include "cli-format.h"
+#include "guest-path.h"
 #include "table.h"
 #include "verb.h"
 
@@ -184,12 +185,93 @@ print_diff (Cli *cli, JsonObject *diff)
   }
 }
 
+/* ---- diff --files ---- */
+
+typedef struct {
+  gboolean files, checksums;
+  char *in;
+} DiffValues;
+
+#define VALUE(member) G_STRUCT_OFFSET (DiffValues, member)
+static const VerbOption diff_options[] = {
+  { "files", 0, G_OPTION_ARG_NONE, VALUE (files), NULL, "which files on their disks differ" },
+  { "checksums", 0, G_OPTION_ARG_NONE, VALUE (checksums), NULL,
+    "compare their content too, not only size and time" },
+  { "in", 0, G_OPTION_ARG_FILENAME, VALUE (in), "[DISK:]/PATH", "only of what is there" },
+  { NULL },
+};
+#undef VALUE
+
+/* CliPartFunc. */
+static void
+on_changes (JsonObject *line, const char *type, gpointer user_data)
+{
+  Cli *cli = user_data;
+  g_autoptr (JsonArray) changes = cli_array (line, "changes");
+
+  if (cli_print_json_list (cli, changes))
+    return;
+  for (guint i = 0; i < json_array_get_length (changes) && !cli->out->closed; i++) {
+    g_autoptr (JsonObject) change = cli_element (changes, i);
+    const char *kind = json_get_string_or (change, "change", "");
+    g_autofree char *path = format_text_member (change, "path");
+    g_autofree char *what = format_strings_member (change, "what");
+    if (g_str_equal (kind, "changed"))
+      output_print (cli->out, "~ %s (%s)\n", path, what);
+    else
+      output_print (cli->out, "%c %s\n", g_str_equal (kind, "added") ? '+' : '-', path);
+  }
+}
+
+static gboolean
+add_place (JsonObject *body, const char *in, GError **error)
+{
+  g_autofree char *text = g_strconcat ("ID:", in, NULL);
+  g_autoptr (GuestPath) place = guest_path_parse (text, FALSE, error);
+
+  if (place == NULL)
+    return FALSE;
+  guest_path_add_to_body (place, body);
+  return TRUE;
+}
+
+static gboolean
+diff_files (Cli *cli, const VerbCall *call, GError **error)
+{
+  const DiffValues *values = call->values;
+  g_autoptr (GString) path =
+      api_path ("checkpoints", call->args[0], "diff", call->args[1], "files", NULL);
+  g_autoptr (JsonObject) body = json_object_new();
+
+  if (!cli_add_store (cli, path, error) ||
+      (values->in != NULL && !add_place (body, values->in, error)))
+    return FALSE;
+  json_object_set_boolean_member (body, "checksums", values->checksums);
+  g_autoptr (JsonObject) result =
+      cli_call_parts (cli, path, body, call->args[0], on_changes, cli, error);
+  if (result == NULL)
+    return FALSE;
+  cli_say (cli,
+           "%" G_GUINT64_FORMAT " added, %" G_GUINT64_FORMAT " changed, %" G_GUINT64_FORMAT
+           " removed",
+           json_get_uint64_or (result, "added", 0), json_get_uint64_or (result, "changed", 0),
+           json_get_uint64_or (result, "removed", 0));
+  return TRUE;
+}
+
 static gboolean
 run_diff (Cli *cli, const VerbCall *call, GError **error)
 {
   g_autoptr (GString) path = api_path ("checkpoints", call->args[0], "diff", call->args[1], NULL);
   g_autoptr (JsonObject) diff = NULL;
+  const DiffValues *values = call->values;
 
+  if (values->files)
+    return diff_files (cli, call, error);
+  if (values->checksums || values->in != NULL) {
+    g_set_error_literal (error, CLI_ERROR, CLI_ERROR_USAGE, "--checksums and --in need --files");
+    return FALSE;
+  }
   if (!cli_add_store (cli, path, error))
     return FALSE;
   diff = api_call (cli->api, "GET", path, NULL, error);
@@ -206,7 +288,11 @@ const Verb verb_diff = {
   .name = "diff",
   .arguments = "ID ID",
   .summary = "Show how much differs between two checkpoints",
+  .details = "With --files: + came, - went, ~ changed (what of it). Times of directories do\n"
+             "not count. Checkpoints whose disks are the same are known to be so at once.",
   .group = VERB_GROUP_CHECKPOINTS,
+  .options = diff_options,
+  .values_size = sizeof (DiffValues),
   .min_args = 2,
   .max_args = 2,
   .run = run_diff,

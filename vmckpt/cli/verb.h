@@ -92,6 +92,7 @@ extern const Verb verb_log, verb_console;
 extern const Verb verb_checkpoint, verb_suspend, verb_restore, verb_resume, verb_fork;
 extern const Verb verb_export, verb_import;
 extern const Verb verb_list, verb_show, verb_diff, verb_verify, verb_rm, verb_tag;
+extern const Verb verb_inspect, verb_ls, verb_cat, verb_cp, verb_check;
 extern const Verb verb_forget, verb_store_quota;
 extern const Verb verb_store_key_list, verb_store_key_add, verb_store_key_remove;
 extern const Verb verb_store_key_passwd, verb_store_key_generate;

@@ -3,6 +3,7 @@
 
 #include <vmckpt/drivers/guest-spec.h>
 #include <vmckpt/exchange/sink.h>
+#include <vmckpt/inspect/inspector.h>
 #include <vmckpt/keeper/keeper.h>
 #include <vmckpt/qmp/stream-reader.h>
 #include <vmckpt/ram/capture.h>
@@ -82,6 +83,23 @@ exchange_kind (int code)
   }
 }
 
+static ApiKind
+inspect_kind (int code)
+{
+  switch (code) {
+  case INSPECT_ERROR_USAGE:
+    return API_USAGE;
+  case INSPECT_ERROR_NOT_FOUND:
+    return API_NOT_FOUND;
+  case INSPECT_ERROR_DAMAGED:
+    return API_DAMAGED;
+  case INSPECT_ERROR_IMPOSSIBLE:
+    return API_NOT_POSSIBLE;
+  default:
+    return API_FAILED;
+  }
+}
+
 ApiKind
 api_error_kind (const GError *error)
 {
@@ -97,6 +115,8 @@ api_error_kind (const GError *error)
     return driver_kind (error->code);
   if (error->domain == EXCHANGE_ERROR)
     return exchange_kind (error->code);
+  if (error->domain == INSPECT_ERROR)
+    return inspect_kind (error->code);
   if (g_error_matches (error, RAM_ERROR, RAM_ERROR_IMPOSSIBLE) ||
       g_error_matches (error, STREAM_ERROR, STREAM_ERROR_UNSUPPORTED))
     return API_NOT_POSSIBLE;

@@ -2,6 +2,7 @@
 /* What one vmckptd is made of. Built in main(), handed to every request; it outlives them all. */
 #pragma once
 
+#include "looks.h"
 #include "registry.h"
 #include "runtime.h"
 #include "stores.h"
@@ -12,6 +13,7 @@ typedef struct {
   Stores *stores;
   Registry *registry;
   Templates *templates;
+  Looks *looks;
   GMainLoop *loop;
   GCancellable *stopping; /* cancelled when the daemon is to end */
   int calls;              /* requests at work (atomic) */

@@ -211,6 +211,7 @@ run (const Options *options, GError **error)
                     .stores = stores,
                     .registry = registry_new (runtime, stores),
                     .templates = templates_new (runtime, stores),
+                    .looks = looks_new (runtime),
                     .loop = g_main_loop_new (NULL, FALSE),
                     .stopping = g_cancellable_new() };
   SoupServer *server = soup_server_new ("server-header", "vmckptd", NULL);
@@ -233,6 +234,7 @@ run (const Options *options, GError **error)
   if (own_socket)
     unlink (runtime->socket);
   end_calls (&daemon);
+  looks_end (daemon.looks);
   /* Nothing is freed: threads that did not end in time (a store that hangs) may still use it. */
   fflush (NULL);
   _exit (0);

@@ -26,6 +26,7 @@ extern const Route store_quota_routes[];
 extern const Route forget_routes[];
 extern const Route store_copy_routes[];
 extern const Route store_key_routes[];
+extern const Route look_routes[];
 
 /* Serves all routes on @server. */
 void router_attach (SoupServer *server, Daemon *daemon);

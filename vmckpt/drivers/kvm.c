@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "kvm.h"
+#include <vmckpt/drivers/kvm.h>
 
 #include <vmckpt/util/fd.h>
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* What this host can do and what is missing for the rest. */
+#include <vmckpt/drivers/kvm.h>
 #include <vmckpt/drivers/qemu.h>
 
 #include "host.h"
-#include "kvm.h"
 
 #include <dlfcn.h>
 #include <string.h>

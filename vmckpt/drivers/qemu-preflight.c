@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Can this host restore that checkpoint? Every difference is found and named before anything
  * starts. */
+#include <vmckpt/drivers/kvm.h>
 #include <vmckpt/drivers/qemu.h>
 
 #include "cpu-features.h"
 #include "disk-image.h"
 #include "disk.h"
 #include "host.h"
-#include "kvm.h"
 #include "qemu-ask.h"
 #include "qemu-session.h"
 

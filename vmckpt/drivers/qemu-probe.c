@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Asking a QEMU program what it is and can do. */
-#include "kvm.h"
 #include "qemu-session.h"
 
+#include <vmckpt/drivers/kvm.h>
 #include <vmckpt/qmp/commands.h>
 #include <vmckpt/util/error.h>
 #include <vmckpt/util/fd.h>

@@ -4,10 +4,10 @@
 #include "cpu-features.h"
 #include "disk.h"
 #include "extra-disks.h"
-#include "kvm.h"
 #include "qemu-ask.h"
 #include "qemu-session.h"
 
+#include <vmckpt/drivers/kvm.h>
 #include <vmckpt/drivers/qemu-disk.h>
 #include <vmckpt/qmp/commands.h>
 #include <vmckpt/util/error.h>

@@ -103,11 +103,24 @@ appliance_set_phase (Appliance *appliance, const char *phase)
   reply_status (appliance->reply, phase, -1);
 }
 
+/* What libguestfs says without its advice on how to debug it; newly allocated. */
+static char *
+said_last (const Appliance *appliance)
+{
+  const char *said = guestfs_last_error (appliance->g);
+  char *text = reply_text (said != NULL ? said : "libguestfs gave no reason", 2000);
+  char *advice = strstr (text, "\nTo see full error messages");
+
+  if (advice != NULL)
+    *advice = '\0';
+  return g_strstrip (text);
+}
+
 gboolean
 appliance_fail (const Appliance *appliance, GError **error, const char *format, ...)
 {
   int number = guestfs_last_errno (appliance->g);
-  const char *said = guestfs_last_error (appliance->g);
+  g_autofree char *said = said_last (appliance);
   InspectError code = INSPECT_ERROR_FAILED;
   va_list args;
 
@@ -118,8 +131,9 @@ appliance_fail (const Appliance *appliance, GError **error, const char *format, 
     code = INSPECT_ERROR_NOT_FOUND;
   else if (number == EIO || number == EUCLEAN || number == EBADMSG)
     code = INSPECT_ERROR_DAMAGED;
-  g_autofree char *text = reply_text (said != NULL ? said : "libguestfs gave no reason", 2000);
-  g_set_error (error, INSPECT_ERROR, code, "%s: %s", what, g_strstrip (text));
+  /* Where the number says all, the name of the call and the path once more do not help. */
+  g_set_error (error, INSPECT_ERROR, code, "%s: %s", what,
+               code != INSPECT_ERROR_FAILED ? g_strerror (number) : said);
   return FALSE;
 }
 
