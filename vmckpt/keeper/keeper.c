@@ -37,6 +37,10 @@ struct _KeeperGuard {
   AutoFd fd;
 };
 
+struct _KeeperFreeze {
+  AutoFd fd;
+};
+
 /* Connects to the keeper of @directory and sends @request. Returns the connection or -1. */
 static int
 open_connection (const char *directory, const KeeperMessage *request, int pass, int timeout_ms,
@@ -258,4 +262,43 @@ keeper_guard_free (KeeperGuard *guard)
     return;
   fd_close (&guard->fd);
   g_free (guard);
+}
+
+/* ---- Frozen file systems ---- */
+
+KeeperFreeze *
+keeper_freeze_take (const char *directory, GError **error)
+{
+  ERROR_PREFIX (error, "having the keeper thaw the guest if need be");
+  KeeperMessage request = keeper_message (KEEPER_FREEZE), answer;
+  g_autoptr (GError) cause = NULL;
+  g_auto (AutoFd) fd = open_connection (directory, &request, -1, HELLO_TIMEOUT_MS, &answer, &cause);
+
+  if (g_error_matches (cause, KEEPER_ERROR, KEEPER_ERROR_BUSY)) {
+    g_set_error_literal (error, KEEPER_ERROR, KEEPER_ERROR_BUSY,
+                         "an earlier freeze is not over: its guest agent has not answered yet");
+    return NULL;
+  }
+  if (fd < 0) {
+    g_propagate_error (error, g_steal_pointer (&cause));
+    return NULL;
+  }
+  KeeperFreeze *freeze = g_new0 (KeeperFreeze, 1);
+  freeze->fd = fd_steal (&fd);
+  return freeze;
+}
+
+gboolean
+keeper_freeze_end (KeeperFreeze *freeze, GError **error)
+{
+  return end_connection (&freeze->fd, error);
+}
+
+void
+keeper_freeze_free (KeeperFreeze *freeze)
+{
+  if (freeze == NULL)
+    return;
+  fd_close (&freeze->fd);
+  g_free (freeze);
 }

@@ -16,6 +16,7 @@ struct _LeaseServer {
   gpointer user_data;
   GPtrArray *connections; /* of Connection */
   gboolean held;          /* no lease is granted now */
+  gboolean thawing;       /* no freeze is */
 };
 
 typedef enum {
@@ -24,7 +25,8 @@ typedef enum {
   HOLDING,
   GUARD_WAITING,
   GUARDING,
-  DONE, /* had its lease or guard */
+  FREEZING,
+  DONE, /* had its lease, guard or freeze */
 } ConnectionState;
 
 typedef struct {
@@ -159,6 +161,24 @@ handle_guard (Connection *connection)
 }
 
 static void
+handle_freeze (Connection *connection)
+{
+  LeaseServer *server = connection->server;
+
+  if (connection->state != CONNECTED) {
+    answer (connection, KEEPER_FREEZE, KEEPER_REFUSED);
+    return;
+  }
+  if (server->thawing || find_in_state (server, FREEZING) != NULL) {
+    answer (connection, KEEPER_FREEZE, KEEPER_BUSY);
+    return;
+  }
+  connection->state = FREEZING;
+  server->funcs->frozen (TRUE, server->user_data);
+  answer (connection, KEEPER_FREEZE, KEEPER_OK);
+}
+
+static void
 handle_end (Connection *connection)
 {
   LeaseServer *server = connection->server;
@@ -168,6 +188,8 @@ handle_end (Connection *connection)
     server->funcs->changed (LEASE_NONE, server->user_data);
   } else if (connection->state == GUARDING) {
     server->funcs->guarded ((ProcessId){ 0 }, server->user_data);
+  } else if (connection->state == FREEZING) {
+    server->funcs->frozen (FALSE, server->user_data);
   } else {
     answer (connection, KEEPER_END, KEEPER_REFUSED);
     return;
@@ -189,6 +211,9 @@ handle (Connection *connection)
     break;
   case KEEPER_GUARD:
     handle_guard (connection);
+    break;
+  case KEEPER_FREEZE:
+    handle_freeze (connection);
     break;
   case KEEPER_END:
     handle_end (connection);
@@ -234,6 +259,7 @@ on_connection_readable (int fd, GIOCondition condition, gpointer user_data)
 
   gboolean broken = connection->state == HOLDING;
   gboolean unguarded = connection->state == GUARDING;
+  gboolean frozen = connection->state == FREEZING;
   LeaseKind lease = connection->lease;
   int stream = fd_steal (&connection->stream);
   connection->source = 0;
@@ -241,6 +267,10 @@ on_connection_readable (int fd, GIOCondition condition, gpointer user_data)
   if (unguarded) {
     server->held = TRUE;
     server->funcs->unguarded (server->user_data);
+  }
+  if (frozen) {
+    server->thawing = TRUE;
+    server->funcs->thaw (server->user_data);
   }
   if (broken) {
     server->held = TRUE;
@@ -289,6 +319,18 @@ void
 lease_server_hold (LeaseServer *server)
 {
   server->held = TRUE;
+}
+
+void
+lease_server_thawing (LeaseServer *server)
+{
+  server->thawing = TRUE;
+}
+
+void
+lease_server_thawed (LeaseServer *server)
+{
+  server->thawing = FALSE;
 }
 
 void

@@ -13,6 +13,7 @@
 #include "lease-server.h"
 #include "rescue.h"
 #include "state.h"
+#include "thaw.h"
 #include "unprotect.h"
 
 #include <vmckpt/keeper/keeper.h>
@@ -328,8 +329,44 @@ take_over_guard (Program *program, ProcessId daemon)
         g_unix_fd_add (program->guard_pidfd, G_IO_IN, on_guarding_daemon_gone, program);
 }
 
+/* ---- Frozen file systems ---- */
+
+static void
+on_frozen (gboolean begins, gpointer user_data)
+{
+  Program *program = user_data;
+
+  program->record.frozen = begins;
+  write_record (program);
+}
+
+static void
+on_thawed (GObject *source, GAsyncResult *result, gpointer user_data)
+{
+  Program *program = user_data;
+  g_autoptr (GError) error = NULL;
+  gssize count = thaw_finish (result, &error);
+
+  if (count < 0)
+    g_printerr ("keeper: the guest could not be thawed: %s\n", error->message);
+  else
+    g_printerr ("keeper: the guest was thawed: %d file systems\n", (int)count);
+  on_frozen (FALSE, program);
+  lease_server_thawed (program->server);
+}
+
+static void
+on_thaw (gpointer user_data)
+{
+  Program *program = user_data;
+
+  g_printerr ("keeper: the guest's file systems may be frozen: thawing them\n");
+  lease_server_thawing (program->server);
+  thaw_async (GUEST_FILE_AGENT, program->record.public.qemu, on_thawed, program);
+}
+
 static const LeaseServerFuncs lease_funcs = { on_lease_changed, on_lease_broken, on_guarded,
-                                              on_unguarded };
+                                              on_unguarded,     on_frozen,       on_thaw };
 
 /* A predecessor was killed: what it held is dealt with as if its lease had broken. */
 static void
@@ -456,11 +493,15 @@ run (const Options *options, GError **error)
   /* So that it is still there should this keeper be killed, too, before it has dealt with it. */
   program.record.lease = before.lease;
   program.record.guard = before.guard;
+  program.record.frozen = before.frozen;
   ok = get_qemu (&program, options, &serial, error) && serve (&program, &serial, error) &&
        watch_qemu (&program, &pidfd, error);
   if (ok) {
     if (options->adopt != NULL) {
       take_over_guard (&program, before.guard);
+      /* A daemon that lives thaws it too, which does no harm. */
+      if (before.frozen)
+        on_thaw (&program);
       take_over (&program, before.lease, options->paused);
     }
     report (options->report_fd, "ok");

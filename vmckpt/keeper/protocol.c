@@ -16,7 +16,7 @@ gboolean
 keeper_message_valid (const KeeperMessage *message)
 {
   return message->magic == KEEPER_MAGIC && message->version == KEEPER_VERSION &&
-         message->type >= KEEPER_HELLO && message->type <= KEEPER_GUARD;
+         message->type >= KEEPER_HELLO && message->type <= KEEPER_FREEZE;
 }
 
 /* Waits until @fd can be read; FALSE after @deadline (monotonic, microseconds). */

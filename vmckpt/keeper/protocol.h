@@ -15,9 +15,11 @@
  *
  *   GUARD              likewise, and beside a lease of another connection
  *
- *   END                OK: the lease or guard of this connection is over
+ *   FREEZE             likewise, and beside both; BUSY also while the guest is being thawed
  *
- * A connection has one lease or guard at most in its life.
+ *   END                OK: the lease, guard or freeze of this connection is over
+ *
+ * A connection has one of them at most in its life.
  */
 #pragma once
 
@@ -35,6 +37,7 @@ typedef enum {
   KEEPER_LEASE_RESTORE,
   KEEPER_END,
   KEEPER_GUARD,
+  KEEPER_FREEZE,
 } KeeperMessageType;
 
 typedef enum {

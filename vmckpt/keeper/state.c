@@ -44,6 +44,8 @@ keeper_record_write (const char *directory, const KeeperRecord *record, GError *
   json_object_set_string_member (object, "lease", lease_names[record->lease]);
   if (record->guard.start_ticks != 0)
     add_process (object, "guard", record->guard);
+  if (record->frozen)
+    json_object_set_boolean_member (object, "frozen", TRUE);
   json_object_set_boolean_member (object, "exited", state->exited);
   json_object_set_int_member (object, "wait_status", state->wait_status);
   json_object_set_int_member (object, "exited_us", state->exited_us);
@@ -111,6 +113,7 @@ keeper_record_read (const char *directory, KeeperRecord *record, GError **error)
   if (json_object_has_member (object, "guard") &&
       !get_process (object, "guard", &record->guard, error))
     return FALSE;
+  record->frozen = json_get_bool_or (object, "frozen", FALSE);
   record->lease = lease_from_name (json_get_string_or (object, "lease", ""));
   state->leased = record->lease != LEASE_NONE;
   state->exited = json_get_bool_or (object, "exited", FALSE);

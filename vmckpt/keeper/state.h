@@ -11,12 +11,14 @@ typedef enum {
   LEASE_RESTORE,
 } LeaseKind;
 
-/* What keeper.json holds beyond what the daemon is told: the lease and the guard that were live
- * when it was written, so that whoever replaces a killed keeper knows what was left half done. */
+/* What keeper.json holds beyond what the daemon is told: the lease, the guard and the freeze that
+ * were live when it was written, so that whoever replaces a killed keeper knows what was left half
+ * done. */
 typedef struct {
   KeeperState public;
   LeaseKind lease;
   ProcessId guard; /* which daemon holds it; start_ticks 0: none */
+  gboolean frozen; /* its file systems may be frozen, on a daemon's behalf */
 } KeeperRecord;
 
 /* Writes keeper.json in @directory, whole or not at all. */

@@ -181,3 +181,30 @@ gboolean keeper_guard_end (KeeperGuard *guard, GError **error);
 /* Breaks a guard that was not ended. Safe after an end. */
 void keeper_guard_free (KeeperGuard *guard);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (KeeperGuard, keeper_guard_free)
+
+/* ---- Frozen file systems ---- */
+
+/*
+ * A freeze says "the guest's file systems are frozen on the daemon's behalf". It is a connection of
+ * its own; if that breaks before the freeze was ended, the keeper thaws the guest through
+ * GUEST_FILE_AGENT: as soon as the guest answers there, however long that takes.
+ */
+typedef struct _KeeperFreeze KeeperFreeze;
+
+/**
+ * keeper_freeze_take:
+ * @directory: the guest's
+ *
+ * To be called before the guest is told to freeze, or, for one that was saved frozen, before it
+ * runs. One freeze at a time, independent of leases and guards. Any thread. KEEPER_ERROR_BUSY while
+ * another one is live or the keeper is still thawing; KEEPER_ERROR_PROTOCOL from a keeper that
+ * knows no freezes.
+ */
+KeeperFreeze *keeper_freeze_take (const char *directory, GError **error);
+
+/* The guest is thawed. FALSE if the keeper is gone. */
+gboolean keeper_freeze_end (KeeperFreeze *freeze, GError **error);
+
+/* Leaves the thawing to the keeper, if it was not ended. */
+void keeper_freeze_free (KeeperFreeze *freeze);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (KeeperFreeze, keeper_freeze_free)
