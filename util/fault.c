@@ -57,6 +57,12 @@ static const char *const point_names[FAULT_COUNT] = {
   [FAULT_SWAP_DONE] = "swap-done",
   [FAULT_SERVER_MADE] = "server-made",
   [FAULT_SERVER_RECORDED] = "server-recorded",
+  [FAULT_DISK_CREATING] = "disk-creating",
+  [FAULT_DISK_PREPARED] = "disk-prepared",
+  [FAULT_DISK_POINT] = "disk-point",
+  [FAULT_DISK_EXPORTED] = "disk-exported",
+  [FAULT_DISK_UNDOING] = "disk-undoing",
+  [FAULT_DISK_UNDONE] = "disk-undone",
 };
 
 typedef enum { ACTION_KILL, ACTION_ENOSPC, ACTION_EIO, ACTION_STALL, ACTION_COUNT } FaultAction;

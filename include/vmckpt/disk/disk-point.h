@@ -43,9 +43,10 @@ typedef struct _DiskPoint DiskPoint;
  * context.
  */
 #define DISK_POINT_IN_FLIGHT (128 << 10)
-#define DISK_POINT_READ_BYTES (64 << 10)   /* of one read: two of them in flight */
-#define DISK_POINT_STATUS_BYTES (32 << 20) /* of the disk in one status request: for two contexts  \
-                                            */
+#define DISK_POINT_READ_BYTES (64 << 10) /* of one read: two of them in flight */
+#define DISK_POINT_STATUS_BYTES                                                                    \
+  (32 << 20) /* of the disk in one status request: for two contexts                                \
+              */
 
 /* A disk to be in a point. Borrowed. */
 typedef struct {

@@ -63,6 +63,12 @@ typedef enum {
   FAULT_SWAP_DONE,        /* and alone */
   FAULT_SERVER_MADE,      /* the process that will serve disks is there, and not recorded */
   FAULT_SERVER_RECORDED,  /* it is recorded, and waits for the word to go */
+  FAULT_DISK_CREATING,    /* temporaries of disks are being formatted */
+  FAULT_DISK_PREPARED,    /* what holds the disks is in QEMU, the guest still writes past it */
+  FAULT_DISK_POINT,       /* the disks are held at the instant, the guest is paused */
+  FAULT_DISK_EXPORTED,    /* what they held can be read */
+  FAULT_DISK_UNDOING,     /* exports are gone, what the guest overwrites is still copied */
+  FAULT_DISK_UNDONE,      /* only the bitmaps are left, which are not settled */
   FAULT_COUNT
 } FaultPoint;
 

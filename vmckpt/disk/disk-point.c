@@ -1,0 +1,636 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A migration that has come to its end takes the images from QEMU ("inactivates" them) until the
+ * guest runs again, and no filter can be put above an inactive node; put there before, it would
+ * make the migration fail (its write permission on the temporary cannot be given up). So
+ * disk_point_instant() comes after such a migration and activates the images itself:
+ * blockdev-set-active from QEMU 10.0 on; before, a read-only export of a node has that side effect
+ * (block/export/export.c). A background snapshot leaves the images active.
+ */
+#include <vmckpt/disk/disk-point.h>
+
+#include "disk-undo.h"
+#include "point-names.h"
+#include "transaction.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <glib/gstdio.h>
+#include <unistd.h>
+#include <vmckpt/qmp/batch.h>
+#include <vmckpt/qmp/commands.h>
+#include <vmckpt/util/error.h>
+#include <vmckpt/util/fault.h>
+#include <vmckpt/util/fd.h>
+#include <vmckpt/util/json.h>
+
+/* Up to this size a granule is a page of the store: 32 MiB of QEMU's memory for 1 TiB. */
+#define FINE_SIZE (G_GUINT64_CONSTANT (1) << 40)
+#define FINE_GRANULARITY 4096
+#define COARSE_GRANULARITY 65536
+
+/* How long a write of the guest waits for its temporary before the point is given up, seconds: less
+ * than any guest's own patience with a disk (30 s). */
+#define COPY_TIMEOUT_S 10
+
+#define CREATE_PATIENCE_US (60 * G_USEC_PER_SEC)
+#define CREATE_POLL_US 1000
+
+/* How what was written is known at the instant. */
+typedef enum {
+  BITMAP_FRESH, /* it is not; from the instant on it will be */
+  BITMAP_TURN,  /* what was collected is set aside */
+} BitmapWay;
+
+typedef struct {
+  char *wanted; /* what the caller knows the drive by */
+  gboolean incremental;
+  GuestDrive *drive; /* as of disk_point_prepare(); borrowed from the point's drives */
+  char *names[128];  /* of PointThing's */
+  char *path;        /* of the temporary until QEMU has opened it; NULL: none */
+  BitmapWay way;
+  DiskPointSource source; /* its strings are owned */
+} PointDisk;
+
+struct _DiskPoint {
+  QmpClient *monitor;
+  char *temporary;
+  char *socket;
+  PointDisk *disks;
+  guint n_disks;
+  GPtrArray *drives; /* (nullable) */
+  guint clients;     /* sockets that QEMU was given */
+};
+
+static const PointThing things[] = {
+  POINT_FILE,       POINT_TEMPORARY,          POINT_FILTER,   POINT_SNAPSHOT, POINT_EXPORT,
+  POINT_ACTIVATION, POINT_OVERLAY_ACTIVATION, POINT_CREATION,
+};
+
+static const char *
+name_of (const PointDisk *disk, PointThing thing)
+{
+  return disk->names[(guint)thing];
+}
+
+DiskPoint *
+disk_point_new (QmpClient *monitor, const char *temporary, const char *socket,
+                const DiskPointDisk *disks, guint n_disks)
+{
+  DiskPoint *point = g_new0 (DiskPoint, 1);
+
+  point->monitor = monitor;
+  point->temporary = g_strdup (temporary);
+  point->socket = g_strdup (socket);
+  point->disks = g_new0 (PointDisk, n_disks);
+  point->n_disks = n_disks;
+  for (guint i = 0; i < n_disks; i++) {
+    PointDisk *disk = &point->disks[i];
+    const GuestDrive *drive = disks[i].drive;
+    disk->wanted = g_strdup (drive->node != NULL ? drive->node : drive->qdev);
+    disk->incremental = disks[i].incremental;
+    disk->source.name = g_strdup (disks[i].name);
+    disk->source.export_name = g_strdup (disks[i].name);
+    for (guint k = 0; k < G_N_ELEMENTS (things); k++)
+      disk->names[(guint)things[k]] = point_name (things[k], i);
+  }
+  return point;
+}
+
+static void
+remove_file (PointDisk *disk)
+{
+  if (disk->path != NULL)
+    g_unlink (disk->path);
+  g_clear_pointer (&disk->path, g_free);
+}
+
+static void
+point_disk_clear (PointDisk *disk)
+{
+  remove_file (disk);
+  g_free (disk->wanted);
+  g_free ((char *)disk->source.name);
+  g_free ((char *)disk->source.export_name);
+  g_free ((char *)disk->source.bitmap);
+  for (guint k = 0; k < G_N_ELEMENTS (disk->names); k++)
+    g_free (disk->names[k]);
+}
+
+void
+disk_point_free (DiskPoint *point)
+{
+  if (point == NULL)
+    return;
+  for (guint i = 0; i < point->n_disks; i++)
+    point_disk_clear (&point->disks[i]);
+  g_free (point->disks);
+  g_clear_pointer (&point->drives, g_ptr_array_unref);
+  g_free (point->temporary);
+  g_free (point->socket);
+  g_free (point);
+}
+
+/* ---- prepare: what is there ---- */
+
+/* Temporaries of this guest begin with this; newly allocated. */
+static char *
+file_prefix (const char *socket)
+{
+  return g_strdup_printf (DISK_PREFIX "%08x-", g_str_hash (socket));
+}
+
+static gboolean
+check_version (QmpClient *monitor, GError **error)
+{
+  const QmpGreeting *greeting = qmp_client_greeting (monitor);
+
+  if (greeting->major > 7 || (greeting->major == 7 && greeting->minor >= 1))
+    return TRUE;
+  g_set_error (error, DISK_ERROR, DISK_ERROR_IMPOSSIBLE,
+               "disks are captured from QEMU 7.1 on, this one is %u.%u", greeting->major,
+               greeting->minor);
+  return FALSE;
+}
+
+static gboolean
+refuse (GError **error, DiskError code, const PointDisk *disk, const char *reason)
+{
+  g_set_error (error, DISK_ERROR, code, "disk '%s': %s", disk->source.name, reason);
+  return FALSE;
+}
+
+static gboolean
+check_drive (const PointDisk *disk, GError **error)
+{
+  const GuestDrive *drive = disk->drive;
+
+  if (drive == NULL || !drive->inserted)
+    return refuse (error, DISK_ERROR_IMPOSSIBLE, disk, "QEMU has no such drive any more");
+  if (drive->qdev == NULL)
+    return refuse (error, DISK_ERROR_IMPOSSIBLE, disk, "no device of the guest has it");
+  if (drive->read_only)
+    return refuse (error, DISK_ERROR_IMPOSSIBLE, disk, "QEMU has it open for reading only");
+  if (drive->busy != NULL)
+    return refuse (error, DISK_ERROR_BUSY, disk, drive->busy);
+  return TRUE;
+}
+
+static guint64
+granularity_for (guint64 size)
+{
+  return size <= FINE_SIZE ? FINE_GRANULARITY : COARSE_GRANULARITY;
+}
+
+static gboolean
+find_drives (DiskPoint *point, GError **error)
+{
+  g_clear_pointer (&point->drives, g_ptr_array_unref);
+  point->drives = disk_find (point->monitor, error);
+  if (point->drives == NULL)
+    return FALSE;
+  for (guint i = 0; i < point->n_disks; i++) {
+    PointDisk *disk = &point->disks[i];
+    disk->drive = disk_find_drive (point->drives, disk->wanted);
+    if (!check_drive (disk, error))
+      return FALSE;
+    const DriveBitmap *collect = &disk->drive->collect;
+    gboolean good = collect->there && collect->recording && !collect->busy &&
+                    !collect->inconsistent &&
+                    collect->granularity == granularity_for (disk->drive->size);
+    disk->way = good ? BITMAP_TURN : BITMAP_FRESH;
+    disk->source.size = disk->drive->size;
+  }
+  return TRUE;
+}
+
+/* ---- prepare: temporaries ---- */
+
+/* What may be lost in a crash, in which the whole point is. */
+static void
+set_unsafe_cache (JsonObject *node)
+{
+  JsonObject *cache = json_object_new();
+
+  json_object_set_boolean_member (cache, "no-flush", TRUE);
+  json_object_set_object_member (node, "cache", cache);
+  json_object_set_string_member (node, "discard", "unmap");
+}
+
+static gboolean
+make_file (DiskPoint *point, PointDisk *disk, QmpBatch *batch, GError **error)
+{
+  g_autofree char *prefix = file_prefix (point->socket);
+  g_autofree char *name = g_strdup_printf ("%s%sXXXXXX", prefix, disk->source.name);
+  JsonObject *node = json_object_new();
+
+  disk->path = g_build_filename (point->temporary, name, NULL);
+  g_auto (AutoFd) fd = g_mkstemp_full (disk->path, O_RDWR | O_CLOEXEC, 0600);
+  json_object_set_string_member (node, "driver", "file");
+  json_object_set_string_member (node, "node-name", name_of (disk, POINT_FILE));
+  json_object_set_string_member (node, "filename", disk->path);
+  set_unsafe_cache (node);
+  qmp_batch_add (batch, "blockdev-add", node);
+  if (fd >= 0)
+    return TRUE;
+  fd_set_errno_error (error, "making a temporary for disk '%s' in '%s'", disk->source.name,
+                      point->temporary);
+  g_clear_pointer (&disk->path, g_free);
+  return FALSE;
+}
+
+static void
+add_format (PointDisk *disk, QmpBatch *batch)
+{
+  JsonObject *arguments = json_object_new();
+  JsonObject *options = json_object_new();
+
+  json_object_set_string_member (options, "driver", "qcow2");
+  json_object_set_string_member (options, "file", name_of (disk, POINT_FILE));
+  json_object_set_int_member (options, "size", disk->drive->size);
+  json_object_set_string_member (arguments, "job-id", name_of (disk, POINT_CREATION));
+  json_object_set_object_member (arguments, "options", options);
+  qmp_batch_add (batch, "blockdev-create", arguments);
+}
+
+/* The state of job @id; @failure: (out): why it failed, borrowed from @answer; NULL: not. */
+static const char *
+find_job (JsonNode *answer, const char *id, const char **failure)
+{
+  JsonArray *jobs = JSON_NODE_HOLDS_ARRAY (answer) ? json_node_get_array (answer) : NULL;
+
+  for (guint i = 0; jobs != NULL && i < json_array_get_length (jobs); i++) {
+    JsonNode *element = json_array_get_element (jobs, i);
+    if (!JSON_NODE_HOLDS_OBJECT (element))
+      continue;
+    JsonObject *job = json_node_get_object (element);
+    if (g_strcmp0 (json_get_string_or (job, "id", NULL), id) != 0)
+      continue;
+    *failure = json_get_string_or (job, "error", NULL);
+    return json_get_string_or (job, "status", NULL);
+  }
+  *failure = "the job is gone";
+  return NULL;
+}
+
+static gboolean
+wait_formatted (DiskPoint *point, const PointDisk *disk, GCancellable *cancellable, GError **error)
+{
+  gint64 deadline = g_get_monotonic_time() + CREATE_PATIENCE_US;
+
+  for (;;) {
+    g_autoptr (JsonNode) answer =
+        qmp_client_execute (point->monitor, "query-jobs", NULL, -1, 0, cancellable, error);
+    const char *failure;
+    if (answer == NULL)
+      return FALSE;
+    const char *status = find_job (answer, name_of (disk, POINT_CREATION), &failure);
+    if (failure != NULL)
+      return refuse (error, DISK_ERROR_FAILED, disk, failure);
+    if (g_strcmp0 (status, "concluded") == 0)
+      return TRUE;
+    if (g_get_monotonic_time() > deadline)
+      return refuse (error, DISK_ERROR_STALLED, disk, "its temporary does not get formatted");
+    g_usleep (CREATE_POLL_US);
+  }
+}
+
+static void
+add_open (PointDisk *disk, QmpBatch *batch)
+{
+  JsonObject *dismiss = json_object_new();
+  JsonObject *node = json_object_new();
+
+  json_object_set_string_member (dismiss, "id", name_of (disk, POINT_CREATION));
+  qmp_batch_add (batch, "job-dismiss", dismiss);
+  json_object_set_string_member (node, "driver", "qcow2");
+  json_object_set_string_member (node, "node-name", name_of (disk, POINT_TEMPORARY));
+  json_object_set_string_member (node, "file", name_of (disk, POINT_FILE));
+  set_unsafe_cache (node);
+  qmp_batch_add (batch, "blockdev-add", node);
+}
+
+/* Empty files, formatted and opened by QEMU, and nameless from then on: nothing to be left. */
+static gboolean
+make_temporaries (DiskPoint *point, GCancellable *cancellable, GError **error)
+{
+  g_autoptr (QmpBatch) create = qmp_batch_new (point->monitor);
+  g_autoptr (QmpBatch) open = qmp_batch_new (point->monitor);
+
+  for (guint i = 0; i < point->n_disks; i++) {
+    if (!make_file (point, &point->disks[i], create, error))
+      return FALSE;
+    add_format (&point->disks[i], create);
+    add_open (&point->disks[i], open);
+  }
+  if (!qmp_batch_run (create, error) || !fault_visit (FAULT_DISK_CREATING, error))
+    return FALSE;
+  for (guint i = 0; i < point->n_disks; i++)
+    if (!wait_formatted (point, &point->disks[i], cancellable, error))
+      return FALSE;
+  if (!qmp_batch_run (open, error))
+    return FALSE;
+  for (guint i = 0; i < point->n_disks; i++)
+    remove_file (&point->disks[i]);
+  return TRUE;
+}
+
+/* ---- prepare: server ---- */
+
+static gboolean
+start_server (DiskPoint *point, GError **error)
+{
+  JsonObject *arguments = json_object_new();
+  JsonObject *address = json_object_new();
+  JsonObject *data = json_object_new();
+  g_autoptr (GError) reason = NULL;
+
+  if (g_file_test (point->socket, G_FILE_TEST_EXISTS))
+    return TRUE; /* ours, in use by somebody else, too (disk_undo_nodes()) */
+  json_object_set_string_member (data, "path", point->socket);
+  json_object_set_string_member (address, "type", "unix");
+  json_object_set_object_member (address, "data", data);
+  json_object_set_object_member (arguments, "addr", address);
+  g_autoptr (JsonNode) answer =
+      qmp_client_execute (point->monitor, "nbd-server-start", arguments, -1, 0, NULL, &reason);
+  if (answer != NULL)
+    return TRUE;
+  if (g_error_matches (reason, QMP_ERROR, QMP_ERROR_COMMAND) &&
+      strstr (reason->message, "already running") != NULL)
+    g_set_error (error, DISK_ERROR, DISK_ERROR_BUSY,
+                 "QEMU's NBD server is in use by somebody else; end that first (QMP "
+                 "nbd-server-stop)");
+  else
+    g_propagate_error (error, g_steal_pointer (&reason));
+  return FALSE;
+}
+
+gboolean
+disk_point_prepare (DiskPoint *point, GCancellable *cancellable, GError **error)
+{
+  ERROR_PREFIX (error, "preparing to hold the disks");
+
+  if (!check_version (point->monitor, error) ||
+      !disk_point_recover (point->monitor, point->temporary, point->socket, error) ||
+      !find_drives (point, error))
+    return FALSE;
+  if (start_server (point, error) && make_temporaries (point, cancellable, error) &&
+      fault_visit (FAULT_DISK_PREPARED, error))
+    return TRUE;
+  disk_undo_nodes (point->monitor, point->socket, NULL);
+  return FALSE;
+}
+
+/* ---- instant ---- */
+
+/* @inactive: (out): a migration has taken the images */
+static gboolean
+check_stopped (DiskPoint *point, gboolean *inactive, GError **error)
+{
+  g_autofree char *status = qmp_query_status (point->monitor, error);
+
+  if (status == NULL)
+    return FALSE;
+  *inactive = g_str_equal (status, "postmigrate") || g_str_equal (status, "finish-migrate");
+  if (!g_str_equal (status, "running"))
+    return TRUE;
+  g_set_error (error, DISK_ERROR, DISK_ERROR_FAILED, "somebody else has made the guest run");
+  return FALSE;
+}
+
+static void
+add_export (QmpBatch *batch, const char *id, const char *node, const char *name,
+            const char *bitmap_node, const char *bitmap)
+{
+  JsonObject *arguments = json_object_new();
+
+  json_object_set_string_member (arguments, "id", id);
+  json_object_set_string_member (arguments, "type", "nbd");
+  json_object_set_string_member (arguments, "node-name", node);
+  json_object_set_string_member (arguments, "name", name);
+  if (bitmap != NULL) {
+    JsonArray *bitmaps = json_array_new();
+    JsonObject *one = json_object_new();
+    json_object_set_string_member (one, "node", bitmap_node);
+    json_object_set_string_member (one, "name", bitmap);
+    json_array_add_object_element (bitmaps, one);
+    json_object_set_array_member (arguments, "bitmaps", bitmaps);
+  }
+  qmp_batch_add (batch, "block-export-add", arguments);
+}
+
+static gboolean
+knows_set_active (const DiskPoint *point)
+{
+  return qmp_client_greeting (point->monitor)->major >= 10;
+}
+
+static void
+add_activation (const DiskPoint *point, QmpBatch *batch)
+{
+  if (knows_set_active (point)) {
+    JsonObject *arguments = json_object_new();
+    json_object_set_boolean_member (arguments, "active", TRUE);
+    qmp_batch_add (batch, "blockdev-set-active", arguments);
+    return;
+  }
+  for (guint i = 0; i < point->n_disks; i++) {
+    const PointDisk *disk = &point->disks[i];
+    const char *node = name_of (disk, POINT_ACTIVATION);
+    const char *overlay = name_of (disk, POINT_OVERLAY_ACTIVATION);
+    add_export (batch, node, disk->drive->node, node, NULL, NULL);
+    add_export (batch, overlay, name_of (disk, POINT_TEMPORARY), overlay, NULL, NULL);
+  }
+}
+
+static void
+add_bitmaps (Transaction *transaction, const PointDisk *disk)
+{
+  const char *node = disk->drive->node;
+  guint64 granularity = granularity_for (disk->drive->size);
+
+  if (disk->way == BITMAP_FRESH) {
+    transaction_add_bitmap (transaction, node, POINT_BITMAP_FRESH, granularity, TRUE);
+    return;
+  }
+  transaction_add_bitmap (transaction, node, DISK_BITMAP_INSTANT, granularity, FALSE);
+  transaction_merge_bitmap (transaction, node, DISK_BITMAP_INSTANT, DISK_BITMAP_COLLECT);
+  transaction_clear_bitmap (transaction, node, DISK_BITMAP_COLLECT);
+}
+
+static void
+add_filter (const PointDisk *disk, QmpBatch *batch)
+{
+  JsonObject *node = json_object_new();
+  JsonObject *drive = json_object_new();
+
+  json_object_set_string_member (node, "driver", "copy-before-write");
+  json_object_set_string_member (node, "node-name", name_of (disk, POINT_FILTER));
+  json_object_set_string_member (node, "file", disk->drive->node);
+  json_object_set_string_member (node, "target", name_of (disk, POINT_TEMPORARY));
+  json_object_set_string_member (node, "on-cbw-error", "break-snapshot");
+  json_object_set_int_member (node, "cbw-timeout", COPY_TIMEOUT_S);
+  if (disk->source.partial) {
+    JsonObject *bitmap = json_object_new();
+    json_object_set_string_member (bitmap, "node", disk->drive->node);
+    json_object_set_string_member (bitmap, "name", DISK_BITMAP_INSTANT);
+    json_object_set_object_member (node, "bitmap", bitmap);
+  }
+  qmp_batch_add (batch, "blockdev-add", node);
+  json_object_set_string_member (drive, "path", disk->drive->qdev);
+  json_object_set_string_member (drive, "property", "drive");
+  json_object_set_string_member (drive, "value", name_of (disk, POINT_FILTER));
+  qmp_batch_add (batch, "qom-set", drive);
+}
+
+gboolean
+disk_point_instant (DiskPoint *point, GError **error)
+{
+  ERROR_PREFIX (error, "holding the disks at the instant");
+  g_autoptr (QmpBatch) batch = qmp_batch_new (point->monitor);
+  g_autoptr (Transaction) transaction = transaction_new();
+  gboolean inactive;
+
+  if (!check_stopped (point, &inactive, error))
+    return FALSE;
+  if (inactive)
+    add_activation (point, batch);
+  for (guint i = 0; i < point->n_disks; i++)
+    add_bitmaps (transaction, &point->disks[i]);
+  qmp_batch_add (batch, "transaction", transaction_take (transaction));
+  for (guint i = 0; i < point->n_disks; i++) {
+    PointDisk *disk = &point->disks[i];
+    disk->source.partial = disk->incremental && disk->way == BITMAP_TURN;
+    if (disk->source.partial)
+      disk->source.bitmap = g_strdup ("qemu:dirty-bitmap:" DISK_BITMAP_INSTANT);
+    add_filter (disk, batch);
+  }
+  return qmp_batch_run (batch, error) && fault_visit (FAULT_DISK_POINT, error);
+}
+
+/* ---- export ---- */
+
+gboolean
+disk_point_export (DiskPoint *point, GError **error)
+{
+  ERROR_PREFIX (error, "exporting the disks of the instant");
+  g_autoptr (QmpBatch) batch = qmp_batch_new (point->monitor);
+
+  for (guint i = 0; i < point->n_disks; i++) {
+    const PointDisk *disk = &point->disks[i];
+    JsonObject *node = json_object_new();
+    json_object_set_string_member (node, "driver", "snapshot-access");
+    json_object_set_string_member (node, "node-name", name_of (disk, POINT_SNAPSHOT));
+    json_object_set_string_member (node, "file", name_of (disk, POINT_FILTER));
+    qmp_batch_add (batch, "blockdev-add", node);
+    add_export (batch, name_of (disk, POINT_EXPORT), name_of (disk, POINT_SNAPSHOT),
+                disk->source.export_name, disk->drive->node,
+                disk->source.bitmap != NULL ? DISK_BITMAP_INSTANT : NULL);
+  }
+  return qmp_batch_run (batch, error) && fault_visit (FAULT_DISK_EXPORTED, error);
+}
+
+const char *
+disk_point_socket (const DiskPoint *point)
+{
+  return point->socket;
+}
+
+guint
+disk_point_count (const DiskPoint *point)
+{
+  return point->n_disks;
+}
+
+const DiskPointSource *
+disk_point_source (const DiskPoint *point, guint index)
+{
+  g_return_val_if_fail (index < point->n_disks, NULL);
+  return &point->disks[index].source;
+}
+
+gboolean
+disk_point_hold_client (DiskPoint *point, int fd, GError **error)
+{
+  g_autofree char *name = point_name (POINT_CLIENT, point->clients);
+  gboolean iothread = FALSE;
+
+  for (guint i = 0; i < point->n_disks; i++)
+    iothread |= point->disks[i].drive->iothread;
+  if (!iothread || qmp_client_greeting (point->monitor)->major >= 8)
+    return TRUE;
+  if (!qmp_getfd (point->monitor, name, fd, error))
+    return FALSE;
+  point->clients++;
+  return TRUE;
+}
+
+/* ---- the end ---- */
+
+gboolean
+disk_point_undo (DiskPoint *point, GError **error)
+{
+  return disk_undo_nodes (point->monitor, point->socket, error);
+}
+
+gboolean
+disk_point_commit (DiskPoint *point, GError **error)
+{
+  return disk_undo_bitmaps (point->monitor, TRUE, error);
+}
+
+gboolean
+disk_point_rollback (DiskPoint *point, GError **error)
+{
+  return disk_undo_bitmaps (point->monitor, FALSE, error);
+}
+
+static gboolean
+run_transaction (QmpClient *monitor, Transaction *transaction, GError **error)
+{
+  g_autoptr (JsonNode) answer = qmp_client_execute (
+      monitor, "transaction", transaction_take (transaction), -1, 0, NULL, error);
+
+  return answer != NULL;
+}
+
+gboolean
+disk_point_track (QmpClient *monitor, const GuestDrive *drive, GError **error)
+{
+  ERROR_PREFIX (error, "following what is written to node '%s'", drive->node);
+  g_autoptr (Transaction) transaction = transaction_new();
+
+  if (drive->collect.there) {
+    transaction_remove_bitmap (transaction, drive->node, DISK_BITMAP_COLLECT);
+    if (!run_transaction (monitor, transaction, error))
+      return FALSE;
+  }
+  transaction_add_bitmap (transaction, drive->node, DISK_BITMAP_COLLECT,
+                          granularity_for (drive->size), TRUE);
+  return run_transaction (monitor, transaction, error);
+}
+
+/* Files whose names were not taken from them yet when a daemon died. */
+static void
+remove_leftover_files (const char *directory, const char *socket)
+{
+  g_autoptr (GDir) dir = g_dir_open (directory, 0, NULL);
+  g_autofree char *prefix = file_prefix (socket);
+  const char *name;
+
+  while (dir != NULL && (name = g_dir_read_name (dir)) != NULL) {
+    g_autofree char *path = g_build_filename (directory, name, NULL);
+    if (g_str_has_prefix (name, prefix))
+      g_unlink (path);
+  }
+}
+
+gboolean
+disk_point_recover (QmpClient *monitor, const char *temporary, const char *socket, GError **error)
+{
+  if (!disk_undo_nodes (monitor, socket, error) || !disk_undo_bitmaps (monitor, FALSE, error))
+    return FALSE;
+  if (temporary != NULL)
+    remove_leftover_files (temporary, socket);
+  return TRUE;
+}
