@@ -32,6 +32,7 @@ set_up (Fixture *f, gconstpointer data)
   g_assert_no_error (error);
   f->daemon.stores = stores_new();
   f->daemon.registry = registry_new (f->daemon.runtime, f->daemon.stores);
+  f->daemon.hydrations = hydrations_new (f->daemon.runtime, f->daemon.registry, f->daemon.stores);
   f->store = fixture_store_new (backend_memory_new());
 }
 
@@ -39,6 +40,7 @@ static void
 tear_down (Fixture *f, gconstpointer data)
 {
   store_unref (f->store);
+  hydrations_free (f->daemon.hydrations);
   registry_free (f->daemon.registry);
   stores_free (f->daemon.stores);
   runtime_free (f->daemon.runtime);

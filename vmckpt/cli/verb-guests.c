@@ -49,13 +49,24 @@ ram_text (JsonObject *guest)
   return g_strdup_printf ("%s of %s", there, size);
 }
 
+/* "1.2 GiB of 2.0 GiB" while disks come from a store, else "-". */
+static char *
+disks_text (JsonObject *guest)
+{
+  if (json_get_uint64_or (guest, "disk_bytes_there", G_MAXUINT64) == G_MAXUINT64)
+    return g_strdup ("-");
+  g_autofree char *size = format_size_member (guest, "disk_bytes");
+  g_autofree char *there = format_size_member (guest, "disk_bytes_there");
+  return g_strdup_printf ("%s of %s", there, size);
+}
+
 typedef struct {
   gboolean wait;
 } PsValues;
 
 static const VerbOption ps_options[] = {
   { "wait", 0, G_OPTION_ARG_NONE, G_STRUCT_OFFSET (PsValues, wait), NULL,
-    "wait until all memory of the named guests is there" },
+    "wait until all of the named guests is there" },
   { NULL },
 };
 
@@ -91,13 +102,14 @@ run_ps (Cli *cli, const VerbCall *call, GError **error)
   guests = cli_array (answer, "guests");
   if (cli_print_json_list (cli, guests))
     return TRUE;
-  table = table_new ("NAME", "STATE", ">RAM", ">CPUS", "ACCEL", "QEMU", ">PID", "STARTED",
+  table = table_new ("NAME", "STATE", ">RAM", ">DISKS", ">CPUS", "ACCEL", "QEMU", ">PID", "STARTED",
                      "CHECKPOINT", "OPERATION", NULL);
   for (guint i = 0; i < json_array_get_length (guests); i++) {
     g_autoptr (JsonObject) guest = cli_element (guests, i);
     table_take (table, format_text_member (guest, "name"));
     table_take (table, state_text (guest));
     table_take (table, ram_text (guest));
+    table_take (table, disks_text (guest));
     table_take (table, format_count_member (guest, "cpus"));
     table_take (table, format_text_member (guest, "accel"));
     table_take (table, format_text_member (guest, "qemu_version"));
@@ -116,8 +128,8 @@ const Verb verb_ps = {
   .name = "ps",
   .arguments = "[--wait NAME…]",
   .summary = "List the guests of this host",
-  .details = "A restored guest runs while its memory is still being read: RAM says how much\n"
-             "is there. --wait returns when all is.",
+  .details = "A restored guest runs while its memory and disks are still being read: RAM and\n"
+             "DISKS say how much is there. --wait returns when all is.",
   .group = VERB_GROUP_GUESTS,
   .options = ps_options,
   .values_size = sizeof (PsValues),
@@ -135,31 +147,61 @@ print_guest (Cli *cli, JsonObject *guest, const char *name, const char *what)
     cli_say (cli, "%s %s", name, what);
 }
 
+typedef struct {
+  gboolean remove_disks;
+} KillValues;
+
+static const VerbOption kill_options[] = {
+  { "remove-disks", 0, G_OPTION_ARG_NONE, G_STRUCT_OFFSET (KillValues, remove_disks), NULL,
+    "remove the disks that a restore made for them" },
+  { NULL },
+};
+
+/* Says which files of a guest that is gone stay. */
+static void
+say_left_disks (Cli *cli, JsonObject *answer)
+{
+  g_autoptr (JsonArray) disks = cli_array (answer, "disks");
+
+  for (guint i = 0; !cli->json && i < json_array_get_length (disks); i++) {
+    const char *raw = json_array_string_or_null (disks, i);
+    g_autofree char *file = format_clean (raw != NULL ? raw : "");
+    cli_say (cli, "  its disk stays: %s", file);
+  }
+}
+
 static gboolean
 kill_one (Cli *cli, const char *name, gpointer user_data, GError **error)
 {
+  const KillValues *values = user_data;
   g_autoptr (GString) path = cli_guest_path (name, NULL);
-  g_autoptr (JsonObject) answer = api_call (cli->api, "DELETE", path, NULL, error);
 
+  if (values->remove_disks)
+    api_path_add (path, "remove_disks", "true");
+  g_autoptr (JsonObject) answer = api_call (cli->api, "DELETE", path, NULL, error);
   if (answer == NULL)
     return FALSE;
   json_object_set_string_member (answer, "name", name);
   print_guest (cli, answer, name, "has ended");
+  say_left_disks (cli, answer);
   return TRUE;
 }
 
 static gboolean
 run_kill (Cli *cli, const VerbCall *call, GError **error)
 {
-  return cli_for_each (cli, call->args, kill_one, NULL);
+  return cli_for_each (cli, call->args, kill_one, (gpointer)call->values);
 }
 
 const Verb verb_kill = {
   .name = "kill",
   .arguments = "NAME…",
   .summary = "End guests; what was not checkpointed is gone",
-  .details = "A guest that has exited is taken off the list.",
+  .details = "A guest that has exited is taken off the list. Disks that a restore made stay\n"
+             "unless --remove-disks says otherwise.",
   .group = VERB_GROUP_GUESTS,
+  .options = kill_options,
+  .values_size = sizeof (KillValues),
   .min_args = 1,
   .max_args = G_MAXUINT,
   .run = run_kill,

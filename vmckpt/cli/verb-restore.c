@@ -4,16 +4,27 @@
 #include "cli-format.h"
 #include "verb.h"
 
+#include <string.h>
+
 typedef struct {
-  char *as, *qemu, *accel;
-  gboolean paused, take_over, lazy, eager, accept_changed_disks;
+  char *as, *qemu, *accel, *to, *format;
+  char **disks;
+  gboolean paused, take_over, lazy, eager, accept_changed_disks, disks_only, in_place;
 } RestoreValues;
 
 #define VALUE(member) G_STRUCT_OFFSET (RestoreValues, member)
 static const VerbOption restore_options[] = {
   { "as", 0, G_OPTION_ARG_FILENAME, VALUE (as), "NAME", "another name for the guest" },
   { "lazy", 0, G_OPTION_ARG_NONE, VALUE (lazy), NULL, "run it while its memory is read, or fail" },
-  { "eager", 0, G_OPTION_ARG_NONE, VALUE (eager), NULL, "read all of its memory before it runs" },
+  { "eager", 0, G_OPTION_ARG_NONE, VALUE (eager), NULL, "read memory and disks before it runs" },
+  { "disk", 0, G_OPTION_ARG_FILENAME_ARRAY, VALUE (disks), "NAME=PATH",
+    "where a disk is, or is to be" },
+  { "to", 0, G_OPTION_ARG_FILENAME, VALUE (to), "DIR", "where files of disks go" },
+  { "format", 0, G_OPTION_ARG_FILENAME, VALUE (format), "FORMAT", "raw or qcow2, of whole files" },
+  { "in-place", 0, G_OPTION_ARG_NONE, VALUE (in_place), NULL,
+    "put its disks back where they were" },
+  { "disks-only", 0, G_OPTION_ARG_NONE, VALUE (disks_only), NULL,
+    "write its disks as files, start nothing" },
   { "paused", 0, G_OPTION_ARG_NONE, VALUE (paused), NULL, "do not let its CPUs run yet" },
   { "qemu", 0, G_OPTION_ARG_FILENAME, VALUE (qemu), "PROGRAM", "QEMU to run it with" },
   { "accel", 0, G_OPTION_ARG_FILENAME, VALUE (accel), "KIND", "auto, kvm or tcg" },
@@ -64,22 +75,112 @@ print_restored (Cli *cli, JsonObject *result, const char *fallback)
            ram);
 }
 
+/* "disk_paths" from the values of --disk. */
+static gboolean
+add_disk_paths (JsonObject *body, char **disks, GError **error)
+{
+  JsonObject *paths;
+
+  if (disks == NULL)
+    return TRUE;
+  paths = json_object_new();
+  json_object_set_object_member (body, "disk_paths", paths);
+  for (; *disks != NULL; disks++) {
+    const char *equals = strchr (*disks, '=');
+    if (equals == NULL || equals == *disks || equals[1] == 0) {
+      g_set_error (error, CLI_ERROR, CLI_ERROR_USAGE, "restore: --disk %s: write NAME=PATH",
+                   *disks);
+      return FALSE;
+    }
+    g_autofree char *name = g_strndup (*disks, equals - *disks);
+    g_autofree char *path = cli_absolute (equals + 1, error);
+    if (path == NULL)
+      return FALSE;
+    json_object_set_string_member (paths, name, path);
+  }
+  return TRUE;
+}
+
+/* Where disks go. */
+static gboolean
+add_disks (JsonObject *body, const RestoreValues *values, GError **error)
+{
+  g_autofree char *to = values->to != NULL ? cli_absolute (values->to, error) : NULL;
+
+  if (values->to != NULL && to == NULL)
+    return FALSE;
+  if (values->in_place && (values->to != NULL || values->format != NULL)) {
+    g_set_error_literal (error, CLI_ERROR, CLI_ERROR_USAGE,
+                         "restore: --in-place goes without --to and --format");
+    return FALSE;
+  }
+  cli_set_string (body, "disk_directory", to);
+  cli_set_string (body, "disk_format", values->format);
+  return add_disk_paths (body, values->disks, error);
+}
+
+static gboolean
+check_alternatives (const RestoreValues *values, GError **error)
+{
+  const char *problem = NULL;
+
+  if (values->lazy && values->eager)
+    problem = "either --lazy or --eager";
+  else if (values->disks_only && (values->as != NULL || values->lazy || values->in_place))
+    problem = "--disks-only goes without --as, --lazy and --in-place";
+  else if (values->format != NULL && !values->eager && !values->disks_only)
+    problem = "--format is of whole files: say --eager or --disks-only";
+  if (problem != NULL)
+    g_set_error (error, CLI_ERROR, CLI_ERROR_USAGE, "restore: %s", problem);
+  return problem == NULL;
+}
+
+/* Writes files and starts nothing: prints their names. */
+static gboolean
+restore_disks (Cli *cli, const char *ref, const RestoreValues *values, GError **error)
+{
+  g_autoptr (GString) path = cli_checkpoint_path (cli, ref, "disks", error);
+  g_autoptr (JsonObject) body = json_object_new();
+  g_autoptr (JsonObject) result = NULL;
+  g_autoptr (JsonArray) disks = NULL;
+
+  if (path == NULL || !add_disks (body, values, error))
+    return FALSE;
+  result = cli_call_long (cli, path, body, ref, error);
+  if (result == NULL)
+    return FALSE;
+  if (cli->json) {
+    cli_print_json (cli, result);
+    return TRUE;
+  }
+  disks = cli_array (result, "disks");
+  for (guint i = 0; i < json_array_get_length (disks); i++) {
+    g_autoptr (JsonObject) disk = cli_element (disks, i);
+    g_autofree char *file = format_text_member (disk, "path");
+    output_line (cli->out, file);
+  }
+  return TRUE;
+}
+
 static gboolean
 run_restore (Cli *cli, const VerbCall *call, GError **error)
 {
   const RestoreValues *values = call->values;
   const char *ref = call->args[0];
-  g_autoptr (GString) path = cli_checkpoint_path (cli, ref, "restore", error);
+  g_autoptr (GString) path = NULL;
   g_autoptr (JsonObject) body = json_object_new();
   g_autoptr (JsonObject) result = NULL;
   g_autofree char *qemu = NULL;
 
-  if (path == NULL)
+  if (!check_alternatives (values, error))
     return FALSE;
-  if (values->lazy && values->eager) {
-    g_set_error_literal (error, CLI_ERROR, CLI_ERROR_USAGE, "restore: either --lazy or --eager");
+  if (values->disks_only)
+    return restore_disks (cli, ref, values, error);
+  path = cli_checkpoint_path (cli, ref, "restore", error);
+  if (path == NULL || !add_disks (body, values, error))
     return FALSE;
-  }
+  if (values->in_place || values->eager)
+    json_object_set_string_member (body, "disks", values->in_place ? "in-place" : "eager");
   if (values->lazy || values->eager)
     json_object_set_string_member (body, "fill", values->lazy ? "lazy" : "eager");
   if (values->qemu != NULL && (qemu = cli_program (values->qemu, error)) == NULL)
@@ -104,7 +205,11 @@ const Verb verb_restore = {
   .name = "restore",
   .arguments = "ID | NAME[@TAG]",
   .summary = "Start a guest from a checkpoint; NAME: its newest",
-  .details = "Refused while the checkpoint's guest runs anywhere that the store knows of.",
+  .details = "Refused while the checkpoint's guest runs anywhere that the store knows of.\n"
+             "Disks are there at once, on new files: what the guest has not written comes from\n"
+             "the store until all is there. The files that it had are touched only by\n"
+             "--in-place. --disk says where a disk goes, or where one that is not in the\n"
+             "checkpoint is on this host.",
   .group = VERB_GROUP_CHECKPOINTS,
   .options = restore_options,
   .values_size = sizeof (RestoreValues),

@@ -2,6 +2,7 @@
 /* What one vmckptd is made of. Built in main(), handed to every request; it outlives them all. */
 #pragma once
 
+#include "hydrating.h"
 #include "looks.h"
 #include "registry.h"
 #include "runtime.h"
@@ -14,6 +15,7 @@ typedef struct {
   Registry *registry;
   Templates *templates;
   Looks *looks;
+  Hydrations *hydrations;
   GMainLoop *loop;
   GCancellable *stopping; /* cancelled when the daemon is to end */
   int calls;              /* requests at work (atomic) */

@@ -193,12 +193,15 @@ apply_policy (Daemon *daemon, Store *store, const ForgetRules *rules, GPtrArray 
     gboolean held = rules->keep_suspended && suspended_waits (daemon, store, manifests, index);
     g_autoptr (Guest) needing =
         registry_find_needing (daemon->registry, store_id (store), manifest->id);
+    g_autofree char *disks =
+        hydrations_find_needing (daemon->hydrations, store_id (store), manifest->id);
     items[i] = (RetentionItem){ .id = manifest->id,
                                 .created_us = manifest->created_us,
                                 .tags = (const char *const *)verdict->tags,
                                 .group = verdict->group,
                                 .held = held              ? "suspended guest"
                                         : needing != NULL ? "memory of a guest comes from it"
+                                        : disks != NULL   ? "disks of a guest come from it"
                                                           : NULL };
   }
   g_autoptr (GPtrArray) reasons =

@@ -15,15 +15,19 @@
 /* So long may it take to look for a QEMU: it and its keeper have 5 s for each answer. */
 #define FINDING_WAIT_SECONDS 20
 
+#define BRIEF_WORK_US (30 * G_USEC_PER_SEC)
+#define CANCEL_CHECK_US (200 * 1000)
+
 struct _Guest {
   gatomicrefcount refs;
-  GuestSpec *spec;
   char *directory;
   char *host;
   RunClock *clock;
   QemuFacts *facts; /* borrowed */
   /* Everything below is guarded by the lock. */
   GMutex lock;
+  GuestSpec *spec;
+  GPtrArray *former; /* specs that it had before, which others may still look at */
   QemuGuest qemu;
   MachineRecorder *recorder; /* (nullable) of that QEMU; used by whoever is at work */
   GuestRam *ram;             /* (nullable): not replaced while something is at work */
@@ -35,6 +39,11 @@ struct _Guest {
   GuestState state;
   char *reason;
   const char *work;
+  gboolean brief;      /* that work takes a moment */
+  char *io_error;      /* (nullable): the last one that stopped the guest, in words */
+  gboolean io_stopped; /* by that */
+  GuestIoErrorFunc io_error_func;
+  gpointer io_error_data;
   GCond idle; /* work has become NULL */
   char *qemu_version;
   GuestMemory *memory;
@@ -55,6 +64,7 @@ guest_new (const Runtime *runtime, const GuestSpec *spec, GuestState state)
   g_mutex_init (&guest->lock);
   g_cond_init (&guest->idle);
   guest->spec = guest_spec_copy (spec);
+  guest->former = g_ptr_array_new_with_free_func ((GDestroyNotify)guest_spec_free);
   guest->directory = runtime_guest_directory (runtime, spec->name);
   guest->host = g_strdup (runtime->host);
   guest->clock = run_clock_new();
@@ -91,6 +101,8 @@ free_on_main_thread (gpointer data)
   g_clear_pointer (&guest->tracking, guest_tracking_free);
   g_clear_pointer (&guest->ram, guest_ram_unref);
   guest_spec_free (guest->spec);
+  g_ptr_array_unref (guest->former);
+  g_free (guest->io_error);
   run_clock_free (guest->clock);
   machine_recorder_free (guest->recorder);
   guest_memory_free (guest->memory);
@@ -134,13 +146,13 @@ guest_remove_files (Guest *guest)
 const char *
 guest_name (Guest *guest)
 {
-  return guest->spec->name;
+  return guest_spec (guest)->name;
 }
 
 const char *
 guest_uuid (Guest *guest)
 {
-  return guest->spec->uuid;
+  return guest_spec (guest)->uuid;
 }
 
 const char *
@@ -152,7 +164,19 @@ guest_directory (Guest *guest)
 const GuestSpec *
 guest_spec (Guest *guest)
 {
+  LOCK (guest);
   return guest->spec;
+}
+
+gboolean
+guest_set_spec (Guest *guest, const GuestSpec *spec, GError **error)
+{
+  if (!qemu_write_spec (spec, guest->directory, error))
+    return FALSE;
+  LOCK (guest);
+  g_ptr_array_add (guest->former, guest->spec);
+  guest->spec = guest_spec_copy (spec);
+  return TRUE;
 }
 
 GuestState
@@ -208,6 +232,35 @@ forget_standstill (Guest *guest)
   save_memory (guest);
 }
 
+/* What a disk's I/O error is called, if it stops the guest. With the lock held. */
+static void
+note_io_error (Guest *guest, JsonObject *data)
+{
+  const char *node = json_get_string_or (data, "node-name", "");
+  const char *reason = json_get_string_or (data, "reason", "I/O error");
+
+  if (!g_str_equal (json_get_string_or (data, "action", ""), "stop"))
+    return;
+  g_free (guest->io_error);
+  guest->io_error = g_strdup_printf (
+      "disk %s cannot be %s: %s; 'vmckpt continue' tries again", *node != 0 ? node : "(unnamed)",
+      g_str_equal (json_get_string_or (data, "operation", ""), "write") ? "written" : "read",
+      reason);
+}
+
+/* The CPUs have stopped: on a user's wish, or because of a disk. TRUE: because of a disk. */
+static gboolean
+note_stop (Guest *guest)
+{
+  LOCK (guest);
+  if (guest->trouble || guest->state == GUEST_EXITED || guest->state == GUEST_UNRESPONSIVE)
+    return FALSE;
+  g_autofree char *reason = g_steal_pointer (&guest->io_error);
+  set_state (guest, GUEST_PAUSED, reason);
+  guest->io_stopped = reason != NULL;
+  return guest->io_stopped;
+}
+
 static void
 on_event (QmpClient *monitor, const char *event, JsonObject *data, gint64 time_us,
           gpointer user_data)
@@ -217,16 +270,21 @@ on_event (QmpClient *monitor, const char *event, JsonObject *data, gint64 time_u
   if (event == NULL)
     return; /* the monitor is lost: the keeper tells why */
   run_clock_event (guest->clock, event, time_us);
+  if (g_str_equal (event, "STOP")) {
+    if (note_stop (guest) && guest->io_error_func != NULL)
+      guest->io_error_func (guest, guest->io_error_data);
+    return;
+  }
   LOCK (guest);
-  if (g_str_equal (event, "RESUME"))
-    forget_standstill (guest);
+  if (g_str_equal (event, "BLOCK_IO_ERROR") && data != NULL)
+    note_io_error (guest, data);
+  if (!g_str_equal (event, "RESUME"))
+    return;
+  forget_standstill (guest);
   if (guest->state == GUEST_EXITED || guest->state == GUEST_UNRESPONSIVE)
     return;
-  if (g_str_equal (event, "STOP")) {
-    if (!guest->trouble)
-      set_state (guest, GUEST_PAUSED, NULL);
-  } else if (g_str_equal (event, "RESUME"))
-    set_state (guest, GUEST_RUNNING, NULL);
+  set_state (guest, GUEST_RUNNING, NULL);
+  guest->io_stopped = FALSE;
 }
 
 /* On the main thread: the keeper is gone, so QEMU is, or the keeper was killed. */
@@ -281,8 +339,17 @@ refresh_state (Guest *guest, int timeout_ms, GError **error)
   LOCK (guest);
   if (!g_str_equal (status, "postmigrate"))
     forget_standstill (guest);
-  if (guest->state != GUEST_EXITED && !guest->trouble)
+  if (guest->state == GUEST_EXITED || guest->trouble)
+    return TRUE;
+  /* The words of an error that an event told are better than these. */
+  if (g_str_equal (status, "io-error") && !guest->io_stopped) {
+    set_state (guest, GUEST_PAUSED,
+               "a disk could not be read or written; 'vmckpt continue' tries again");
+    guest->io_stopped = TRUE;
+  } else if (!g_str_equal (status, "io-error")) {
     set_state (guest, g_str_equal (status, "running") ? GUEST_RUNNING : GUEST_PAUSED, NULL);
+    guest->io_stopped = FALSE;
+  }
   return TRUE;
 }
 
@@ -622,9 +689,8 @@ guest_to_json (Guest *guest)
   return object;
 }
 
-/* The monitor with a reference of its own, or an error that says why there is none. */
-static QmpClient *
-get_monitor (Guest *guest, GError **error)
+QmpClient *
+guest_monitor (Guest *guest, GError **error)
 {
   LOCK (guest);
 
@@ -649,7 +715,7 @@ noted (Guest *guest, gboolean done, GError **error)
 gboolean
 guest_continue (Guest *guest, GError **error)
 {
-  g_autoptr (QmpClient) monitor = get_monitor (guest, error);
+  g_autoptr (QmpClient) monitor = guest_monitor (guest, error);
 
   if (monitor == NULL || !guest_check_memory (guest, error))
     return FALSE;
@@ -657,9 +723,40 @@ guest_continue (Guest *guest, GError **error)
 }
 
 gboolean
+guest_is_io_stopped (Guest *guest)
+{
+  LOCK (guest);
+  return guest->io_stopped;
+}
+
+gboolean
+guest_continue_after_io_error (Guest *guest)
+{
+  g_autoptr (QmpClient) monitor = NULL;
+
+  {
+    LOCK (guest);
+    if (!guest->io_stopped || guest->trouble || guest->qemu.monitor == NULL)
+      return FALSE;
+    guest->io_stopped = FALSE;
+    monitor = qmp_client_ref (guest->qemu.monitor);
+  }
+  qmp_client_execute_async (monitor, "cont", NULL, -1, 0, NULL, NULL, NULL);
+  return TRUE;
+}
+
+void
+guest_set_io_error_func (Guest *guest, GuestIoErrorFunc func, gpointer user_data)
+{
+  LOCK (guest);
+  guest->io_error_func = func;
+  guest->io_error_data = user_data;
+}
+
+gboolean
 guest_pause (Guest *guest, GError **error)
 {
-  g_autoptr (QmpClient) monitor = get_monitor (guest, error);
+  g_autoptr (QmpClient) monitor = guest_monitor (guest, error);
 
   return monitor != NULL &&
          noted (guest, qmp_stop (monitor, error) && refresh_state (guest, 0, error), error);
@@ -679,7 +776,7 @@ guest_note_failure (Guest *guest, const GError *error)
 gboolean
 guest_kill (Guest *guest, GError **error)
 {
-  g_autoptr (QmpClient) monitor = get_monitor (guest, NULL);
+  g_autoptr (QmpClient) monitor = guest_monitor (guest, NULL);
 
   if (guest_state (guest) == GUEST_EXITED)
     return TRUE;
@@ -699,7 +796,7 @@ guest_set_exited (Guest *guest, const char *reason)
 gboolean
 guest_as_unit (Guest *guest, Unit *unit, GError **error)
 {
-  g_autoptr (QmpClient) monitor = get_monitor (guest, error);
+  g_autoptr (QmpClient) monitor = guest_monitor (guest, error);
 
   if (monitor == NULL)
     return FALSE;
@@ -801,19 +898,33 @@ guest_clear_claims (Guest *guest)
 
 /* ---- Exclusive work ---- */
 
+/* With the lock held, and nothing at work. */
+static GuestWork *
+begin (Guest *guest, const char *what, gboolean brief)
+{
+  GuestWork *work = g_new0 (GuestWork, 1);
+
+  guest->work = what;
+  guest->brief = brief;
+  work->guest = guest_ref (guest);
+  return work;
+}
+
 /* With the lock held. */
 static GuestWork *
 begin_work (Guest *guest, const char *what, GError **error)
 {
+  gint64 deadline = g_get_monotonic_time() + BRIEF_WORK_US;
+
+  while (guest->work != NULL && guest->brief &&
+         g_cond_wait_until (&guest->idle, &guest->lock, deadline))
+    ;
   if (guest->work != NULL) {
     g_set_error (error, API_ERROR, API_CONFLICT, "guest %s is busy: %s is at work on it",
                  guest->spec->name, guest->work);
     return NULL;
   }
-  guest->work = what;
-  GuestWork *work = g_new0 (GuestWork, 1);
-  work->guest = guest_ref (guest);
-  return work;
+  return begin (guest, what, FALSE);
 }
 
 GuestWork *
@@ -833,6 +944,16 @@ guest_begin_work_when_found (Guest *guest, const char *what, GError **error)
          g_cond_wait_until (&guest->idle, &guest->lock, deadline))
     ;
   return begin_work (guest, what, error);
+}
+
+GuestWork *
+guest_begin_brief_work (Guest *guest, const char *what, GCancellable *cancellable)
+{
+  LOCK (guest);
+
+  while (guest->work != NULL && !g_cancellable_is_cancelled (cancellable))
+    g_cond_wait_until (&guest->idle, &guest->lock, g_get_monotonic_time() + CANCEL_CHECK_US);
+  return guest->work == NULL ? begin (guest, what, TRUE) : NULL;
 }
 
 GuestWork *

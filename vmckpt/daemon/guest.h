@@ -33,7 +33,12 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (Guest, guest_unref)
 const char *guest_name (Guest *guest);
 const char *guest_uuid (Guest *guest);
 const char *guest_directory (Guest *guest);
+/* Lives as long as the guest, also if guest_set_spec() has given it another one since. */
 const GuestSpec *guest_spec (Guest *guest);
+
+/* The guest has other files than before: a copy of @spec is its own from now on, durable. With work
+ * begun. */
+gboolean guest_set_spec (Guest *guest, const GuestSpec *spec, GError **error);
 GuestState guest_state (Guest *guest);
 ProcessId guest_process (Guest *guest);
 gint64 guest_started_us (Guest *guest);
@@ -66,6 +71,19 @@ void guest_clear_trouble (Guest *guest);
 gboolean guest_is_in_trouble (Guest *guest);
 /* FALSE with @error, the reason, if it is. */
 gboolean guest_check_memory (Guest *guest, GError **error);
+
+/* Its monitor (transfer full), or NULL with an error that says why there is none. */
+QmpClient *guest_monitor (Guest *guest, GError **error);
+
+/* An I/O error of a disk has stopped its CPUs, and nobody has said otherwise since. */
+gboolean guest_is_io_stopped (Guest *guest);
+
+/* Such a guest goes on: QEMU is told, not waited for. FALSE if it is none. */
+gboolean guest_continue_after_io_error (Guest *guest);
+
+/* Called on the main thread when an I/O error has stopped the guest. */
+typedef void (*GuestIoErrorFunc) (Guest *guest, gpointer user_data);
+void guest_set_io_error_func (Guest *guest, GuestIoErrorFunc func, gpointer user_data);
 
 /* TRUE: its QEMU is still to be found (guest_find_again()): it is unresponsive, or in trouble. */
 gboolean guest_is_lost (Guest *guest);
@@ -164,6 +182,10 @@ GuestWork *guest_begin_work (Guest *guest, const char *what, GError **error);
 /* The same, but if the guest is just looked for, waits for that; for what helps a lost guest. Not
  * on the main thread. */
 GuestWork *guest_begin_work_when_found (Guest *guest, const char *what, GError **error);
+
+/* Work of a moment, which others wait for instead of being refused; itself waits for any other
+ * work. NULL if @cancellable was cancelled before. */
+GuestWork *guest_begin_brief_work (Guest *guest, const char *what, GCancellable *cancellable);
 
 /* The same, but waits up to @timeout_ms milliseconds for other work to end. */
 GuestWork *guest_wait_for_work (Guest *guest, const char *what, int timeout_ms, GError **error);

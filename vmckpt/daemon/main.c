@@ -113,7 +113,8 @@ on_idle_check (gpointer user_data)
 {
   IdleWatch *watch = user_data;
   gboolean busy = g_atomic_int_get (&watch->daemon->calls) > 0 ||
-                  registry_count_alive (watch->daemon->registry) > 0;
+                  registry_count_alive (watch->daemon->registry) > 0 ||
+                  hydrations_count (watch->daemon->hydrations) > 0;
 
   watch->idle = busy ? 0 : watch->idle + IDLE_CHECK_SECONDS;
   if (watch->idle >= watch->limit)
@@ -139,8 +140,7 @@ on_close_idle_stores (gpointer user_data)
 }
 
 typedef struct {
-  Registry *registry;
-  Templates *templates;
+  const Daemon *daemon;
   int done; /* atomic */
 } Finding;
 
@@ -150,8 +150,9 @@ find_guests_thread (gpointer data)
   Finding *finding = data;
 
   /* First: a QEMU that waits for memory answers nobody. */
-  templates_take_over (finding->templates);
-  registry_find_guests (finding->registry);
+  templates_take_over (finding->daemon->templates);
+  registry_find_guests (finding->daemon->registry);
+  hydrations_take_over (finding->daemon->hydrations);
   g_atomic_int_set (&finding->done, TRUE);
   g_main_context_wakeup (NULL);
   return NULL;
@@ -160,9 +161,9 @@ find_guests_thread (gpointer data)
 /* Finding guests waits for QEMUs whose monitors are served by the main loop, so it is done on
  * another thread while this one runs the loop. */
 static void
-find_guests (Registry *registry, Templates *templates)
+find_guests (const Daemon *daemon)
 {
-  Finding finding = { .registry = registry, .templates = templates };
+  Finding finding = { .daemon = daemon };
   GThread *thread = g_thread_new ("find-guests", find_guests_thread, &finding);
 
   while (!g_atomic_int_get (&finding.done))
@@ -218,7 +219,9 @@ run (const Options *options, GError **error)
   IdleWatch idle = { .daemon = &daemon, .limit = options->idle_exit };
   gboolean own_socket = FALSE;
 
-  find_guests (daemon.registry, daemon.templates);
+  daemon.hydrations = hydrations_new (runtime, daemon.registry, stores);
+  registry_set_io_error_func (daemon.registry, hydrations_note_io_error, daemon.hydrations);
+  find_guests (&daemon);
   router_attach (server, &daemon);
   console_attach (server, &daemon);
   if (!serve (server, runtime, &own_socket, error))

@@ -21,7 +21,9 @@ struct _Registry {
   GCond found;        /* a guest has been looked for */
   GHashTable *guests; /* name → Guest */
   guint retry;        /* timer; 0 until the guests of an earlier daemon have been found */
-  guint restores;     /* under way: their boot files belong to no guest yet */
+  GuestIoErrorFunc io_error_func; /* (nullable) */
+  gpointer io_error_data;
+  guint restores; /* under way: their boot files belong to no guest yet */
 };
 
 #define LOCK(registry)                                                                             \
@@ -55,6 +57,13 @@ registry_free (Registry *registry)
   g_free (registry);
 }
 
+void
+registry_set_io_error_func (Registry *registry, GuestIoErrorFunc func, gpointer user_data)
+{
+  registry->io_error_func = func;
+  registry->io_error_data = user_data;
+}
+
 /* A guest that ended by itself gives up its claims, so that it may be restored elsewhere. */
 static void
 on_guest_exit (Guest *guest, gpointer user_data)
@@ -68,6 +77,7 @@ static void
 insert (Registry *registry, Guest *guest)
 {
   guest_set_exit_func (guest, on_guest_exit, registry);
+  guest_set_io_error_func (guest, registry->io_error_func, registry->io_error_data);
   g_hash_table_replace (registry->guests, (char *)guest_name (guest), guest_ref (guest));
 }
 

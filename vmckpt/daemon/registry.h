@@ -12,6 +12,9 @@ Registry *registry_new (const Runtime *runtime, Stores *stores);
 void registry_free (Registry *registry);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (Registry, registry_free)
 
+/* Whom to tell when an I/O error stops a guest; before there are any. */
+void registry_set_io_error_func (Registry *registry, GuestIoErrorFunc func, gpointer user_data);
+
 /**
  * registry_find_guests:
  *

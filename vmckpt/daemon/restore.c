@@ -5,8 +5,82 @@
 #include "claims.h"
 #include "filling.h"
 
+#include <vmckpt/disk/disk-server.h>
 #include <vmckpt/util/error.h>
+#include <vmckpt/util/fd.h>
+#include <vmckpt/util/json.h>
 #include <vmckpt/util/name.h>
+
+#include <glib/gstdio.h>
+#include <unistd.h>
+
+#define MAX_PATH 4096
+
+/* ---- What the request says of disks ---- */
+
+void
+restore_request_clear (RestoreRequest *wish)
+{
+  g_clear_pointer (&wish->disk_paths, g_hash_table_unref);
+}
+
+/* {"disk0": "/path", …} */
+static gboolean
+parse_paths (Request *request, RestoreRequest *wish, GError **error)
+{
+  g_autoptr (GList) names = NULL;
+  JsonObject *object;
+
+  if (!json_object_has_member (request->body, "disk_paths") ||
+      json_object_get_null_member (request->body, "disk_paths"))
+    return TRUE;
+  object = json_get_object (request->body, "disk_paths", NULL);
+  wish->disk_paths = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, g_free);
+  names = object != NULL ? json_object_get_members (object) : NULL;
+  for (GList *name = names; name != NULL; name = name->next) {
+    const char *path = json_get_string_or (object, name->data, NULL);
+    if (path == NULL || !g_path_is_absolute (path) || strlen (path) > MAX_PATH) {
+      object = NULL;
+      break;
+    }
+    g_hash_table_insert (wish->disk_paths, g_strdup (name->data), g_strdup (path));
+  }
+  if (object != NULL)
+    return TRUE;
+  g_set_error_literal (error, API_ERROR, API_USAGE,
+                       "disk_paths: an object of absolute paths by disks' names is wanted");
+  return FALSE;
+}
+
+gboolean
+restore_parse_disks (Request *request, RestoreRequest *wish, GError **error)
+{
+  static const char *const ways[] = { [RESTORE_DISKS_AT_ONCE] = "lazy",
+                                      [RESTORE_DISKS_EAGER] = "eager",
+                                      [RESTORE_DISKS_IN_PLACE] = "in-place",
+                                      NULL };
+  static const char *const formats[] = {
+    [DISK_FILE_RAW] = "raw", [DISK_FILE_QCOW2] = "qcow2", NULL
+  };
+  const char *way = "lazy", *format = "raw";
+  guint way_index, format_index;
+
+  if (!request_string (request, "disks", &way, error) ||
+      !request_string (request, "disk_format", &format, error) ||
+      !request_string (request, "disk_directory", &wish->disk_directory, error) ||
+      !request_choice ("disks", way, ways, &way_index, error) ||
+      !request_choice ("disk_format", format, formats, &format_index, error) ||
+      !parse_paths (request, wish, error))
+    return FALSE;
+  wish->disks = way_index;
+  wish->disk_format = format_index;
+  if (wish->disk_directory == NULL || g_path_is_absolute (wish->disk_directory))
+    return TRUE;
+  g_set_error_literal (error, API_ERROR, API_USAGE, "disk_directory: an absolute path is wanted");
+  return FALSE;
+}
+
+/* ---- From a checkpoint to a guest ---- */
 
 /* A checkpoint whose guest runs on this host is refused before anything is prepared. */
 static gboolean
@@ -34,21 +108,99 @@ begin_filling (Guest *guest, GuestFill *fill, gboolean held)
     guest_fill_run (fill);
 }
 
+/* A restore's disks, if it has any. */
+typedef struct {
+  RestoreDisksOptions options;
+  RestoreDisks *planned;
+  char *home, *socket;
+  Hydration *hydration;
+} DiskWork;
+
+static void
+disk_work_clear (DiskWork *work)
+{
+  if (work->hydration != NULL)
+    hydration_undo (work->hydration);
+  else if (work->home != NULL)
+    g_rmdir (work->home);
+  restore_disks_free (work->planned);
+  g_free (work->home);
+  g_free (work->socket);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (DiskWork, disk_work_clear)
+
+/* Where they go; nothing is made but the directory. */
+static gboolean
+choose_disk_places (Daemon *daemon, const Manifest *manifest, const RestoreRequest *wish,
+                    const char *name, DiskWork *work, GError **error)
+{
+  work->options = (RestoreDisksOptions){ .way = wish->disks,
+                                         .format = wish->disk_format,
+                                         .directory = wish->disk_directory,
+                                         .paths = wish->disk_paths };
+  if (wish->disks == RESTORE_DISKS_IN_PLACE) {
+    g_set_error_literal (error, DRIVER_ERROR, DRIVER_ERROR_IMPOSSIBLE,
+                         "disks cannot be put back in place: whether that is safe is not known");
+    return FALSE;
+  }
+  if (wish->disks == RESTORE_DISKS_AS_LEFT || manifest_find_part (manifest, "disk", NULL) == NULL)
+    return TRUE;
+  work->home = hydrations_make_home (daemon->hydrations, name, error);
+  if (work->home == NULL)
+    return FALSE;
+  work->socket = g_build_filename (work->home, DISK_SERVER_FILE_SOCKET, NULL);
+  work->options.socket = work->socket;
+  if (wish->disk_directory == NULL)
+    work->options.directory = work->home;
+  else if (g_mkdir_with_parents (wish->disk_directory, 0700) < 0)
+    return fd_set_errno_error (error, "making %s", wish->disk_directory);
+  return TRUE;
+}
+
+/* RestoreOptions' before_run. */
+static gboolean
+note_run (gpointer data, GError **error)
+{
+  DiskWork *work = data;
+
+  return work->hydration == NULL || hydration_note_run (work->hydration, error);
+}
+
+/* What its disks' bitmaps are relative to. */
+static gboolean
+note_disk_base (Guest *guest, Store *store, const Manifest *manifest, GError **error)
+{
+  g_autoptr (DiskBase) base = disk_base_new (store_id (store), manifest->id);
+
+  return manifest_find_part (manifest, "disk", NULL) == NULL ||
+         guest_set_disk_base (guest, base, error);
+}
+
 /* From the reserved name to the guest in service. */
 static gboolean
 bring_up (Request *request, Guest *guest, Store *store, const Manifest *manifest,
-          const RestoreRequest *wish, const RestoreOptions *options, double *phase_ms,
-          GError **error)
+          const RestoreRequest *wish, const RestoreOptions *options, DiskWork *disks,
+          double *phase_ms, GError **error)
 {
   Daemon *daemon = request->daemon;
   const char *store_path = request_query (request, "store");
   g_auto (QemuGuest) qemu = { 0 };
   g_autoptr (GuestRam) ram = NULL;
 
-  if (!claims_take (guest, daemon->runtime, store, store_path, wish->take_over, error) ||
-      !unit_restore (store, manifest, guest_spec (guest), options, &request->watcher, &ram, &qemu,
+  if (!claims_take (guest, daemon->runtime, store, store_path, wish->take_over, error))
+    return FALSE;
+  if (disks->home != NULL) {
+    g_autofree char *home = g_steal_pointer (&disks->home);
+    disks->hydration =
+        hydration_begin (daemon->hydrations, home, guest_spec (guest), store, store_path,
+                         request->key, manifest, disks->planned, &request->watcher, error);
+    if (disks->hydration == NULL)
+      return FALSE;
+  }
+  if (!unit_restore (store, manifest, guest_spec (guest), options, &request->watcher, &ram, &qemu,
                      phase_ms, error) ||
-      !guest_connect (guest, &qemu, &ram, error)) {
+      !guest_connect (guest, &qemu, &ram, error) ||
+      !note_disk_base (guest, store, manifest, error)) {
     g_clear_pointer (&options->fill->fill, guest_fill_unref);
     return FALSE;
   }
@@ -56,6 +208,22 @@ bring_up (Request *request, Guest *guest, Store *store, const Manifest *manifest
   guest_set_checkpoint (guest, manifest->id);
   /* The claim was this daemon's so far; now it names the QEMU that runs the guest. */
   return claims_take (guest, daemon->runtime, store, store_path, FALSE, error);
+}
+
+/* The files of its disks. */
+static JsonArray *
+describe_disks (const GuestSpec *spec)
+{
+  JsonArray *disks = json_array_new();
+
+  for (guint i = 0; i < spec->disks->len; i++) {
+    const GuestDisk *disk = spec->disks->pdata[i];
+    JsonObject *one = json_object_new();
+    json_object_set_string_member (one, "name", disk->name);
+    json_set_string_or_null (one, "path", disk->path);
+    json_array_add_object_element (disks, one);
+  }
+  return disks;
 }
 
 static JsonObject *
@@ -71,15 +239,24 @@ describe (Guest *guest, const Manifest *manifest, const double *phase_ms, gint64
   json_object_set_double_member (object, "wall_ms", (g_get_monotonic_time() - began_us) / 1000.0);
   json_object_set_object_member (object, "phases", phases);
   json_object_set_int_member (object, "ram_bytes", guest_spec (guest)->ram_bytes);
+  json_object_set_array_member (object, "disks", describe_disks (guest_spec (guest)));
   return object;
 }
 
 /* With boot files kept: spec, name, guest. */
 static Guest *
 restore_guest (Request *request, Store *store, const Manifest *manifest, const RestoreRequest *wish,
-               const RestoreOptions *options, double *phase_ms, GError **error)
+               RestoreOptions *options, double *phase_ms, GError **error)
 {
   Daemon *daemon = request->daemon;
+  g_auto (DiskWork) disks = { 0 };
+
+  if (!choose_disk_places (daemon, manifest, wish, options->name, &disks, error))
+    return NULL;
+  options->disks = &disks.options;
+  options->planned = &disks.planned;
+  options->before_run = note_run;
+  options->before_run_data = &disks;
   g_autoptr (GuestSpec) spec = unit_restore_spec (store, manifest, options, error);
   g_autoptr (Guest) guest =
       spec != NULL ? registry_add (daemon->registry, spec, GUEST_RESTORING, error) : NULL;
@@ -88,8 +265,11 @@ restore_guest (Request *request, Store *store, const Manifest *manifest, const R
     return NULL;
   g_autoptr (GuestWork) work = guest_begin_work (guest, "its restore", NULL);
   options->fill->user_data = guest;
-  if (bring_up (request, guest, store, manifest, wish, options, phase_ms, error))
+  if (bring_up (request, guest, store, manifest, wish, options, &disks, phase_ms, error)) {
+    if (disks.hydration != NULL)
+      hydration_run (g_steal_pointer (&disks.hydration));
     return g_steal_pointer (&guest);
+  }
   guest_kill (guest, NULL);
   claims_release (guest, daemon->runtime, daemon->stores);
   registry_remove (daemon->registry, guest);
@@ -127,4 +307,61 @@ restore_checkpoint (Request *request, Store *store, const Manifest *manifest,
       restore_guest (request, store, manifest, wish, &options, phase_ms, error);
   registry_end_restore (daemon->registry);
   return guest != NULL ? describe (guest, manifest, phase_ms, began_us) : NULL;
+}
+
+/* ---- Disks alone ---- */
+
+static JsonObject *
+describe_files (const Manifest *manifest, const RestoreDisks *disks)
+{
+  JsonObject *result = json_object_new();
+  JsonArray *files = json_array_new();
+
+  for (guint i = 0; i < disks->disks->len; i++) {
+    const RestoredDisk *disk = disks->disks->pdata[i];
+    JsonObject *one = json_object_new();
+    json_object_set_string_member (one, "name", disk->name);
+    json_object_set_string_member (one, "path", disk->path);
+    json_object_set_string_member (one, "format", disk->format);
+    json_object_set_int_member (one, "bytes", disk->map.length);
+    json_array_add_object_element (files, one);
+  }
+  json_object_set_string_member (result, "id", manifest->id);
+  json_object_set_array_member (result, "disks", files);
+  return result;
+}
+
+JsonObject *
+restore_disks_only (Request *request, Store *store, const Manifest *manifest,
+                    const RestoreRequest *wish, GError **error)
+{
+  ERROR_PREFIX (error, "disks of checkpoint %.12s", manifest->id);
+  JsonObject *recorded = json_get_object (manifest->machine, "spec", error);
+  g_autoptr (GuestSpec) spec = recorded != NULL ? guest_spec_from_json (recorded, error) : NULL;
+  g_autofree char *home = NULL;
+
+  if (spec == NULL)
+    return NULL;
+  if (!restore_disks_has_any (manifest)) {
+    g_set_error_literal (error, API_ERROR, API_NOT_FOUND, "it has none");
+    return NULL;
+  }
+  if (wish->disk_directory == NULL)
+    home = hydrations_make_home (request->daemon->hydrations, manifest->guest, error);
+  else if (g_mkdir_with_parents (wish->disk_directory, 0700) < 0)
+    return fd_set_errno_error (error, "making %s", wish->disk_directory) ? NULL : NULL;
+  const RestoreDisksOptions options = {
+    .way = RESTORE_DISKS_EAGER,
+    .format = wish->disk_format,
+    .directory = home != NULL ? home : wish->disk_directory,
+    .paths = wish->disk_paths,
+  };
+  g_autoptr (RestoreDisks) disks =
+      options.directory != NULL ? restore_disks_plan (manifest, spec, &options, error) : NULL;
+  if (disks != NULL && restore_disks_check (disks, error) &&
+      restore_disks_write (disks, store, &request->watcher, error))
+    return describe_files (manifest, disks);
+  if (home != NULL)
+    g_rmdir (home);
+  return NULL;
 }

@@ -4,6 +4,8 @@
 
 #include "request.h"
 
+#include <vmckpt/unit/restore-disks.h>
+
 typedef struct {
   const char *as;    /* (nullable) new name */
   const char *qemu;  /* (nullable) program */
@@ -12,8 +14,20 @@ typedef struct {
   gboolean accept_changed_disks;
   RestoreReading reading;
   gboolean held; /* its memory is read in the background only when registry_fill_held() says so */
-  gboolean take_over; /* the host that claims the guest is known to be dead */
+  RestoreDisksWay disks;      /* of those that are in the checkpoint */
+  DiskFileFormat disk_format; /* of whole files */
+  const char *disk_directory; /* (nullable): where they go; NULL: the disks directory */
+  GHashTable *disk_paths;     /* (nullable): by name, where a disk is or goes */
+  gboolean take_over;         /* the host that claims the guest is known to be dead */
 } RestoreRequest;
+
+/* Reads the members of a request's body that say where disks go: "disks", "disk_format",
+ * "disk_directory", "disk_paths". API_USAGE. */
+gboolean restore_parse_disks (Request *request, RestoreRequest *wish, GError **error);
+
+/* Frees what restore_parse_disks() made. */
+void restore_request_clear (RestoreRequest *wish);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (RestoreRequest, restore_request_clear)
 
 /**
  * restore_checkpoint:
@@ -21,4 +35,8 @@ typedef struct {
  * Returns: the API's result; NULL with @error, and then nothing is left of the attempt.
  */
 JsonObject *restore_checkpoint (Request *request, Store *store, const Manifest *manifest,
+                                const RestoreRequest *wish, GError **error);
+
+/* The checkpoint's disks as files, and no guest: the API's result, or NULL with @error. */
+JsonObject *restore_disks_only (Request *request, Store *store, const Manifest *manifest,
                                 const RestoreRequest *wish, GError **error);

@@ -103,8 +103,17 @@ check_not_needed (Daemon *daemon, Store *store, const Manifest *manifest, GError
   g_autoptr (Guest) guest =
       registry_find_needing (daemon->registry, store_id (store), manifest->id);
 
+  g_autofree char *name =
+      hydrations_find_needing (daemon->hydrations, store_id (store), manifest->id);
+  if (name != NULL)
+    g_set_error (error, API_ERROR, API_CONFLICT,
+                 "checkpoint %.12s: the disks of guest %s still come from it: wait until they are "
+                 "there ('vmckpt ps --wait %s'), or remove them with it ('vmckpt kill "
+                 "--remove-disks %s')",
+                 manifest->id, name, name, name);
   if (guest == NULL)
-    return TRUE;
+    return name == NULL;
+  g_clear_error (error);
   g_set_error (
       error, API_ERROR, API_CONFLICT,
       "checkpoint %.12s: the memory of guest %s still comes from it: wait until all is there "
@@ -159,7 +168,7 @@ restore (Request *request, GError **error)
   g_autoptr (Manifest) manifest = NULL;
   static const char *const readings[] = { "lazy", "eager", NULL };
   static const RestoreReading reading_of[] = { RESTORE_LAZY, RESTORE_EAGER };
-  RestoreRequest wish = { 0 };
+  g_auto (RestoreRequest) wish = { 0 };
   const char *fill = NULL;
   guint index;
 
@@ -178,6 +187,20 @@ restore (Request *request, GError **error)
   if (fill != NULL)
     wish.reading = reading_of[index];
   return restore_checkpoint (request, store, manifest, &wish, error);
+}
+
+static JsonObject *
+restore_only_disks (Request *request, GError **error)
+{
+  g_autoptr (Store) store = NULL;
+  g_autoptr (Manifest) manifest = NULL;
+  g_auto (RestoreRequest) wish = { 0 };
+
+  if (!request_expect (request, error, "disk_format", "disk_directory", "disk_paths", NULL) ||
+      !restore_parse_disks (request, &wish, error) ||
+      !find_checkpoint (request, 0, &store, &manifest, error))
+    return NULL;
+  return restore_disks_only (request, store, manifest, &wish, error);
 }
 
 static JsonObject *
@@ -226,6 +249,7 @@ const Route checkpoint_routes[] = {
   { "POST", "/v1/checkpoints/:ref/verify", verify_checkpoint, NULL, TRUE },
   { "POST", "/v1/checkpoints/:ref/tags", tag_checkpoint, NULL, FALSE },
   { "POST", "/v1/checkpoints/:ref/restore", restore, NULL, TRUE },
+  { "POST", "/v1/checkpoints/:ref/disks", restore_only_disks, NULL, TRUE },
   { "POST", "/v1/checkpoints/:ref/fork", fork_from_checkpoint, NULL, TRUE },
   { "GET", "/v1/checkpoints/:ref/export", NULL, export_serve, FALSE },
   { "POST", "/v1/imports", NULL, import_serve, TRUE },

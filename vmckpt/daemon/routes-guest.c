@@ -133,6 +133,7 @@ describe_guest (Request *request, Guest *guest)
 
   if (reason != NULL && guest_state (guest) != GUEST_EXITED)
     json_object_set_string_member (object, "reason", reason);
+  hydrations_describe (request->daemon->hydrations, guest_name (guest), object);
   /* What is missing of the template is missing of each of its forks. */
   guint64 missing = templates_missing (request->daemon->templates, guest_name (guest));
   if (missing > 0 && guest_state (guest) != GUEST_EXITED)
@@ -212,6 +213,21 @@ run_guest (Request *request, GError **error)
   return guest_to_json (guest);
 }
 
+/* Files of a guest that is gone, which stay. */
+static JsonObject *
+describe_left_disks (Daemon *daemon, Guest *guest)
+{
+  g_autoptr (GPtrArray) files = hydrations_files (daemon->hydrations, guest_spec (guest));
+  JsonObject *result = json_object_new();
+  JsonArray *left = json_array_new();
+
+  for (guint i = 0; i < files->len; i++)
+    if (g_file_test (files->pdata[i], G_FILE_TEST_EXISTS))
+      json_array_add_string_element (left, files->pdata[i]);
+  json_object_set_array_member (result, "disks", left);
+  return result;
+}
+
 static JsonObject *
 kill_guest (Request *request, GError **error)
 {
@@ -232,8 +248,10 @@ kill_guest (Request *request, GError **error)
     return NULL;
   templates_forget (daemon->templates, guest_name (guest));
   claims_release (guest, daemon->runtime, daemon->stores);
+  if (request_query_bool (request, "remove_disks"))
+    hydrations_remove_files (daemon->hydrations, guest_spec (guest));
   registry_remove (daemon->registry, guest);
-  return json_object_new();
+  return describe_left_disks (daemon, guest);
 }
 
 static JsonObject *
@@ -271,6 +289,7 @@ continue_guest (Request *request, GError **error)
     retry_memory (request, guest);
   if (work == NULL ||
       !filling_retry (guest, request->daemon->stores, request->cancellable, error) ||
+      !hydrations_retry (request->daemon->hydrations, guest_name (guest), request->key, error) ||
       !guest_continue (guest, error))
     return NULL;
   return guest_to_json (guest);
@@ -581,6 +600,7 @@ resume_here (Request *request, Guest *guest, GError **error)
   if (work == NULL)
     return NULL;
   if (!retry_fill (request, guest, error) ||
+      !hydrations_retry (request->daemon->hydrations, guest_name (guest), request->key, error) ||
       (must_be_continued (guest, waited) && !guest_continue (guest, error)))
     return NULL;
   g_autofree char *checkpoint = guest_checkpoint (guest);
@@ -652,7 +672,10 @@ wait_for_guest (Request *request, GError **error)
   g_autoptr (Guest) guest = no_body (request, error) ? find_guest (request, error) : NULL;
 
   if (guest == NULL || !filling_wait (guest, &request->progress, request->cancellable, error) ||
-      !templates_wait (request->daemon->templates, guest_name (guest), request->cancellable, error))
+      !templates_wait (request->daemon->templates, guest_name (guest), request->cancellable,
+                       error) ||
+      !hydrations_wait (request->daemon->hydrations, guest_name (guest), &request->progress,
+                        request->cancellable, error))
     return NULL;
   return guest_to_json (guest);
 }

@@ -5,7 +5,10 @@
 
 #include <vmckpt/util/error.h>
 #include <vmckpt/util/fault.h>
+#include <vmckpt/util/fd.h>
 #include <vmckpt/util/json.h>
+
+#include <glib/gstdio.h>
 
 gboolean
 disk_overlay_create (const char *path, const char *base, guint64 size, GError **error)
@@ -18,7 +21,8 @@ disk_overlay_create (const char *path, const char *base, guint64 size, GError **
     "-b",     base, "-F", "raw", path,    bytes, NULL
   };
 
-  return qemu_img_run (args, NULL, error);
+  return qemu_img_run (args, NULL, error) &&
+         (g_chmod (path, 0600) == 0 || fd_set_errno_error (error, "making it private"));
 }
 
 /* As drivers call it (qemu-disk.h). */

@@ -66,8 +66,8 @@ qemu_remove_directory (const char *directory)
 
 /* ---- guest.json ---- */
 
-static gboolean
-write_spec (const GuestSpec *spec, const char *directory, GError **error)
+gboolean
+qemu_write_spec (const GuestSpec *spec, const char *directory, GError **error)
 {
   g_autofree char *path = g_build_filename (directory, GUEST_FILE_SPEC, NULL);
   g_autoptr (JsonObject) object = guest_spec_to_json (spec);
@@ -137,7 +137,7 @@ start_in (const GuestSpec *spec, const char *directory, const QemuLaunch *launch
                          .timeout_ms = START_TIMEOUT_MS };
   g_autoptr (GError) cause = NULL;
 
-  if (!write_spec (spec, directory, error))
+  if (!qemu_write_spec (spec, directory, error))
     return FALSE;
   memcpy (start.fds, launch->fds, sizeof start.fds);
   guest->keeper = keeper_start (directory, &start, &cause);

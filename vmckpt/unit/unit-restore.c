@@ -7,6 +7,7 @@
  * guest.
  */
 #include <vmckpt/unit/fill-source.h>
+#include <vmckpt/unit/restore-disks.h>
 #include <vmckpt/unit/unit.h>
 
 #include "boot-files.h"
@@ -90,6 +91,9 @@ unit_restore_spec (Store *store, const Manifest *manifest, const RestoreOptions 
     spec->accel = g_strdup (options->accel);
   }
   choose_qemu (spec, options->qemu);
+  if (options->disks != NULL &&
+      (*options->planned = restore_disks_plan (manifest, spec, options->disks, error)) == NULL)
+    return NULL;
   if (!boot_files_provide (store, manifest, options->files, qemu_facts_hashes (options->facts),
                            spec, error) ||
       !qemu_preflight (manifest->machine, spec, &preflight, error))
@@ -297,6 +301,8 @@ load (Store *store, const Manifest *manifest, const GuestSpec *spec, const Resto
   phase_ms[PHASE_REBUILD] += (g_get_monotonic_time() - began_us) / 1000.0;
   began_us = g_get_monotonic_time();
   progress_report (watcher->progress, PHASE_RESUME, 0, 0);
+  if (options->before_run != NULL && !options->before_run (options->before_run_data, error))
+    return FALSE;
   if (!options->paused && !qmp_cont (guest->monitor, error))
     return FALSE;
   phase_ms[PHASE_RESUME] = (g_get_monotonic_time() - began_us) / 1000.0;

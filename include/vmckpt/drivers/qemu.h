@@ -108,6 +108,9 @@ gboolean qemu_end (const char *directory, QmpClient *monitor, GError **error);
  * keeper.h and nothing else: a file that is not ours stays, and so does the directory then. */
 void qemu_remove_directory (const char *directory);
 
+/* Writes guest.json of a guest directory, whole or not at all. */
+gboolean qemu_write_spec (const GuestSpec *spec, const char *directory, GError **error);
+
 /* Reads guest.json of a guest directory. */
 GuestSpec *qemu_read_spec (const char *directory, GError **error);
 

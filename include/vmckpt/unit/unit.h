@@ -119,6 +119,9 @@ typedef struct {
                       to read it. NULL: all is there */
 } RestoreFill;
 
+typedef struct _RestoreDisks RestoreDisks;
+typedef struct _RestoreDisksOptions RestoreDisksOptions;
+
 typedef struct {
   const char *name;      /* (nullable): the guest's new name; NULL: as recorded */
   const char *directory; /* where the guest's directory will be: must not exist */
@@ -129,6 +132,12 @@ typedef struct {
   gboolean accept_changed_disks; /* as for QemuPreflight */
   QemuFacts *facts;              /* (nullable) */
   RestoreFill *fill;             /* (nullable) (inout): NULL: RESTORE_EAGER */
+  /* Where its disks go (restore-disks.h); NULL: they are where they were. */
+  const RestoreDisksOptions *disks;
+  RestoreDisks **planned; /* (out) (transfer full): with @disks */
+  /* (nullable): called when all is loaded, before it may run. */
+  gboolean (*before_run) (gpointer user_data, GError **error);
+  gpointer before_run_data;
 } RestoreOptions;
 
 /**
