@@ -29,7 +29,9 @@ word_parse (const char *word, size_t length, DiskCell *cell)
     return false;
   snprintf (cell->on, sizeof cell->on, "%.*s", (int)rest, colon + 1);
   snprintf (cell->name, sizeof cell->name, "%.*s", (int)length, word);
-  cell->name[colon - word] = '-';
+  for (char *at = cell->name; *at; at++)
+    if (*at == ':' || *at == '+')
+      *at = '-';
   cell->type = *kind;
   cell->type.name = cell->name;
   cell->type.on = cell->on;

@@ -10,7 +10,7 @@
 
 typedef struct {
   CellType type;
-  char name[NAME_SIZE]; /* KIND-DISK */
+  char name[NAME_SIZE]; /* KIND-DISK, or KIND-DISK-DISK */
   char on[NAME_SIZE];   /* DISK, or DISK+DISK */
 } DiskCell;
 
