@@ -40,7 +40,8 @@ test_defaults (void)
   "\"kernel\":\"/k,1\",\"initrd\":\"/i\",\"append\":\"console=ttyS0 \\\"x\\\"\",\"agent\":true,"   \
   "\"disks\":[{\"path\":\"/d,1\",\"mode\":\"readonly\",\"format\":\"qcow2\",\"size\":7,"           \
   "\"mtime_us\":1700000000000000},\"/e,shared\"],\"qemu\":\"/usr/bin/q\",\"accel\":\"tcg\","       \
-  "\"machine\":\"pc-q35-7.2\",\"cpu\":\"qemu64-v1\",\"extra\":[\"-device\",\"virtio-rng\"]}"
+  "\"machine\":\"pc-q35-7.2\",\"cpu\":\"qemu64-v1\",\"tpm\":true,\"extra\":[\"-device\",\"virtio-" \
+  "rng\"]}"
 
 /* The document of a spec gives an equal spec, and so the same document. */
 static void

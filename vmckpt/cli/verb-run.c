@@ -16,7 +16,7 @@ typedef struct {
   char **disks, **cdroms;
   char *firmware, *nvram;
   char *qemu, *accel, *machine, *cpu, *memory;
-  gboolean paused, agent;
+  gboolean paused, agent, tpm;
 } RunValues;
 
 #define VALUE(member) G_STRUCT_OFFSET (RunValues, member)
@@ -38,6 +38,7 @@ static const VerbOption run_options[] = {
   { "cpu", 0, G_OPTION_ARG_FILENAME, VALUE (cpu), "MODEL", "QEMU's CPU model" },
   { "memory", 0, G_OPTION_ARG_FILENAME, VALUE (memory), "KIND",
     "shared (default) or private to QEMU" },
+  { "tpm", 0, G_OPTION_ARG_NONE, VALUE (tpm), NULL, "a TPM 2.0 (swtpm)" },
   { "agent", 0, G_OPTION_ARG_NONE, VALUE (agent), NULL, "a port for the guest agent (qemu-ga)" },
   { "paused", 0, G_OPTION_ARG_NONE, VALUE (paused), NULL, "do not let its CPUs run yet" },
   { NULL },
@@ -143,6 +144,8 @@ build_body (const VerbCall *call, GError **error)
   cli_set_string (body, "machine", values->machine);
   cli_set_string (body, "cpu", values->cpu);
   cli_set_string (body, "memory", values->memory);
+  if (values->tpm)
+    json_object_set_boolean_member (body, "tpm", TRUE);
   if (values->agent)
     json_object_set_boolean_member (body, "agent", TRUE);
   if (values->paused)

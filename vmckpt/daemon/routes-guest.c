@@ -192,7 +192,7 @@ run_guest (Request *request, GError **error)
 
   if (!request_expect (request, error, "name", "ram_bytes", "cpus", "kernel", "initrd", "append",
                        "disks", "firmware", "nvram", "qemu", "accel", "machine", "cpu", "extra",
-                       "paused", "memory", "agent", NULL) ||
+                       "paused", "memory", "agent", "tpm", NULL) ||
       !request_bool (request, "paused", &paused, error) ||
       (spec = guest_spec_from_json (request->body, error)) == NULL)
     return NULL;

@@ -34,7 +34,7 @@ static const char *const known_members[] = {
   "name",          "uuid",   "genid",  "ram_bytes", "cpus",   "kernel",
   "initrd",        "append", "disks",  "qemu",      "accel",  "machine",
   "cpu",           "extra",  "paused", "memory",    "ram_id", DISK_NAME_FIRMWARE,
-  DISK_NAME_NVRAM, "agent",
+  DISK_NAME_NVRAM, "agent",  "tpm",
 };
 
 GuestSpec *
@@ -236,15 +236,6 @@ take_extra (JsonObject *object, GuestSpec *spec, GError **error)
 }
 
 static gboolean
-take_agent (JsonObject *object, GuestSpec *spec, GError **error)
-{
-  if (!json_object_has_member (object, "agent") ||
-      json_get_bool (object, "agent", &spec->agent, NULL))
-    return TRUE;
-  return member_invalid (error, "agent", "must be true or false");
-}
-
-static gboolean
 check_members (JsonObject *object, GError **error)
 {
   g_autoptr (GList) members = json_object_get_members (object);
@@ -286,7 +277,9 @@ guest_spec_from_json (JsonObject *object, GError **error)
       !member_take_string (object, "cpu", &spec->cpu, error) || !take_disks (object, spec, error) ||
       !take_flash (object, DISK_NAME_FIRMWARE, DISK_READONLY, spec, error) ||
       !take_flash (object, DISK_NAME_NVRAM, DISK_CAPTURE, spec, error) ||
-      !take_extra (object, spec, error) || !take_agent (object, spec, error))
+      !take_extra (object, spec, error) ||
+      !member_take_boolean (object, "agent", &spec->agent, error) ||
+      !member_take_boolean (object, "tpm", &spec->tpm, error))
     return NULL;
   if (spec->kernel == NULL && (spec->initrd != NULL || spec->append != NULL)) {
     member_invalid (error, "kernel", "is missing, yet there is an initrd or a kernel command line");
@@ -316,6 +309,8 @@ guest_spec_to_json (const GuestSpec *spec)
   member_add_string (object, "append", spec->append);
   if (spec->agent)
     json_object_set_boolean_member (object, "agent", TRUE);
+  if (spec->tpm)
+    json_object_set_boolean_member (object, "tpm", TRUE);
   for (guint i = 0; i < spec->disks->len; i++)
     json_array_add_object_element (disks, guest_disk_to_json (spec->disks->pdata[i]));
   json_object_set_array_member (object, "disks", disks);

@@ -3,6 +3,8 @@
 #include <vmckpt/drivers/qemu-disk.h>
 #include <vmckpt/drivers/qemu.h>
 
+#include "tpm.h"
+
 typedef struct {
   GPtrArray *args;
 } Args;
@@ -111,6 +113,8 @@ qemu_command_line (const GuestSpec *spec, const char *directory, const QemuLaunc
   qemu_disk_arguments (spec, args.args);
   if (spec->agent)
     add_agent (&args);
+  if (spec->tpm)
+    tpm_arguments (args.args);
   add (&args, "-S", NULL);
   if (launch->incoming)
     add (&args, "-incoming", "defer");

@@ -3,6 +3,7 @@
 #include <vmckpt/drivers/qemu.h>
 
 #include "private-context.h"
+#include "tpm.h"
 
 #include <vmckpt/qmp/commands.h>
 #include <vmckpt/util/error.h>
@@ -24,11 +25,13 @@
 #define SPEC_MAX_DEPTH 8
 
 static const char *const guest_files[] = {
-  GUEST_FILE_SPEC,   GUEST_FILE_MONITOR, GUEST_FILE_KEEPER_MONITOR,
-  GUEST_FILE_SERIAL, GUEST_FILE_KEEPER,  GUEST_FILE_CONSOLE,
-  GUEST_FILE_LOG,    GUEST_FILE_LOG_OLD, GUEST_FILE_STDERR,
-  GUEST_FILE_STATE,  GUEST_FILE_DAEMON,  GUEST_FILE_TEMPLATE,
-  GUEST_FILE_DISKS,  GUEST_FILE_FILL,    GUEST_FILE_AGENT,
+  GUEST_FILE_SPEC,     GUEST_FILE_MONITOR, GUEST_FILE_KEEPER_MONITOR,
+  GUEST_FILE_SERIAL,   GUEST_FILE_KEEPER,  GUEST_FILE_CONSOLE,
+  GUEST_FILE_LOG,      GUEST_FILE_LOG_OLD, GUEST_FILE_STDERR,
+  GUEST_FILE_STATE,    GUEST_FILE_DAEMON,  GUEST_FILE_TEMPLATE,
+  GUEST_FILE_DISKS,    GUEST_FILE_FILL,    GUEST_FILE_AGENT,
+  GUEST_FILE_TPM,      GUEST_FILE_TPM_LOG, GUEST_FILE_TPM_STATE,
+  GUEST_FILE_TPM_LOCK,
 };
 
 void
@@ -137,7 +140,7 @@ start_in (const GuestSpec *spec, const char *directory, const QemuLaunch *launch
                          .timeout_ms = START_TIMEOUT_MS };
   g_autoptr (GError) cause = NULL;
 
-  if (!qemu_write_spec (spec, directory, error))
+  if (!qemu_write_spec (spec, directory, error) || (spec->tpm && !tpm_start (directory, error)))
     return FALSE;
   memcpy (start.fds, launch->fds, sizeof start.fds);
   guest->keeper = keeper_start (directory, &start, &cause);
@@ -238,10 +241,10 @@ qemu_attach (const char *directory, QemuGuest *guest, GError **error)
 
 /* ---- End ---- */
 
-gboolean
-qemu_end (const char *directory, QmpClient *monitor, GError **error)
+/* qemu_end() but for what other processes than QEMU's and its keeper's are left. */
+static gboolean
+end_qemu (const char *directory, QmpClient *monitor, GError **error)
 {
-  ERROR_PREFIX (error, "ending the guest in %s", directory);
   g_autoptr (GError) cause = NULL;
   KeeperState state;
 
@@ -270,5 +273,16 @@ qemu_end (const char *directory, QmpClient *monitor, GError **error)
                  (int)state.keeper.pid);
     return FALSE;
   }
+  return TRUE;
+}
+
+gboolean
+qemu_end (const char *directory, QmpClient *monitor, GError **error)
+{
+  ERROR_PREFIX (error, "ending the guest in %s", directory);
+
+  if (!end_qemu (directory, monitor, error))
+    return FALSE;
+  tpm_abandon (directory);
   return TRUE;
 }

@@ -33,6 +33,7 @@ typedef struct {
   char *kernel;     /* (nullable) path */
   char *initrd;     /* (nullable) path */
   char *append;     /* (nullable) kernel command line */
+  gboolean tpm;     /* it has a TPM 2.0: swtpm, which lives as long as its QEMU */
   gboolean agent;   /* it has a port for a guest agent, GUEST_FILE_AGENT */
   GPtrArray *disks; /* of GuestDisk */
   char *qemu;       /* program; absolute once completed */

@@ -34,12 +34,16 @@ typedef enum {
 #define GUEST_FILE_MONITOR "qmp.sock"         /* Q: the daemon's monitor */
 #define GUEST_FILE_KEEPER_MONITOR "kqmp.sock" /* Q: the keeper's monitor, used only for rescue */
 #define GUEST_FILE_SERIAL "serial.sock"       /* Q: the serial port; the keeper is its one client */
-#define GUEST_FILE_AGENT "agent.sock"         /* Q: the guest agent's port, one client at a time */
-#define GUEST_FILE_KEEPER "keeper.sock"       /* K: hello and leases */
-#define GUEST_FILE_CONSOLE "console.sock"     /* K: raw bytes, to and from the serial port */
-#define GUEST_FILE_LOG "serial.log"           /* K: what the guest printed, at most 2 × 8 MiB */
-#define GUEST_FILE_LOG_OLD "serial.log.1"     /* K: the former half of the log */
-#define GUEST_FILE_STDERR "qemu.log"          /* Q: its standard error; K: its own messages */
+#define GUEST_FILE_TPM "tpm.sock"      /* T (swtpm): the guest's TPM; QEMU is its one client */
+#define GUEST_FILE_TPM_LOG "tpm.log"   /* T: what it says */
+#define GUEST_FILE_TPM_STATE "tpm2-00" /* T: its files are this with an end, and the next */
+#define GUEST_FILE_TPM_LOCK ".lock"
+#define GUEST_FILE_AGENT "agent.sock"       /* Q: the guest agent's port, one client at a time */
+#define GUEST_FILE_KEEPER "keeper.sock"     /* K: hello and leases */
+#define GUEST_FILE_CONSOLE "console.sock"   /* K: raw bytes, to and from the serial port */
+#define GUEST_FILE_LOG "serial.log"         /* K: what the guest printed, at most 2 × 8 MiB */
+#define GUEST_FILE_LOG_OLD "serial.log.1"   /* K: the former half of the log */
+#define GUEST_FILE_STDERR "qemu.log"        /* Q: its standard error; K: its own messages */
 #define GUEST_FILE_STATE "keeper.json"      /* K: pids with start times; see keeper_read_state() */
 #define GUEST_FILE_DAEMON "daemon.json"     /* D: what it must know again after a restart */
 #define GUEST_FILE_TEMPLATE "template.json" /* D: of a fork whose memory is not all there yet */
