@@ -327,7 +327,7 @@ our_processes() {
   local pid
   { grep -lszxF "VMCKPT_TEST_DIR=$T" /proc/[0-9]*/environ || true; } | cut -d / -f 3 | while read -r pid; do
     # The test's own shells and tools do not count.
-    ! grep -Eqs '^(vmckpt|qemu-)' "/proc/$pid/comm" || echo "$pid"
+    ! grep -Eqs '^(vmckpt|qemu-|nbdkit)' "/proc/$pid/comm" || echo "$pid"
   done
 }
 

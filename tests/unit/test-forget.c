@@ -33,6 +33,7 @@ set_up (Fixture *f, gconstpointer data)
   f->daemon.stores = stores_new();
   f->daemon.registry = registry_new (f->daemon.runtime, f->daemon.stores);
   f->daemon.hydrations = hydrations_new (f->daemon.runtime, f->daemon.registry, f->daemon.stores);
+  f->daemon.exports = disk_exports_new (f->daemon.runtime);
   f->store = fixture_store_new (backend_memory_new());
 }
 
@@ -41,6 +42,7 @@ tear_down (Fixture *f, gconstpointer data)
 {
   store_unref (f->store);
   hydrations_free (f->daemon.hydrations);
+  disk_exports_free (f->daemon.exports);
   registry_free (f->daemon.registry);
   stores_free (f->daemon.stores);
   runtime_free (f->daemon.runtime);

@@ -19,6 +19,7 @@ const Verb *const verbs[] = {
   &verb_resume,
   &verb_export,
   &verb_import,
+  &verb_nbd,
   &verb_list,
   &verb_show,
   &verb_diff,

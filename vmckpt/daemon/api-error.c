@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "api-error.h"
 
+#include <vmckpt/disk/disk-error.h>
 #include <vmckpt/drivers/guest-spec.h>
 #include <vmckpt/exchange/sink.h>
 #include <vmckpt/inspect/inspector.h>
@@ -118,9 +119,11 @@ api_error_kind (const GError *error)
   if (error->domain == INSPECT_ERROR)
     return inspect_kind (error->code);
   if (g_error_matches (error, RAM_ERROR, RAM_ERROR_IMPOSSIBLE) ||
+      g_error_matches (error, DISK_ERROR, DISK_ERROR_IMPOSSIBLE) ||
       g_error_matches (error, STREAM_ERROR, STREAM_ERROR_UNSUPPORTED))
     return API_NOT_POSSIBLE;
   if (g_error_matches (error, RAM_ERROR, RAM_ERROR_BUSY) ||
+      g_error_matches (error, DISK_ERROR, DISK_ERROR_BUSY) ||
       g_error_matches (error, RAM_ERROR, RAM_ERROR_SAVED) ||
       g_error_matches (error, KEEPER_ERROR, KEEPER_ERROR_BUSY))
     return API_CONFLICT;

@@ -2,6 +2,7 @@
 /* What one vmckptd is made of. Built in main(), handed to every request; it outlives them all. */
 #pragma once
 
+#include "disk-exports.h"
 #include "hydrating.h"
 #include "looks.h"
 #include "registry.h"
@@ -16,6 +17,7 @@ typedef struct {
   Templates *templates;
   Looks *looks;
   Hydrations *hydrations;
+  DiskExports *exports;
   GMainLoop *loop;
   GCancellable *stopping; /* cancelled when the daemon is to end */
   int calls;              /* requests at work (atomic) */

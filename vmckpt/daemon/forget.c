@@ -195,6 +195,7 @@ apply_policy (Daemon *daemon, Store *store, const ForgetRules *rules, GPtrArray 
         registry_find_needing (daemon->registry, store_id (store), manifest->id);
     g_autofree char *disks =
         hydrations_find_needing (daemon->hydrations, store_id (store), manifest->id);
+    gboolean served = disk_exports_find (daemon->exports, store_id (store), manifest->id) != 0;
     items[i] = (RetentionItem){ .id = manifest->id,
                                 .created_us = manifest->created_us,
                                 .tags = (const char *const *)verdict->tags,
@@ -202,6 +203,7 @@ apply_policy (Daemon *daemon, Store *store, const ForgetRules *rules, GPtrArray 
                                 .held = held              ? "suspended guest"
                                         : needing != NULL ? "memory of a guest comes from it"
                                         : disks != NULL   ? "disks of a guest come from it"
+                                        : served          ? "its disks are served"
                                                           : NULL };
   }
   g_autoptr (GPtrArray) reasons =

@@ -114,7 +114,8 @@ on_idle_check (gpointer user_data)
   IdleWatch *watch = user_data;
   gboolean busy = g_atomic_int_get (&watch->daemon->calls) > 0 ||
                   registry_count_alive (watch->daemon->registry) > 0 ||
-                  hydrations_count (watch->daemon->hydrations) > 0;
+                  hydrations_count (watch->daemon->hydrations) > 0 ||
+                  disk_exports_count (watch->daemon->exports) > 0;
 
   watch->idle = busy ? 0 : watch->idle + IDLE_CHECK_SECONDS;
   if (watch->idle >= watch->limit)
@@ -213,12 +214,14 @@ run (const Options *options, GError **error)
                     .registry = registry_new (runtime, stores),
                     .templates = templates_new (runtime, stores),
                     .looks = looks_new (runtime),
+                    .exports = disk_exports_new (runtime),
                     .loop = g_main_loop_new (NULL, FALSE),
                     .stopping = g_cancellable_new() };
   SoupServer *server = soup_server_new ("server-header", "vmckptd", NULL);
   IdleWatch idle = { .daemon = &daemon, .limit = options->idle_exit };
   gboolean own_socket = FALSE;
 
+  disk_exports_take_over (daemon.exports);
   daemon.hydrations = hydrations_new (runtime, daemon.registry, stores);
   registry_set_io_error_func (daemon.registry, hydrations_note_io_error, daemon.hydrations);
   find_guests (&daemon);

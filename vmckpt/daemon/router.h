@@ -24,6 +24,7 @@ extern const Route store_routes[];
 extern const Route store_maintain_routes[];
 extern const Route store_quota_routes[];
 extern const Route forget_routes[];
+extern const Route nbd_routes[];
 extern const Route store_copy_routes[];
 extern const Route store_key_routes[];
 extern const Route look_routes[];

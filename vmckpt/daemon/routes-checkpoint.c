@@ -96,23 +96,29 @@ verify_checkpoint (Request *request, GError **error)
   return result;
 }
 
-/* A guest's memory still comes from it. */
+/* A guest's memory still comes from it, or its disks are served. */
 static gboolean
 check_not_needed (Daemon *daemon, Store *store, const Manifest *manifest, GError **error)
 {
+  guint64 number = disk_exports_find (daemon->exports, store_id (store), manifest->id);
   g_autoptr (Guest) guest =
       registry_find_needing (daemon->registry, store_id (store), manifest->id);
 
   g_autofree char *name =
       hydrations_find_needing (daemon->hydrations, store_id (store), manifest->id);
-  if (name != NULL)
+  if (number != 0)
+    g_set_error (error, API_ERROR, API_CONFLICT,
+                 "checkpoint %.12s: its disks are served over NBD: end that first ('vmckpt nbd "
+                 "--stop %" G_GUINT64_FORMAT "')",
+                 manifest->id, number);
+  else if (name != NULL)
     g_set_error (error, API_ERROR, API_CONFLICT,
                  "checkpoint %.12s: the disks of guest %s still come from it: wait until they are "
                  "there ('vmckpt ps --wait %s'), or remove them with it ('vmckpt kill "
                  "--remove-disks %s')",
                  manifest->id, name, name, name);
   if (guest == NULL)
-    return name == NULL;
+    return number == 0 && name == NULL;
   g_clear_error (error);
   g_set_error (
       error, API_ERROR, API_CONFLICT,

@@ -6,6 +6,7 @@
  *   RUNTIME/api.sock        the API
  *   RUNTIME/vmckptd.log     standard error of a daemon that the command line started
  *   RUNTIME/guests/NAME/    one per guest (vmckpt/keeper/keeper.h names the files)
+ *   RUNTIME/nbd/NUMBER/     one per `vmckpt nbd` (disk-exports.c)
  *   RUNTIME/files/          boot files taken out of stores for restored guests
  *
  * and the disks directory, which must not be in memory and survives a boot:
