@@ -11,6 +11,7 @@ static const char *const point_names[FAULT_COUNT] = {
   [FAULT_NONE] = "none",
   [FAULT_WRITER_ANNOUNCED] = "writer-announced",
   [FAULT_LEASE_TAKEN] = "lease-taken",
+  [FAULT_QUIESCE_FROZEN] = "quiesce-frozen",
   [FAULT_GUEST_STOPPED] = "guest-stopped",
   [FAULT_PAGES_COPIED] = "pages-copied",
   [FAULT_WRITES_COLLECTED] = "writes-collected",

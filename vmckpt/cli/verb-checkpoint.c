@@ -7,6 +7,8 @@
 typedef struct {
   gboolean live, stop;
   char *engine, *tag, *note;
+  gboolean quiesce;
+  char *quiesce_time;
   char *every, *duration, *count;
 } CheckpointValues;
 
@@ -18,6 +20,10 @@ static const VerbOption checkpoint_options[] = {
     "how RAM is captured: auto, tracked or stream" },
   { "tag", 0, G_OPTION_ARG_FILENAME, VALUE (tag), "TAG", "a name for the checkpoint" },
   { "note", 0, G_OPTION_ARG_FILENAME, VALUE (note), "TEXT", "a remark kept with it" },
+  { "quiesce", 0, G_OPTION_ARG_NONE, VALUE (quiesce), NULL,
+    "freeze its file systems over the instant" },
+  { "quiesce-time", 0, G_OPTION_ARG_FILENAME, VALUE (quiesce_time), "TIME",
+    "so long may freezing take (10s)" },
   { "every", 0, G_OPTION_ARG_FILENAME, VALUE (every), "TIME",
     "one after the other: 1s, 500ms, 10min" },
   { "for", 0, G_OPTION_ARG_FILENAME, VALUE (duration), "TIME", "with --every: for so long" },
@@ -53,9 +59,11 @@ print_report (Cli *cli, JsonObject *report, const char *what)
   g_autofree char *ram = format_size_member (report, "ram_bytes");
   g_autofree char *fresh = format_size_member (report, "new_bytes");
   g_autofree char *stored = format_size_member (report, "stored_bytes");
+  g_autofree char *frozen =
+      json_object_has_member (report, "frozen_ms") ? format_ms_member (report, "frozen_ms") : NULL;
   output_line (cli->out, id);
-  cli_say (cli, "%s in %s, paused for %s; %s of RAM, %s new, %s stored", what, wall, pause, ram,
-           fresh, stored);
+  cli_say (cli, "%s in %s, paused for %s%s%s; %s of RAM, %s new, %s stored", what, wall, pause,
+           frozen != NULL ? ", frozen for " : "", frozen != NULL ? frozen : "", ram, fresh, stored);
 }
 
 /* "0.4%" */
@@ -138,6 +146,8 @@ check_values (const CheckpointValues *values, GError **error)
     text = "checkpoint: --live and --stop exclude each other";
   else if (values->every == NULL && (values->duration != NULL || values->count != NULL))
     text = "checkpoint: --for and --count go with --every";
+  else if (values->quiesce_time != NULL && !values->quiesce)
+    text = "checkpoint: --quiesce-time goes with --quiesce";
   if (text != NULL)
     g_set_error_literal (error, CLI_ERROR, CLI_ERROR_USAGE, text);
   return text == NULL;
@@ -158,6 +168,9 @@ run_checkpoint (Cli *cli, const VerbCall *call, GError **error)
   cli_set_string (body, "engine", values->engine);
   cli_set_string (body, "tag", values->tag);
   cli_set_string (body, "note", values->note);
+  if (values->quiesce)
+    json_object_set_boolean_member (body, "quiesce", TRUE);
+  cli_set_string (body, "quiesce_time", values->quiesce_time);
   if (values->every != NULL)
     return run_periodic (cli, name, values, body, error);
   report = cli_call_long (cli, path, body, name, error);

@@ -20,6 +20,9 @@
 #include <unistd.h>
 
 #define KILL_WAIT_MS 60000
+#define QUIESCE_DEFAULT_US (10 * G_USEC_PER_SEC)
+#define QUIESCE_MIN_US (G_USEC_PER_SEC / 10)
+#define QUIESCE_MAX_US (300 * G_USEC_PER_SEC)
 
 static JsonObject *
 show_daemon (Request *request, GError **error)
@@ -362,6 +365,41 @@ take_checkpoint (Request *request, Guest *guest, CheckpointOptions *options, GEr
   return g_steal_pointer (&manifest);
 }
 
+/* A time in the body; absent: 0. */
+static gboolean
+parse_time_member (Request *request, const char *member, gint64 *us, GError **error)
+{
+  const char *text = NULL;
+  g_autoptr (GError) cause = NULL;
+
+  if (!request_string (request, member, &text, error))
+    return FALSE;
+  *us = 0;
+  if (text == NULL || schedule_parse_time (text, us, &cause))
+    return TRUE;
+  g_set_error (error, API_ERROR, API_USAGE, "%s: %s", member, cause->message);
+  return FALSE;
+}
+
+static gboolean
+parse_quiesce (Request *request, CheckpointOptions *options, GError **error)
+{
+  gboolean wanted = FALSE;
+  gint64 time_us = 0;
+
+  if (!request_bool (request, "quiesce", &wanted, error) ||
+      !parse_time_member (request, "quiesce_time", &time_us, error))
+    return FALSE;
+  if (time_us == 0)
+    time_us = QUIESCE_DEFAULT_US;
+  if (time_us < QUIESCE_MIN_US || time_us > QUIESCE_MAX_US) {
+    g_set_error (error, API_ERROR, API_USAGE, "quiesce_time: must be from 100 ms to 5 minutes");
+    return FALSE;
+  }
+  options->quiesce_ms = wanted ? time_us / 1000 : 0;
+  return TRUE;
+}
+
 /* How it is to be taken; the body's members are known. */
 static gboolean
 parse_checkpoint_options (Request *request, CheckpointOptions *options, GError **error)
@@ -374,7 +412,7 @@ parse_checkpoint_options (Request *request, CheckpointOptions *options, GError *
   const char *mode = "live", *engine = "auto";
   guint index, engine_index;
 
-  if (!request_string (request, "mode", &mode, error) ||
+  if (!request_string (request, "mode", &mode, error) || !parse_quiesce (request, options, error) ||
       !request_string (request, "engine", &engine, error) ||
       !request_string (request, "tag", &options->tag, error) ||
       !request_string (request, "note", &options->note, error) ||
@@ -391,7 +429,8 @@ checkpoint_guest (Request *request, GError **error)
 {
   CheckpointOptions options = { 0 };
 
-  if (!request_expect (request, error, "mode", "engine", "tag", "note", NULL) ||
+  if (!request_expect (request, error, "mode", "engine", "tag", "note", "quiesce", "quiesce_time",
+                       NULL) ||
       !parse_checkpoint_options (request, &options, error))
     return NULL;
   g_autoptr (Guest) guest = find_guest (request, error);
@@ -450,22 +489,6 @@ on_periodic_message (const char *text, gpointer user_data)
   watcher->message (text, watcher->user_data);
 }
 
-/* A time in the body; absent: 0. */
-static gboolean
-parse_time_member (Request *request, const char *member, gint64 *us, GError **error)
-{
-  const char *text = NULL;
-  g_autoptr (GError) cause = NULL;
-
-  if (!request_string (request, member, &text, error))
-    return FALSE;
-  *us = 0;
-  if (text == NULL || schedule_parse_time (text, us, &cause))
-    return TRUE;
-  g_set_error (error, API_ERROR, API_USAGE, "%s: %s", member, cause->message);
-  return FALSE;
-}
-
 static gboolean
 parse_schedule (Request *request, Schedule *schedule, GError **error)
 {
@@ -499,7 +522,7 @@ checkpoint_periodically (Request *request, GError **error)
                         .cancellable = request->cancellable };
 
   if (!request_expect (request, error, "every", "for", "count", "mode", "engine", "tag", "note",
-                       NULL) ||
+                       "quiesce", "quiesce_time", NULL) ||
       !parse_schedule (request, &periodic.schedule, error) ||
       !parse_checkpoint_options (request, &work.options, error))
     return NULL;

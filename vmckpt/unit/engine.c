@@ -8,15 +8,9 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-/*
- * QEMU's `stop` flushes every disk image, while the guest is stopped. What can be written before is
- * written now. Failures do not matter here: QEMU's own flush will tell them.
- */
-static void
-flush_images (gpointer user_data)
+void
+engine_flush_images (const Unit *unit)
 {
-  const Unit *unit = user_data;
-
   for (guint i = 0; i < unit->spec->disks->len; i++) {
     const GuestDisk *disk = g_ptr_array_index (unit->spec->disks, i);
     if (disk->mode == DISK_READONLY || disk->path == NULL || disk->storage == DISK_STORAGE_NBD)
@@ -111,8 +105,6 @@ capture_tracked (const Unit *unit, CaptureContext *context, CaptureMode mode, Ma
   }
   context->tracking = unit->tracking;
   context->fill = unit->fill;
-  context->before_stop = flush_images;
-  context->before_stop_data = (gpointer)unit;
   manifest->engine = g_strdup ("tracked");
   if (tracked_engine_capture (context, mode, manifest, lease, report, error))
     return TRUE;

@@ -5,6 +5,10 @@
 #include <vmckpt/ram/capture.h>
 #include <vmckpt/unit/unit.h>
 
+/* QEMU's `stop` flushes every disk image, while the guest is stopped. What can be written before is
+ * written by this. Failures do not matter here: QEMU's own flush will tell them. */
+void engine_flush_images (const Unit *unit);
+
 /**
  * engine_capture:
  * @unit: its recorder has recorded the machine for this checkpoint

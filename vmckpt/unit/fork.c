@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <vmckpt/unit/fork.h>
 
+#include "quiesce.h"
+
 #include <vmckpt/qmp/commands.h>
 #include <vmckpt/ram/tracked-restore.h>
 #include <vmckpt/util/error.h>
@@ -206,7 +208,10 @@ resume (Fork *fork, ForkedGuest *guest, GError **error)
 {
   ERROR_PREFIX (error, "guest %s", guest->spec->name);
 
-  if (!fork->paused && !qmp_cont (guest->qemu.monitor, error))
+  g_autoptr (KeeperFreeze) freeze = NULL; /* its end has the keeper thaw the guest */
+
+  if (!quiesce_take_over (fork->manifest, guest->spec, guest->directory, &freeze, error) ||
+      (!fork->paused && !qmp_cont (guest->qemu.monitor, error)))
     return FALSE;
   guest->ms = (g_get_monotonic_time() - fork->began_us) / 1000.0;
   return TRUE;

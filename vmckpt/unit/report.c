@@ -57,6 +57,8 @@ report_new (const Manifest *manifest, const CaptureReport *capture, const StoreW
   json_object_set_string_member (report, "engine", manifest->engine);
   json_object_set_string_member (report, "mode", manifest->mode);
   json_object_set_double_member (report, "pause_ms", rounded (capture->pause_ms));
+  if (capture->frozen_ms > 0)
+    json_object_set_double_member (report, "frozen_ms", rounded (capture->frozen_ms));
   json_object_set_double_member (report, "wall_ms",
                                  rounded ((g_get_monotonic_time() - began_us) / 1000.0));
   json_object_set_int_member (report, "ram_bytes", capture->ram_bytes);

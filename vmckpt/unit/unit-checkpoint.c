@@ -11,6 +11,7 @@
 
 #include "boot-files.h"
 #include "engine.h"
+#include "quiesce.h"
 #include "report.h"
 #include "same-parts.h"
 
@@ -106,6 +107,47 @@ commit (Manifest *manifest, StoreWriter *writer, const CaptureReport *capture, J
   return store_writer_commit (writer, manifest, watcher->cancellable, error);
 }
 
+/* What is done around the pause. */
+typedef struct {
+  const Unit *unit;
+  Quiesce *quiesce; /* (nullable) */
+} Surroundings;
+
+static gboolean
+before_stop (gpointer user_data, GError **error)
+{
+  const Surroundings *surroundings = user_data;
+
+  if (surroundings->quiesce != NULL && !quiesce_freeze (surroundings->quiesce, error))
+    return FALSE;
+  engine_flush_images (surroundings->unit);
+  return TRUE;
+}
+
+static void
+after_resume (gpointer user_data)
+{
+  const Surroundings *surroundings = user_data;
+
+  if (surroundings->quiesce != NULL)
+    quiesce_thaw (surroundings->quiesce);
+}
+
+/* The guest runs, and its memory is read: it is to be thawed by now. */
+static void
+finish_quiesce (Quiesce *quiesce, const CaptureContext *context, Manifest *manifest,
+                CaptureReport *report)
+{
+  g_autoptr (GError) error = NULL;
+
+  if (quiesce == NULL)
+    return;
+  if (!quiesce_finish (quiesce, &error))
+    context->message (error->message, context->message_data);
+  report->frozen_ms = quiesce_frozen_ms (quiesce);
+  quiesce_record (manifest->machine);
+}
+
 /* Everything but commit. */
 static gboolean
 capture (const Unit *unit, CaptureContext *context, const CheckpointOptions *options,
@@ -181,22 +223,30 @@ unit_checkpoint (const Unit *unit, Store *store, const CheckpointOptions *option
   g_autoptr (KeeperLease) lease = NULL;
   g_autoptr (JsonArray) messages = json_array_new();
   g_auto (CaptureReport) report = { 0 };
+  g_autoptr (Quiesce) quiesce = NULL;
   Messages listener = { watcher, messages };
 
   progress_report (watcher->progress, PHASE_PREPARE, 0, 0);
   if (!former_checkpoint_find (unit, store, options, &former, error))
+    return NULL;
+  if (options->quiesce_ms > 0 &&
+      (quiesce = quiesce_new (unit, options->quiesce_ms, watcher->cancellable, error)) == NULL)
     return NULL;
   writer = store_writer_begin (store, error);
   if (writer == NULL || !store_writer_enforce_quota (writer, unit->spec->name, error))
     return NULL;
   parent = choose_parent (unit, store, options, &former);
   describe (manifest, unit, parent, options);
+  Surroundings surroundings = { unit, quiesce };
   CaptureContext context = { .monitor = unit->monitor,
                              .keeper = unit->keeper,
                              .clock = unit->clock,
                              .writer = writer,
                              .parent = parent,
                              .store = store,
+                             .before_stop = before_stop,
+                             .after_resume = after_resume,
+                             .before_stop_data = &surroundings,
                              .progress = watcher->progress,
                              .cancellable = watcher->cancellable,
                              .message = on_message,
@@ -205,6 +255,7 @@ unit_checkpoint (const Unit *unit, Store *store, const CheckpointOptions *option
     return NULL;
   if (options->mode != CHECKPOINT_SUSPEND && lease != NULL)
     keeper_lease_end (lease, NULL); /* the guest runs: a keeper that is gone changes nothing */
+  finish_quiesce (quiesce, &context, manifest, &report);
   gboolean committed = commit (manifest, writer, &report, messages, began_us, watcher, error);
   settle (unit, &former, store, manifest, committed);
   if (!committed && options->mode == CHECKPOINT_SUSPEND)

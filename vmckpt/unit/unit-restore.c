@@ -11,6 +11,7 @@
 #include <vmckpt/unit/unit.h>
 
 #include "boot-files.h"
+#include "quiesce.h"
 
 #include <vmckpt/qmp/commands.h>
 #include <vmckpt/ram/stream-engine.h>
@@ -294,6 +295,7 @@ load (Store *store, const Manifest *manifest, const GuestSpec *spec, const Resto
                                    .cancellable = watcher->cancellable };
   g_autoptr (GuestTracking) tracking = NULL;
   g_autoptr (KeeperLease) lease = keeper_lease_restore (guest->keeper, error);
+  g_autoptr (KeeperFreeze) freeze = NULL; /* its end has the keeper thaw the guest */
   gint64 began_us = g_get_monotonic_time();
 
   if (lease == NULL || !load_memory (&restore, spec, options, watcher, &tracking, error))
@@ -303,7 +305,8 @@ load (Store *store, const Manifest *manifest, const GuestSpec *spec, const Resto
   progress_report (watcher->progress, PHASE_RESUME, 0, 0);
   if (options->before_run != NULL && !options->before_run (options->before_run_data, error))
     return FALSE;
-  if (!options->paused && !qmp_cont (guest->monitor, error))
+  if (!quiesce_take_over (manifest, spec, keeper_directory (guest->keeper), &freeze, error) ||
+      (!options->paused && !qmp_cont (guest->monitor, error)))
     return FALSE;
   phase_ms[PHASE_RESUME] = (g_get_monotonic_time() - began_us) / 1000.0;
   return keeper_lease_end (lease, error) && fault_visit (FAULT_FILL_RUNNING, error);

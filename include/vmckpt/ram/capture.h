@@ -34,9 +34,13 @@ typedef struct {
   GuestTracking *tracking; /* (nullable): of the memory that QEMU shares; the tracked engine's */
   struct _GuestFill
       *fill; /* (nullable): fills the memory; the tracked engine needs not all of it */
-  /* (nullable): called right before the guest is stopped: what makes stopping short */
-  void (*before_stop) (gpointer user_data);
-  gpointer before_stop_data;
+  /* (nullable): called right before the guest is stopped: what makes stopping short, and what the
+   * guest itself has to do for the instant. Should it fail, so does the capture */
+  gboolean (*before_stop) (gpointer user_data, GError **error);
+  /* (nullable): called when the guest runs again, if it does, maybe twice; must not wait for the
+   * guest, whose memory is still being read */
+  void (*after_resume) (gpointer user_data);
+  gpointer before_stop_data; /* of both */
   /* (nullable): called once while the guest is stopped, at a moment whose RAM is captured: what
    * else belongs to that instant. Should it fail, so does the capture. */
   gboolean (*at_instant) (gpointer user_data, GError **error);
@@ -71,6 +75,8 @@ typedef struct {
 typedef struct {
   double phase_ms[PHASE_COUNT];
   double pause_ms;
+  double frozen_ms;  /* how long the guest's writers waited, before, in and after the pause; 0: its
+                        file systems were not frozen */
   gint64 instant_us; /* the instant that the checkpoint shows, microseconds since 1970 */
   guint64 ram_bytes;
   PageMapStats pages;   /* of all RAM blocks */

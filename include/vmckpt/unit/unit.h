@@ -83,6 +83,8 @@ typedef struct {
   const char *tag;    /* (nullable) */
   const char *note;   /* (nullable) */
   const char *parent; /* (nullable): id of the checkpoint that the guest descends from, a hint */
+  int quiesce_ms;     /* if not 0, its file systems are frozen over the instant: how long freezing,
+                         and thawing, may take */
   Store *standstill_store; /* (nullable): opened, the one that the unit's standstill names */
 } CheckpointOptions;
 

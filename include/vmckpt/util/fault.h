@@ -17,6 +17,7 @@ typedef enum {
   FAULT_NONE,
   FAULT_WRITER_ANNOUNCED, /* the store knows of the writer, nothing else is written */
   FAULT_LEASE_TAKEN,      /* the keeper holds the stream, the guest still runs untouched */
+  FAULT_QUIESCE_FROZEN,   /* --quiesce: the guest's file systems are frozen, it still runs */
   FAULT_GUEST_STOPPED,    /* --stop: the guest is paused */
   FAULT_PAGES_COPIED,     /* a round of copying is made, the guest runs */
   FAULT_WRITES_COLLECTED, /* at the pause: the last scan is made, its pages are not copied */

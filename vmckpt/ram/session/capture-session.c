@@ -145,6 +145,23 @@ capture_wait_migration_over (QmpClient *monitor, gboolean *completed, GError **e
 }
 
 gboolean
+capture_before_stop (CaptureSession *session, GError **error)
+{
+  const CaptureContext *context = session->context;
+
+  return context->before_stop == NULL || context->before_stop (context->before_stop_data, error);
+}
+
+void
+capture_after_resume (CaptureSession *session)
+{
+  const CaptureContext *context = session->context;
+
+  if (context->after_resume != NULL)
+    context->after_resume (context->before_stop_data);
+}
+
+gboolean
 capture_ensure_running (CaptureSession *session, GError **error)
 {
   g_autofree char *status = NULL;

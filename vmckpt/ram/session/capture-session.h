@@ -52,5 +52,9 @@ gboolean capture_take_lease (CaptureSession *session, int stream, GError **error
  */
 gboolean capture_wait_migration_over (QmpClient *monitor, gboolean *completed, GError **error);
 
+/* Right before the guest is stopped, and once it runs again: what others have to do then. */
+gboolean capture_before_stop (CaptureSession *session, GError **error);
+void capture_after_resume (CaptureSession *session);
+
 /* The guest runs again if it ran before. */
 gboolean capture_ensure_running (CaptureSession *session, GError **error);

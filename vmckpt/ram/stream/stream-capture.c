@@ -125,6 +125,8 @@ start_sending (Capture *capture, GError **error)
 {
   const CaptureContext *context = capture->session.context;
 
+  if (!capture_before_stop (&capture->session, error))
+    return FALSE;
   run_clock_mark (context->clock);
   capture_enter_phase (&capture->session, PHASE_STOP);
   if (capture->mode != CAPTURE_LIVE && capture->session.was_running &&
@@ -141,9 +143,11 @@ start_sending (Capture *capture, GError **error)
 static gboolean
 note_page (Capture *capture, GError **error)
 {
-  if (capture->pages++ == 0 && capture->mode == CAPTURE_LIVE)
+  if (capture->pages++ == 0 && capture->mode == CAPTURE_LIVE) {
     capture_enter_phase (&capture->session,
                          PHASE_STORE); /* QEMU sends pages once the guest runs again */
+    capture_after_resume (&capture->session);
+  }
   if (capture->pages == PROGRESS_EVERY_PAGES && !fault_visit (FAULT_STREAM_MIDDLE, error))
     return FALSE;
   if (capture->pages % PROGRESS_EVERY_PAGES == 0)
@@ -217,8 +221,11 @@ settle (Capture *capture, GError **error)
   }
   if (capture->mode != CAPTURE_LIVE)
     capture_enter_phase (&capture->session, PHASE_RESUME);
-  if (capture->mode != CAPTURE_STOP_KEEP && !capture_ensure_running (&capture->session, error))
-    return FALSE;
+  if (capture->mode != CAPTURE_STOP_KEEP) {
+    if (!capture_ensure_running (&capture->session, error))
+      return FALSE;
+    capture_after_resume (&capture->session);
+  }
   if (capture->mode == CAPTURE_LIVE)
     return qmp_migrate_set_capability (capture->session.context->monitor, CAPABILITY, FALSE, error);
   capture_enter_phase (&capture->session, PHASE_STORE);

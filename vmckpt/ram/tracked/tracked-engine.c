@@ -96,9 +96,7 @@ prepare (TrackedCapture *capture, GError **error)
   capture->helper = pause_helper_new (copy_last, &capture->copy);
   if (!copy_live (capture, error))
     return FALSE;
-  if (context->before_stop != NULL)
-    context->before_stop (context->before_stop_data);
-  return TRUE;
+  return capture_before_stop (session, error);
 }
 
 /* ---- the pause ---- */
@@ -167,8 +165,11 @@ capture_stopped (TrackedCapture *capture, GError **error)
   if (!fault_visit (FAULT_LOG_TURNED, error))
     return FALSE;
   capture_enter_phase (session, PHASE_RESUME);
-  if (session->was_running && capture->mode != CAPTURE_STOP_KEEP && !qmp_cont (monitor, error))
-    return FALSE;
+  if (session->was_running && capture->mode != CAPTURE_STOP_KEEP) {
+    if (!qmp_cont (monitor, error))
+      return FALSE;
+    capture_after_resume (session);
+  }
   capture_enter_phase (session, PHASE_STORE);
   return fault_visit (FAULT_GUEST_RESUMED, error);
 }
