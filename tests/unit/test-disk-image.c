@@ -96,6 +96,31 @@ test_chain (Fixture *f, gconstpointer data)
   assert_refused (f, "top", "qcow2", "backing file '");
 }
 
+/* A disk that is elsewhere has other images behind it. */
+static void
+test_move (Fixture *f, gconstpointer data)
+{
+  g_autoptr (GuestDisk) disk = disk_at (f, "old", "qcow2");
+  g_autofree char *path = g_build_filename (f->directory, "top", NULL);
+  g_autoptr (GError) error = NULL;
+
+  image (f, "qemu-img create -q base %d", SIZE);
+  image (f, "qemu-img create -q -f qcow2 -F raw -b base top");
+  g_ptr_array_add (disk->backing, disk_layer_new ("/old", "raw", DISK_STORAGE_FILE));
+  disk->virtual_size = 7;
+  guest_disk_move (disk, path);
+  g_assert_cmpstr (disk->path, ==, path);
+  g_assert_cmpuint (disk->virtual_size, ==, 0);
+  g_assert_cmpuint (disk->backing->len, ==, 0);
+  g_assert_true (disk_image_read (disk, &error));
+  g_assert_no_error (error);
+  g_assert_cmpuint (disk->backing->len, ==, 1);
+  guest_disk_move (disk, "nbd://h/x");
+  g_assert_cmpint (disk->storage, ==, DISK_STORAGE_NBD);
+  guest_disk_move (disk, "/dev/null");
+  g_assert_cmpint (disk->storage, ==, DISK_STORAGE_FILE);
+}
+
 /* The format is guessed where nothing but the image itself depends on it. */
 static void
 test_guess (Fixture *f, gconstpointer data)
@@ -149,6 +174,7 @@ main (int argc, char **argv)
   if (program == NULL)
     return 77;
   g_test_add ("/disk-image/chain", Fixture, NULL, set_up, test_chain, tear_down);
+  g_test_add ("/disk-image/move", Fixture, NULL, set_up, test_move, tear_down);
   g_test_add ("/disk-image/guess", Fixture, NULL, set_up, test_guess, tear_down);
   g_test_add ("/disk-image/refused", Fixture, NULL, set_up, test_refused, tear_down);
   return g_test_run();

@@ -192,7 +192,8 @@ compare_hash (JsonObject *machine, const GuestDisk *disk, FileHashes *hashes)
 char *
 disk_mark_compare (JsonObject *machine, const GuestDisk *disk, FileHashes *hashes)
 {
-  if (disk->path == NULL)
+  /* Flash memory's content is in the guest's RAM. */
+  if (disk->path == NULL || disk->bus == DISK_BUS_PFLASH)
     return NULL;
   if (disk->mode == DISK_SHARED)
     return compare_shared (machine, disk);

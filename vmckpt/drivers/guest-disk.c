@@ -8,6 +8,7 @@
 #include <vmckpt/util/json.h>
 
 #include <string.h>
+#include <sys/stat.h>
 
 static const char *const mode_names[] = {
   [DISK_CAPTURE] = "capture",
@@ -110,6 +111,23 @@ guest_disk_free (GuestDisk *disk)
   g_free (disk->format);
   g_ptr_array_unref (disk->backing);
   g_free (disk);
+}
+
+void
+guest_disk_move (GuestDisk *disk, const char *path)
+{
+  char *copy = g_strdup (path);
+  struct stat st;
+
+  g_free (disk->path);
+  disk->path = copy;
+  if (disk_path_is_nbd (path))
+    disk->storage = DISK_STORAGE_NBD;
+  else
+    disk->storage =
+        stat (path, &st) == 0 && S_ISBLK (st.st_mode) ? DISK_STORAGE_BLOCK : DISK_STORAGE_FILE;
+  g_ptr_array_set_size (disk->backing, 0);
+  disk->virtual_size = 0;
 }
 
 /* ---- What must hold for every disk ---- */

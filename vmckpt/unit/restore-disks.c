@@ -199,7 +199,7 @@ restore_disks_plan (const Manifest *manifest, GuestSpec *spec, const RestoreDisk
                    "checkpoint %.12s has no content of disk %s", manifest->id, disk->name);
       return NULL;
     } else if (mapped != NULL) {
-      set_text (&disk->path, mapped);
+      guest_disk_move (disk, mapped);
     }
   }
   return g_steal_pointer (&disks);

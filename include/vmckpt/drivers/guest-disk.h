@@ -85,6 +85,10 @@ GuestDisk *guest_disk_copy (const GuestDisk *disk);
 void guest_disk_free (GuestDisk *disk);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (GuestDisk, guest_disk_free)
 
+/* The same disk is at @path here: absolute, or a URL. What is behind it is looked for anew when it
+ * is needed (qemu_preflight()). */
+void guest_disk_move (GuestDisk *disk, const char *path);
+
 /* "capture", "shared", "readonly" or "exclude". */
 const char *disk_mode_name (DiskMode mode);
 
