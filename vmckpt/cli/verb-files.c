@@ -388,7 +388,10 @@ finish_copy (ContentCopy *copy, GError **error)
                          : !unpack_finish (copy->unpack, &left_out, error))
     return FALSE;
   if (left_out > 0)
-    cli_say (copy->cli, "%u devices, fifos or sockets were left out", left_out);
+    cli_say (copy->cli,
+             left_out == 1 ? "%u device, fifo or socket was left out"
+                           : "%u devices, fifos or sockets were left out",
+             left_out);
   if (copy->cli->json) {
     json_object_set_string_member (copy->result, "output", copy->target);
     json_object_set_int_member (copy->result, "left_out", left_out);

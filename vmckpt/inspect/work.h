@@ -5,7 +5,7 @@
 #pragma once
 
 #include "appliance.h"
-#include "request.h"
+#include "inspect-request.h"
 
 #include <json-glib/json-glib.h>
 
