@@ -13,7 +13,8 @@ void
 cli_report (Cli *cli, const GError *error)
 {
   CliError code = cli_error_code (error);
-  const char *message = error->message;
+  g_autofree char *valid = g_utf8_make_valid (error->message, -1);
+  const char *message = valid;
 
   if (code == CLI_ERROR_INTERRUPTED)
     message = cli->interrupted != NULL ? cli->interrupted : "interrupted";

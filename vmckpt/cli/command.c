@@ -44,7 +44,7 @@ add_options (GOptionContext *context, const VerbOption *options, gpointer base)
   }
 }
 
-/* All arguments are UTF-8: others could not go into JSON. */
+/* Arguments are UTF-8: others could not go into JSON. */
 static gboolean
 check_words (char **words, GError **error)
 {
@@ -184,11 +184,13 @@ gboolean
 command_parse (char **argv, Command *command, GError **error)
 {
   g_auto (GStrv) words = g_strdupv (argv);
+  g_autoptr (GError) no_text = NULL;
   guint used = 0;
 
   command->rest = take_rest (words);
-  if (!check_words (words, error) || !check_words (command->rest, error) ||
-      !parse_before (command, &words, error))
+  /* A verb may take a guest's file names, which are any bytes. */
+  gboolean text = check_words (words, &no_text);
+  if (!check_words (command->rest, error) || !parse_before (command, &words, error))
     return FALSE;
   if (command->version || (words[1] == NULL && command->global.help))
     return TRUE;
@@ -205,6 +207,10 @@ command_parse (char **argv, Command *command, GError **error)
   command->verb = verb_find (words + 1, &used, error);
   if (command->verb == NULL)
     return FALSE;
+  if (!text && !command->verb->takes_bytes) {
+    g_propagate_error (error, g_steal_pointer (&no_text));
+    return FALSE;
+  }
   drop_words (words, used);
   if (!parse_verb (command, &words, error))
     return FALSE;

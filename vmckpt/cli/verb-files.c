@@ -140,6 +140,7 @@ const Verb verb_ls = {
   .options = ls_options,
   .values_size = sizeof (LsValues),
   .min_args = 1,
+  .takes_bytes = TRUE,
   .max_args = 1,
   .run = run_ls,
 };
@@ -325,6 +326,7 @@ const Verb verb_cat = {
   .details = "As they are, also on a terminal.",
   .group = VERB_GROUP_CHECKPOINTS,
   .min_args = 1,
+  .takes_bytes = TRUE,
   .max_args = G_MAXUINT,
   .run = run_cat,
 };
@@ -393,7 +395,8 @@ finish_copy (ContentCopy *copy, GError **error)
                            : "%u devices, fifos or sockets were left out",
              left_out);
   if (copy->cli->json) {
-    json_object_set_string_member (copy->result, "output", copy->target);
+    g_autofree char *output = g_utf8_make_valid (copy->target, -1);
+    json_object_set_string_member (copy->result, "output", output);
     json_object_set_int_member (copy->result, "left_out", left_out);
     cli_print_json (copy->cli, copy->result);
   }
@@ -447,6 +450,7 @@ const Verb verb_cp = {
   .options = cp_options,
   .values_size = sizeof (CpValues),
   .min_args = 2,
+  .takes_bytes = TRUE,
   .max_args = G_MAXUINT,
   .interrupted = "interrupted; what was not whole is gone",
   .run = run_cp,

@@ -40,6 +40,7 @@ typedef struct {
   const VerbOption *options; /* (nullable) */
   gsize values_size;
   guint min_args, max_args;
+  gboolean takes_bytes;    /* arguments may be other than UTF-8 */
   gboolean takes_rest;     /* "--" begins arguments for QEMU */
   gboolean offline;        /* needs no daemon, so neither a runtime directory */
   const char *interrupted; /* (nullable) what to say after Ctrl-C */
