@@ -332,7 +332,9 @@ hydrations_make_home (Hydrations *table, const char *name, GError **error)
     fd_set_errno_error (error, "making the disks directory %s", disks);
     return NULL;
   }
-  for (guint i = 1; i < HOMES_MAX; i++) {
+  /* Those two names are taken (runtime.h). */
+  gboolean taken = g_str_equal (name, "temporary") || g_str_equal (name, "left");
+  for (guint i = taken ? 2 : 1; i < HOMES_MAX; i++) {
     g_autofree char *last = i == 1 ? g_strdup (name) : g_strdup_printf ("%s.%u", name, i);
     g_autofree char *home = g_build_filename (disks, last, NULL);
     if (g_mkdir (home, 0700) == 0)

@@ -3,6 +3,7 @@
 
 #include "api-error.h"
 #include "claims.h"
+#include "disks-left.h"
 #include "filling.h"
 #include "guest-memory.h"
 
@@ -64,11 +65,34 @@ registry_set_io_error_func (Registry *registry, GuestIoErrorFunc func, gpointer 
   registry->io_error_data = user_data;
 }
 
-/* A guest that ended by itself gives up its claims, so that it may be restored elsewhere. */
+typedef struct {
+  Registry *registry;
+  Guest *guest;
+} Ending;
+
+/* Takes an Ending. */
+static gpointer
+note_left_thread (gpointer data)
+{
+  g_autofree Ending *ending = data;
+
+  disks_left_note (ending->registry->runtime, guest_spec (ending->guest), NULL, NULL);
+  guest_unref (ending->guest);
+  return NULL;
+}
+
+/* A guest that ended by itself gives up its claims, so that it may be restored elsewhere. Whoever
+ * is at work on it knows more of how it leaves its disks. */
 static void
 on_guest_exit (Guest *guest, gpointer user_data)
 {
   Registry *registry = user_data;
+
+  if (!guest_is_busy (guest)) {
+    Ending *ending = g_new (Ending, 1);
+    *ending = (Ending){ registry, guest_ref (guest) };
+    g_thread_unref (g_thread_new ("note-disks", note_left_thread, ending));
+  }
   claims_release_later (guest, registry->runtime, registry->stores);
 }
 

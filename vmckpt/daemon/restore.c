@@ -3,6 +3,7 @@
 
 #include "api-error.h"
 #include "claims.h"
+#include "disks-left.h"
 #include "filling.h"
 
 #include <vmckpt/disk/disk-server.h>
@@ -110,6 +111,8 @@ begin_filling (Guest *guest, GuestFill *fill, gboolean held)
 
 /* A restore's disks, if it has any. */
 typedef struct {
+  const Runtime *runtime;
+  const char *uuid; /* of the guest */
   RestoreDisksOptions options;
   RestoreDisks *planned;
   char *home, *socket;
@@ -138,11 +141,6 @@ choose_disk_places (Daemon *daemon, const Manifest *manifest, const RestoreReque
                                          .format = wish->disk_format,
                                          .directory = wish->disk_directory,
                                          .paths = wish->disk_paths };
-  if (wish->disks == RESTORE_DISKS_IN_PLACE) {
-    g_set_error_literal (error, DRIVER_ERROR, DRIVER_ERROR_IMPOSSIBLE,
-                         "disks cannot be put back in place: whether that is safe is not known");
-    return FALSE;
-  }
   if (wish->disks == RESTORE_DISKS_AS_LEFT || manifest_find_part (manifest, "disk", NULL) == NULL)
     return TRUE;
   work->home = hydrations_make_home (daemon->hydrations, name, error);
@@ -163,7 +161,10 @@ note_run (gpointer data, GError **error)
 {
   DiskWork *work = data;
 
-  return work->hydration == NULL || hydration_note_run (work->hydration, error);
+  if (work->hydration != NULL && !hydration_note_run (work->hydration, error))
+    return FALSE;
+  disks_left_forget (work->runtime, work->uuid);
+  return TRUE;
 }
 
 /* What its disks' bitmaps are relative to. */
@@ -188,6 +189,10 @@ bring_up (Request *request, Guest *guest, Store *store, const Manifest *manifest
   g_autoptr (GuestRam) ram = NULL;
 
   if (!claims_take (guest, daemon->runtime, store, store_path, wish->take_over, error))
+    return FALSE;
+  if (wish->disks == RESTORE_DISKS_IN_PLACE &&
+      !disks_left_check_in_place (daemon->runtime, guest_uuid (guest), disks->planned, store,
+                                  &request->watcher, error))
     return FALSE;
   if (disks->home != NULL) {
     g_autofree char *home = g_steal_pointer (&disks->home);
@@ -249,7 +254,7 @@ restore_guest (Request *request, Store *store, const Manifest *manifest, const R
                RestoreOptions *options, double *phase_ms, GError **error)
 {
   Daemon *daemon = request->daemon;
-  g_auto (DiskWork) disks = { 0 };
+  g_auto (DiskWork) disks = { .runtime = daemon->runtime, .uuid = manifest->guest_uuid };
 
   if (!choose_disk_places (daemon, manifest, wish, options->name, &disks, error))
     return NULL;

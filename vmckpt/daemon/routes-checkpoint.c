@@ -179,7 +179,9 @@ restore (Request *request, GError **error)
   guint index;
 
   if (!request_expect (request, error, "as", "paused", "qemu", "accel", "take_over", "fill",
-                       "accept_changed_disks", NULL) ||
+                       "accept_changed_disks", "disks", "disk_format", "disk_directory",
+                       "disk_paths", NULL) ||
+      !restore_parse_disks (request, &wish, error) ||
       !request_bool (request, "accept_changed_disks", &wish.accept_changed_disks, error) ||
       !request_string (request, "as", &wish.as, error) ||
       !request_string (request, "qemu", &wish.qemu, error) ||

@@ -3,6 +3,7 @@
 #include "api-error.h"
 #include "checkpoint-json.h"
 #include "claims.h"
+#include "disks-left.h"
 #include "filling.h"
 #include "fork.h"
 #include "log.h"
@@ -246,11 +247,14 @@ kill_guest (Request *request, GError **error)
   }
   /* Work on a guest whose QEMU is gone fails soon; until then the name stays taken. */
   g_autoptr (GuestWork) work = NULL;
+  gboolean was_up = guest_state (guest) != GUEST_EXITED;
   if (!guest_kill (guest, error) ||
       (work = guest_wait_for_work (guest, "its end", KILL_WAIT_MS, error)) == NULL)
     return NULL;
   templates_forget (daemon->templates, guest_name (guest));
   claims_release (guest, daemon->runtime, daemon->stores);
+  if (was_up)
+    disks_left_note (daemon->runtime, guest_spec (guest), NULL, NULL);
   if (request_query_bool (request, "remove_disks"))
     hydrations_remove_files (daemon->hydrations, guest_spec (guest));
   registry_remove (daemon->registry, guest);
@@ -533,6 +537,16 @@ checkpoint_periodically (Request *request, GError **error)
   return periodic_run (&periodic, error);
 }
 
+/* Its QEMU is gone and its files are closed: they hold what the checkpoint has. */
+static void
+note_left_disks (Request *request, Guest *guest, const Manifest *manifest)
+{
+  g_autoptr (Store) store = request_store (request, NULL);
+
+  if (store != NULL)
+    disks_left_note (request->daemon->runtime, guest_spec (guest), store_id (store), manifest->id);
+}
+
 static JsonObject *
 suspend_guest (Request *request, GError **error)
 {
@@ -550,6 +564,7 @@ suspend_guest (Request *request, GError **error)
   if (manifest == NULL)
     return NULL;
   guest_set_exited (guest, "suspended");
+  note_left_disks (request, guest, manifest);
   claims_release (guest, daemon->runtime, daemon->stores);
   return checkpoint_report (manifest);
 }
@@ -643,6 +658,24 @@ resume_here (Request *request, Guest *guest, GError **error)
   return result;
 }
 
+/* A suspended guest gets its own disks back as long as they are as it left them. */
+static void
+choose_disks (Request *request, Store *store, const Manifest *manifest, RestoreRequest *wish)
+{
+  JsonObject *recorded = json_get_object (manifest->machine, "spec", NULL);
+  g_autoptr (GuestSpec) spec = recorded != NULL ? guest_spec_from_json (recorded, NULL) : NULL;
+
+  if (spec == NULL || manifest_find_part (manifest, "disk", NULL) == NULL)
+    return;
+  g_autofree char *reason =
+      disks_left_as_suspended (request->daemon->runtime, spec, store, manifest, &request->watcher);
+  wish->disks = reason == NULL ? RESTORE_DISKS_AS_LEFT : RESTORE_DISKS_AT_ONCE;
+  if (reason == NULL || request->watcher.message == NULL)
+    return;
+  g_autofree char *text = g_strdup_printf ("its disks are restored to new files: %s", reason);
+  request->watcher.message (text, request->watcher.user_data);
+}
+
 static JsonObject *
 resume_guest (Request *request, GError **error)
 {
@@ -675,6 +708,7 @@ resume_guest (Request *request, GError **error)
         manifest->guest, manifest->id);
     return NULL;
   }
+  choose_disks (request, store, manifest, &wish);
   return restore_checkpoint (request, store, manifest, &wish, error);
 }
 

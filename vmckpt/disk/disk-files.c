@@ -19,6 +19,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* QEMU's image locks: bytes 100 … for permissions in use, 200 … for those not shared
+ * (block/file-posix.c). */
+#define QEMU_LOCK_FIRST 100
+#define QEMU_LOCK_COUNT 164
+
 #define WINDOW_BYTES (1024 * 1024) /* of a file that is compared, read at once */
 
 const char *
@@ -261,6 +266,17 @@ disk_file_compare (const DiskFile *file, gboolean *same, const Progress *progres
     return TRUE;
   g_propagate_error (error, g_steal_pointer (&cause));
   return FALSE;
+}
+
+gboolean
+disk_file_in_use (const char *path)
+{
+  g_auto (AutoFd) fd = open (path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  struct flock lock = {
+    .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = QEMU_LOCK_FIRST, .l_len = QEMU_LOCK_COUNT
+  };
+
+  return fd >= 0 && fcntl (fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
 }
 
 gboolean

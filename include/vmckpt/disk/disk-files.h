@@ -48,6 +48,9 @@ gboolean disk_file_write (const DiskFile *file, const Progress *progress, GCance
 gboolean disk_file_compare (const DiskFile *file, gboolean *same, const Progress *progress,
                             GCancellable *cancellable, GError **error);
 
+/* Whether a QEMU has the image at @path open for writing (by its locks). */
+gboolean disk_file_in_use (const char *path);
+
 /**
  * disk_file_overwrite:
  *
