@@ -242,6 +242,20 @@ test_checkpoint (Fixture *f, gconstpointer data)
   g_assert_cmpstr (f->requests, ==, "");
 }
 
+/* What was read of the disks is told together. */
+static void
+test_checkpoint_disks (Fixture *f, gconstpointer data)
+{
+  const char *lines = "{\"type\":\"result\",\"disks\":[{\"name\":\"disk0\",\"read_bytes\":1048576},"
+                      "{\"name\":\"disk1\",\"read_bytes\":524288}]," REPORT "}\n";
+
+  fake_daemon_answer (f->fake, "POST /v1/guests/a/checkpoint", 200, NDJSON, lines, FAKE_END);
+  expect_status (f, "checkpoint|a", 0);
+  g_assert_cmpstr (f->err, ==,
+                   "a: checkpoint in 1.5 s, paused for 2.5 ms; 1.0 GiB of RAM and 2 disks (1.5 MiB "
+                   "read), 2.0 MiB new, 1.0 MiB stored\n");
+}
+
 static void
 test_interrupted (Fixture *f, gconstpointer data)
 {
@@ -628,6 +642,7 @@ main (int argc, char **argv)
   ADD ("pause-and-continue", test_pause_and_continue);
   ADD ("log", test_log);
   ADD ("checkpoint", test_checkpoint);
+  ADD ("checkpoint-disks", test_checkpoint_disks);
   ADD ("interrupted", test_interrupted);
   ADD ("interrupted-export", test_interrupted_export);
   ADD ("import-directory", test_import_directory);

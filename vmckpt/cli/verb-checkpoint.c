@@ -46,6 +46,24 @@ static const VerbOption suspend_options[] = {
 };
 #undef VALUE
 
+/* " and 2 disks (11 MiB read)"; "" without any. */
+static char *
+format_disks (JsonObject *report)
+{
+  g_autoptr (JsonArray) disks = cli_array (report, "disks");
+  guint count = json_array_get_length (disks);
+  gint64 read_bytes = 0;
+
+  for (guint i = 0; i < count; i++) {
+    g_autoptr (JsonObject) disk = cli_element (disks, i);
+    read_bytes += json_object_get_int_member_with_default (disk, "read_bytes", 0);
+  }
+  g_autofree char *size = format_size (MAX (read_bytes, 0));
+  return count == 0
+             ? g_strdup ("")
+             : g_strdup_printf (" and %u disk%s (%s read)", count, count == 1 ? "" : "s", size);
+}
+
 static void
 print_report (Cli *cli, JsonObject *report, const char *what)
 {
@@ -59,11 +77,13 @@ print_report (Cli *cli, JsonObject *report, const char *what)
   g_autofree char *ram = format_size_member (report, "ram_bytes");
   g_autofree char *fresh = format_size_member (report, "new_bytes");
   g_autofree char *stored = format_size_member (report, "stored_bytes");
+  g_autofree char *disks = format_disks (report);
   g_autofree char *frozen =
       json_object_has_member (report, "frozen_ms") ? format_ms_member (report, "frozen_ms") : NULL;
   output_line (cli->out, id);
-  cli_say (cli, "%s in %s, paused for %s%s%s; %s of RAM, %s new, %s stored", what, wall, pause,
-           frozen != NULL ? ", frozen for " : "", frozen != NULL ? frozen : "", ram, fresh, stored);
+  cli_say (cli, "%s in %s, paused for %s%s%s; %s of RAM%s, %s new, %s stored", what, wall, pause,
+           frozen != NULL ? ", frozen for " : "", frozen != NULL ? frozen : "", ram, disks, fresh,
+           stored);
 }
 
 /* "0.4%" */

@@ -391,6 +391,10 @@ disk_capture_copy (DiskCapture *capture, Manifest *manifest, GError **error)
 
   progress_report (capture->context.progress, PHASE_STORE, 0, capture->total);
   capture->done = 0;
+  if (!capture->turned) {
+    g_set_error_literal (error, DISK_ERROR, DISK_ERROR_FAILED, "they were not held at the instant");
+    return FALSE;
+  }
   if (!disk_point_export (capture->point, error))
     return FALSE;
   for (guint i = 0; i < capture->disks->len; i++) {

@@ -153,7 +153,7 @@ choose_part (const Manifest *manifest, const char *role, const char *name, GErro
     return memory_main_part (manifest, error);
   if (count == 0 && g_str_equal (role, "disk"))
     g_set_error_literal (error, EXCHANGE_ERROR, EXCHANGE_ERROR_NOT_FOUND,
-                         "the checkpoint holds no disk: 'checkpoint' captures RAM and devices");
+                         "the checkpoint holds no disk");
   else if (count == 0)
     g_set_error (error, EXCHANGE_ERROR, EXCHANGE_ERROR_NOT_FOUND,
                  "the checkpoint holds no part of role '%s'", role);

@@ -95,8 +95,25 @@ untracked_reason (const Unit *unit)
 }
 
 static gboolean
-capture_tracked (const Unit *unit, CaptureContext *context, CaptureMode mode, Manifest *manifest,
-                 KeeperLease **lease, CaptureReport *report, GError **error)
+hold_disks (gpointer user_data, GError **error)
+{
+  return disk_capture_instant (user_data, error);
+}
+
+/* Whatever can be done before the instant; anew for a second engine. */
+static gboolean
+prepare_disks (CaptureContext *context, DiskCapture *disks, GError **error)
+{
+  if (disks == NULL)
+    return TRUE;
+  context->at_instant = hold_disks;
+  context->at_instant_data = disks;
+  return disk_capture_prepare (disks, error);
+}
+
+static gboolean
+capture_tracked (const Unit *unit, CaptureContext *context, DiskCapture *disks, CaptureMode mode,
+                 Manifest *manifest, KeeperLease **lease, CaptureReport *report, GError **error)
 {
   if (unit->tracking == NULL) {
     g_set_error (error, RAM_ERROR, RAM_ERROR_IMPOSSIBLE,
@@ -106,7 +123,8 @@ capture_tracked (const Unit *unit, CaptureContext *context, CaptureMode mode, Ma
   context->tracking = unit->tracking;
   context->fill = unit->fill;
   manifest->engine = g_strdup ("tracked");
-  if (tracked_engine_capture (context, mode, manifest, lease, report, error))
+  if (prepare_disks (context, disks, error) &&
+      tracked_engine_capture (context, mode, manifest, lease, report, error))
     return TRUE;
   g_clear_pointer (&manifest->engine, g_free);
   report->tracking = (CaptureTracking){ 0 };
@@ -114,16 +132,16 @@ capture_tracked (const Unit *unit, CaptureContext *context, CaptureMode mode, Ma
 }
 
 gboolean
-engine_capture (const Unit *unit, CaptureContext *context, CheckpointEngine engine,
-                CaptureMode mode, Manifest *manifest, KeeperLease **lease, CaptureReport *report,
-                GError **error)
+engine_capture (const Unit *unit, CaptureContext *context, DiskCapture *disks,
+                CheckpointEngine engine, CaptureMode mode, Manifest *manifest, KeeperLease **lease,
+                CaptureReport *report, GError **error)
 {
   g_autoptr (GError) reason = NULL;
 
   if (!allow_for_foreign_writers (unit, context, &engine, &mode, error))
     return FALSE;
   if (engine != CHECKPOINT_ENGINE_STREAM) {
-    if (capture_tracked (unit, context, mode, manifest, lease, report, &reason))
+    if (capture_tracked (unit, context, disks, mode, manifest, lease, report, &reason))
       return TRUE;
     if (engine == CHECKPOINT_ENGINE_TRACKED ||
         !g_error_matches (reason, RAM_ERROR, RAM_ERROR_IMPOSSIBLE)) {
@@ -135,7 +153,7 @@ engine_capture (const Unit *unit, CaptureContext *context, CheckpointEngine engi
       tell_fallback (context, reason->message);
   }
   manifest->engine = g_strdup ("stream");
-  return wait_for_memory (unit, context, error) &&
+  return wait_for_memory (unit, context, error) && prepare_disks (context, disks, error) &&
          stream_engine_capture (context, mode, manifest, lease, report, error);
 }
 

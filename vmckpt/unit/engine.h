@@ -2,6 +2,7 @@
 /* Which engine captures a guest. */
 #pragma once
 
+#include <vmckpt/disk/disk-capture.h>
 #include <vmckpt/ram/capture.h>
 #include <vmckpt/unit/unit.h>
 
@@ -13,6 +14,7 @@ void engine_flush_images (const Unit *unit);
  * engine_capture:
  * @unit: its recorder has recorded the machine for this checkpoint
  * @context: complete but for what an engine needs to know about the guest
+ * @disks: (nullable): disks that are to be of the same instant; prepared here
  * @engine: the wish; CHECKPOINT_ENGINE_AUTO falls back, telling why
  * @manifest: (inout): gets the parts, and the engine's name
  *
@@ -20,9 +22,9 @@ void engine_flush_images (const Unit *unit);
  * engine. With a wish that cannot be: RAM_ERROR_IMPOSSIBLE with the reason. What became of the
  * checkpoint is to be told to engine_settle().
  */
-gboolean engine_capture (const Unit *unit, CaptureContext *context, CheckpointEngine engine,
-                         CaptureMode mode, Manifest *manifest, KeeperLease **lease,
-                         CaptureReport *report, GError **error);
+gboolean engine_capture (const Unit *unit, CaptureContext *context, DiskCapture *disks,
+                         CheckpointEngine engine, CaptureMode mode, Manifest *manifest,
+                         KeeperLease **lease, CaptureReport *report, GError **error);
 
 /* After engine_capture() has succeeded: @committed: the checkpoint is durable, else there is none.
  */

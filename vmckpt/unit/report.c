@@ -42,9 +42,34 @@ tracking_to_json (const CaptureTracking *tracking)
   return object;
 }
 
+static JsonObject *
+disk_to_json (const DiskReport *disk)
+{
+  JsonObject *object = json_object_new();
+
+  json_object_set_string_member (object, "name", disk->name);
+  json_object_set_int_member (object, "bytes", disk->bytes);
+  json_object_set_int_member (object, "dirty_bytes", disk->dirty_bytes);
+  json_object_set_int_member (object, "read_bytes", disk->read_bytes);
+  json_object_set_int_member (object, "new_bytes", disk->pages.fresh * PAGE_SIZE_BYTES);
+  json_set_string_or_null (object, "whole", disk->whole);
+  return object;
+}
+
+static JsonArray *
+disks_to_json (const GPtrArray *disks)
+{
+  JsonArray *array = json_array_new();
+
+  for (guint i = 0; disks != NULL && i < disks->len; i++)
+    json_array_add_object_element (array, disk_to_json (g_ptr_array_index (disks, i)));
+  return array;
+}
+
 JsonObject *
-report_new (const Manifest *manifest, const CaptureReport *capture, const StoreWriterStats *stats,
-            JsonArray *messages, gint64 began_us, gint64 commit_began_us)
+report_new (const Manifest *manifest, const CaptureReport *capture, const GPtrArray *disks,
+            const StoreWriterStats *stats, JsonArray *messages, gint64 began_us,
+            gint64 commit_began_us)
 {
   JsonObject *report = json_object_new();
   guint64 dirty = capture->pages.put - capture->pages.unchanged;
@@ -66,6 +91,7 @@ report_new (const Manifest *manifest, const CaptureReport *capture, const StoreW
   json_object_set_int_member (report, "new_bytes", stats->new_bytes);
   json_object_set_int_member (report, "stored_bytes", stats->stored_bytes);
   json_object_set_object_member (report, "phases", phases_to_json (capture, commit_began_us));
+  json_object_set_array_member (report, "disks", disks_to_json (disks));
   if (capture->tracking.mode != NULL)
     json_object_set_object_member (report, "tracking", tracking_to_json (&capture->tracking));
   json_object_set_array_member (report, "messages", json_array_ref (messages));

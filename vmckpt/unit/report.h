@@ -2,9 +2,11 @@
 /* The report of a checkpoint, as the API gives it and the manifest keeps it (docs/api.md). */
 #pragma once
 
+#include <vmckpt/disk/disk-capture.h>
 #include <vmckpt/ram/capture.h>
 
-/* @began_us, @commit_began_us: monotonic times. The report's id is set when it is known. */
+/* @disks: (nullable): of DiskReport. @began_us, @commit_began_us: monotonic times. The report's id
+ * is set when it is known. */
 JsonObject *report_new (const Manifest *manifest, const CaptureReport *capture,
-                        const StoreWriterStats *stats, JsonArray *messages, gint64 began_us,
-                        gint64 commit_began_us);
+                        const GPtrArray *disks, const StoreWriterStats *stats, JsonArray *messages,
+                        gint64 began_us, gint64 commit_began_us);

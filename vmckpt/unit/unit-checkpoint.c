@@ -2,9 +2,9 @@
 /*
  *   prepare   parent, machine record, boot files      ┐ the guest runs
  *   stop      ┐                                        │
- *   capture   ├ the engine: RAM, devices               │ paused only here
+ *   capture   ├ the engine: RAM, devices, disks held   │ paused only here
  *   resume    ┘                                        │
- *   store     pages to packs, index                    ┘ the guest runs
+ *   store     pages to packs, disks read, index        ┘ the guest runs
  *   commit    manifest, last
  */
 #include <vmckpt/unit/unit.h>
@@ -14,6 +14,7 @@
 #include "quiesce.h"
 #include "report.h"
 #include "same-parts.h"
+#include "unit-disks.h"
 
 #include <vmckpt/qmp/commands.h>
 #include <vmckpt/store/writer.h>
@@ -90,11 +91,14 @@ describe (Manifest *manifest, const Unit *unit, const Manifest *parent,
 }
 
 /* Everything is stored and the guest runs again (or waits to be powered off): make it a checkpoint.
+ * @disks: (nullable)
  */
 static gboolean
-commit (Manifest *manifest, StoreWriter *writer, const CaptureReport *capture, JsonArray *messages,
-        gint64 began_us, const UnitWatcher *watcher, GError **error)
+commit (Manifest *manifest, StoreWriter *writer, const CaptureReport *capture,
+        const DiskCapture *disks, JsonArray *messages, gint64 began_us, const UnitWatcher *watcher,
+        GError **error)
 {
+  const GPtrArray *of_disks = disks != NULL ? disk_capture_reports (disks) : NULL;
   gint64 commit_began_us = g_get_monotonic_time();
   StoreWriterStats stats;
 
@@ -103,7 +107,8 @@ commit (Manifest *manifest, StoreWriter *writer, const CaptureReport *capture, J
     return FALSE;
   store_writer_stats (writer, &stats);
   manifest->created_us = capture->instant_us;
-  manifest->report = report_new (manifest, capture, &stats, messages, began_us, commit_began_us);
+  manifest->report =
+      report_new (manifest, capture, of_disks, &stats, messages, began_us, commit_began_us);
   return store_writer_commit (writer, manifest, watcher->cancellable, error);
 }
 
@@ -148,11 +153,11 @@ finish_quiesce (Quiesce *quiesce, const CaptureContext *context, Manifest *manif
   quiesce_record (manifest->machine);
 }
 
-/* Everything but commit. */
+/* Everything at the instant; the disks are to be read. */
 static gboolean
-capture (const Unit *unit, CaptureContext *context, const CheckpointOptions *options,
-         const FormerCheckpoint *former, Manifest *manifest, KeeperLease **lease,
-         CaptureReport *report, gint64 began_us, GError **error)
+capture (const Unit *unit, CaptureContext *context, DiskCapture *disks,
+         const CheckpointOptions *options, const FormerCheckpoint *former, Manifest *manifest,
+         KeeperLease **lease, CaptureReport *report, gint64 began_us, GError **error)
 {
   if (former->manifest != NULL)
     return same_parts_capture (former, context, manifest, report, error);
@@ -161,18 +166,21 @@ capture (const Unit *unit, CaptureContext *context, const CheckpointOptions *opt
       !boot_files_store (context->writer, unit->spec, context->parent, manifest, error))
     return FALSE;
   report->phase_ms[PHASE_PREPARE] = (g_get_monotonic_time() - began_us) / 1000.0;
-  return engine_capture (unit, context, options->engine, capture_modes[options->mode], manifest,
-                         lease, report, error);
+  return engine_capture (unit, context, disks, options->engine, capture_modes[options->mode],
+                         manifest, lease, report, error);
 }
 
 static void
-settle (const Unit *unit, const FormerCheckpoint *former, Store *store, const Manifest *manifest,
-        gboolean committed)
+settle (const Unit *unit, const FormerCheckpoint *former, DiskCapture *disks,
+        const CaptureContext *context, const Manifest *manifest, gboolean committed)
 {
-  if (former->manifest == NULL)
-    engine_settle (unit, store, manifest, committed);
-  else if (committed)
-    same_parts_settle (unit, former, store, manifest);
+  if (former->manifest == NULL) {
+    engine_settle (unit, context->store, manifest, committed);
+    unit_disks_settle (unit, disks, context->store, manifest, context, committed);
+  } else if (committed) {
+    same_parts_settle (unit, former, context->store, manifest);
+    unit_disks_rename (unit, former->store, former->manifest, context->store, manifest);
+  }
 }
 
 /* A suspend that was not committed: the guest is as it was. @lease: (nullable). */
@@ -222,6 +230,7 @@ unit_checkpoint (const Unit *unit, Store *store, const CheckpointOptions *option
   g_autoptr (StoreWriter) writer = NULL;
   g_autoptr (KeeperLease) lease = NULL;
   g_autoptr (JsonArray) messages = json_array_new();
+  g_autoptr (DiskCapture) disks = NULL;
   g_auto (CaptureReport) report = { 0 };
   g_autoptr (Quiesce) quiesce = NULL;
   Messages listener = { watcher, messages };
@@ -251,13 +260,20 @@ unit_checkpoint (const Unit *unit, Store *store, const CheckpointOptions *option
                              .cancellable = watcher->cancellable,
                              .message = on_message,
                              .message_data = &listener };
-  if (!capture (unit, &context, options, &former, manifest, &lease, &report, began_us, error))
+  if (former.manifest == NULL)
+    disks = unit_disks_new (unit, &context);
+  if (!capture (unit, &context, disks, options, &former, manifest, &lease, &report, began_us,
+                error)) {
+    unit_disks_settle (unit, disks, store, manifest, &context, FALSE);
     return NULL;
+  }
   if (options->mode != CHECKPOINT_SUSPEND && lease != NULL)
     keeper_lease_end (lease, NULL); /* the guest runs: a keeper that is gone changes nothing */
   finish_quiesce (quiesce, &context, manifest, &report);
-  gboolean committed = commit (manifest, writer, &report, messages, began_us, watcher, error);
-  settle (unit, &former, store, manifest, committed);
+  gboolean committed =
+      unit_disks_copy (disks, manifest, &report, error) &&
+      commit (manifest, writer, &report, disks, messages, began_us, watcher, error);
+  settle (unit, &former, disks, &context, manifest, committed);
   if (!committed && options->mode == CHECKPOINT_SUSPEND)
     take_suspend_back (unit, &report, lease);
   if (!committed ||
