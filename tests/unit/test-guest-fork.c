@@ -146,6 +146,58 @@ test_identity (void)
   g_assert_cmpstr (spec->name, ==, "web");
 }
 
+/* What a throw-away run has instead of what leads out; all else stays as it is. */
+static void
+test_isolate (void)
+{
+  static const struct {
+    const char *extra, *isolated;
+  } cases[] = {
+    { "", "-no-reboot" },
+    { "-device virtio-rng-pci", "-device virtio-rng-pci -no-reboot" },
+    { "-netdev user,id=n0,hostfwd=tcp::2222-:22,ipv6=off",
+      "-netdev user,restrict=on,id=n0,ipv6=off -no-reboot" },
+    { "-nic user,model=e1000,restrict=off", "-nic user,restrict=on,model=e1000 -no-reboot" },
+    { "-netdev tap,id=n0,ifname=tap3,vhost=on,script=/x",
+      "-netdev tap,script=no,downscript=no,id=n0,vhost=on -no-reboot" },
+    { "-netdev bridge,id=n0,br=br0", "-netdev tap,script=no,downscript=no,id=n0 -no-reboot" },
+    { "-netdev socket,id=n0,listen=:1234", "-netdev user,restrict=on,id=n0 -no-reboot" },
+    { "-nic none", "-nic none -no-reboot" },
+  };
+
+  for (guint i = 0; i < G_N_ELEMENTS (cases); i++) {
+    g_autoptr (GuestSpec) spec =
+        make_spec (*cases[i].extra != '\0' ? cases[i].extra : "-no-reboot");
+    g_autoptr (GError) error = NULL;
+    if (*cases[i].extra == '\0')
+      g_clear_pointer (&spec->extra[0], g_free);
+    guest_spec_isolate (spec, &error);
+    g_assert_no_error (error);
+    g_autofree char *text = g_strjoinv (" ", spec->extra);
+    g_assert_cmpstr (text, ==, cases[i].isolated);
+  }
+}
+
+/* Its disks are replaced; what else cannot be had twice is refused. */
+static void
+test_isolate_impossible (void)
+{
+  static const char *const cases[] = {
+    "-netdev vhost-user,id=n0,chardev=c0",
+    "-device vfio-pci,host=01:00.0",
+    "-chardev socket,id=c0,path=/s,server=on",
+  };
+
+  for (guint i = 0; i < G_N_ELEMENTS (cases); i++) {
+    g_autoptr (GuestSpec) spec = make_spec (cases[i]);
+    g_autoptr (GError) error = NULL;
+    g_ptr_array_add (spec->disks, guest_disk_new ("/d"));
+    g_assert_false (guest_spec_isolate (spec, &error));
+    g_assert_error (error, DRIVER_ERROR, DRIVER_ERROR_IMPOSSIBLE);
+    g_assert_null (strstr (error->message, "/d"));
+  }
+}
+
 int
 main (int argc, char **argv)
 {
@@ -154,5 +206,7 @@ main (int argc, char **argv)
   g_test_add_func ("/guest-fork/impossible", test_impossible);
   g_test_add_func ("/guest-fork/disks", test_disks);
   g_test_add_func ("/guest-fork/identity", test_identity);
+  g_test_add_func ("/guest-fork/isolate", test_isolate);
+  g_test_add_func ("/guest-fork/isolate-impossible", test_isolate_impossible);
   return g_test_run();
 }

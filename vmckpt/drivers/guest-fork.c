@@ -324,3 +324,97 @@ guest_spec_fork (const GuestSpec *spec, const char *name)
   }
   return fork;
 }
+
+/* ---- A throw-away run beside the original ---- */
+
+/* TRUE if @part is "KEY=…" with one of @keys. */
+static gboolean
+has_one_of (const char *part, const char *const *keys)
+{
+  gsize len = strcspn (part, "=");
+
+  for (; *keys != NULL; keys++)
+    if (strlen (*keys) == len && strncmp (part, *keys, len) == 0)
+      return TRUE;
+  return FALSE;
+}
+
+/* Of @value's parts behind the first those that have one of @keys (@wanted), or none of them. */
+static void
+add_parts (GString *text, const char *value, const char *const *keys, gboolean wanted)
+{
+  g_auto (GStrv) parts = g_strsplit (value, ",", -1);
+
+  for (guint i = 1; parts[0] != NULL && parts[i] != NULL; i++)
+    if (has_one_of (parts[i], keys) == wanted)
+      g_string_append_printf (text, ",%s", parts[i]);
+}
+
+/* The value of a network connection that leads nowhere, or NULL if @value does that already, or is
+ * not known here. What the card offers its guest depends on the kind, so a tap stays one. */
+static char *
+cut_off (const char *value)
+{
+  static const char *const reaches_host[] = { "hostfwd", "guestfwd", "smb",      "smbserver",
+                                              "tftp",    "bootfile", "restrict", NULL };
+  static const char *const of_tap[] = { "ifname", "fd",     "fds",    "vhostfd",    "vhostfds",
+                                        "br",     "helper", "script", "downscript", NULL };
+  static const char *const of_card[] = { "id", "model", "mac", "macaddr", "name", "addr", NULL };
+  static const char *const others[] = { "socket", "stream", "dgram",  "l2tpv3",
+                                        "vde",    "netmap", "af-xdp", NULL };
+  g_autofree char *kind = first_part (value);
+  g_autoptr (GString) text = g_string_new (NULL);
+
+  if (g_str_equal (kind, "user")) {
+    g_string_assign (text, "user,restrict=on");
+    add_parts (text, value, reaches_host, FALSE);
+  } else if (g_str_equal (kind, "tap") || g_str_equal (kind, "bridge")) {
+    g_string_assign (text, "tap,script=no,downscript=no");
+    add_parts (text, value, of_tap, FALSE);
+  } else if (g_strv_contains (others, kind)) {
+    g_string_assign (text, "user,restrict=on");
+    add_parts (text, value, of_card, TRUE);
+  } else {
+    return NULL;
+  }
+  return g_string_free (g_steal_pointer (&text), FALSE);
+}
+
+static void
+append_extra (GuestSpec *spec, const char *argument)
+{
+  guint count = g_strv_length (spec->extra);
+
+  spec->extra = g_renew (char *, spec->extra, count + 2);
+  spec->extra[count] = g_strdup (argument);
+  spec->extra[count + 1] = NULL;
+}
+
+gboolean
+guest_spec_isolate (GuestSpec *spec, GError **error)
+{
+  g_autoptr (GuestSpec) rest = NULL;
+  g_autoptr (GError) cause = NULL;
+
+  for (guint i = 0; spec->extra[i] != NULL;) {
+    Argument argument = next_argument (spec->extra, &i);
+    gboolean connects = g_str_equal (argument.option, "netdev") ||
+                        g_str_equal (argument.option, "nic") ||
+                        g_str_equal (argument.option, "net");
+    char *value = connects && argument.value != NULL ? cut_off (argument.value) : NULL;
+    if (value != NULL) {
+      g_free (spec->extra[argument.value_index]);
+      spec->extra[argument.value_index] = value;
+    }
+  }
+  append_extra (spec, "-no-reboot");
+  /* The rest of what it cannot have beside its original is what forks cannot have; its disks are
+   * dealt with by whoever makes them. */
+  rest = guest_spec_copy (spec);
+  g_ptr_array_set_size (rest->disks, 0);
+  if (guest_spec_check_fork (rest, &cause))
+    return TRUE;
+  g_set_error (error, DRIVER_ERROR, DRIVER_ERROR_IMPOSSIBLE,
+               "it cannot run a second time, cut off from the network: %s", cause->message);
+  return FALSE;
+}

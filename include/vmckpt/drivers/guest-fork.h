@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * From the spec of a checkpoint to the specs of its forks: what makes each a guest of its own, and
- * what two guests cannot both have.
+ * what two guests cannot both have. And to the spec of a throw-away run, which is the same guest,
+ * but cannot reach anything.
  */
 #pragma once
 
@@ -28,3 +29,16 @@ gboolean guest_spec_check_fork (const GuestSpec *spec, GError **error);
  * each network card.
  */
 GuestSpec *guest_spec_fork (const GuestSpec *spec, const char *name);
+
+/**
+ * guest_spec_isolate:
+ * @spec: (inout): completed
+ *
+ * Makes @spec that of a throw-away run beside the guest itself: each network connection leads
+ * nowhere, and a reset ends it. Names, uuid and addresses stay, as nobody outside sees them. Disks
+ * are the caller's to replace.
+ *
+ * Returns: FALSE with DRIVER_ERROR_IMPOSSIBLE and a sentence for each hindrance, which are those of
+ * guest_spec_check_fork().
+ */
+gboolean guest_spec_isolate (GuestSpec *spec, GError **error);
