@@ -5,9 +5,9 @@ const char *
 phase_name (Phase phase)
 {
   static const char *const names[PHASE_COUNT] = {
-    [PHASE_PREPARE] = "prepare", [PHASE_STOP] = "stop",   [PHASE_CAPTURE] = "capture",
-    [PHASE_RESUME] = "resume",   [PHASE_STORE] = "store", [PHASE_COMMIT] = "commit",
-    [PHASE_REBUILD] = "rebuild", [PHASE_READ] = "read",
+    [PHASE_PREPARE] = "prepare", [PHASE_STOP] = "stop",       [PHASE_CAPTURE] = "capture",
+    [PHASE_DISKS] = "disks",     [PHASE_RESUME] = "resume",   [PHASE_STORE] = "store",
+    [PHASE_COMMIT] = "commit",   [PHASE_REBUILD] = "rebuild", [PHASE_READ] = "read",
   };
 
   g_return_val_if_fail (phase < PHASE_COUNT, "?");

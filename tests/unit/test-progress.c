@@ -44,7 +44,7 @@ test_nobody_may_listen (void)
 static void
 test_phase_names (void)
 {
-  static const char *const names[PHASE_COUNT] = { "prepare", "stop",   "capture", "resume",
+  static const char *const names[PHASE_COUNT] = { "prepare", "stop",   "capture", "disks", "resume",
                                                   "store",   "commit", "rebuild", "read" };
 
   for (int i = 0; i < PHASE_COUNT; i++)

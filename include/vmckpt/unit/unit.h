@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * One guest's checkpoint and restart, whole: the phases prepare → stop → capture → resume → store →
- * commit, and rebuild → resume, put together from driver, engine and store.
+ * One guest's checkpoint and restart, whole: the phases prepare → stop → capture → disks → resume →
+ * store → commit, and rebuild → resume, put together from driver, engine and store.
  */
 #pragma once
 

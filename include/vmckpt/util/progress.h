@@ -15,6 +15,7 @@ typedef enum {
   PHASE_PREPARE, /* checkpoint: everything that can be done while the guest runs */
   PHASE_STOP,    /* the guest's CPUs stop: the pause begins */
   PHASE_CAPTURE, /* what must be read at the instant is read */
+  PHASE_DISKS,   /* what the disks hold at the instant is held */
   PHASE_RESUME,  /* the guest's CPUs run again: the pause ends */
   PHASE_STORE,   /* pages and device state go into the store */
   PHASE_COMMIT,  /* the manifest is written: now the checkpoint exists */

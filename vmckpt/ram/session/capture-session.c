@@ -46,6 +46,34 @@ capture_enter_phase (CaptureSession *session, Phase phase)
   progress_report (session->context->progress, phase, 0, 0);
 }
 
+gboolean
+capture_take_instant (CaptureSession *session, GError **error)
+{
+  const CaptureContext *context = session->context;
+
+  if (context->at_instant == NULL)
+    return TRUE;
+  capture_enter_phase (session, PHASE_DISKS);
+  return context->at_instant (context->at_instant_data, error);
+}
+
+/* The answer to the last command comes after the events before it, so they are all counted. */
+gboolean
+capture_check_stood_still (const CaptureSession *session, gboolean resumed, GError **error)
+{
+  RunClockReading clock = run_clock_read (session->context->clock);
+  guint stops = session->was_running ? 1 : 0;
+  guint resumes = session->was_running && resumed ? 1 : 0;
+
+  if (session->context->at_instant == NULL || (clock.stops == stops && clock.resumes == resumes))
+    return TRUE;
+  g_set_error (error, RAM_ERROR, RAM_ERROR_FAILED,
+               "its disks would not match its memory: the guest ran in between (%u stops, %u "
+               "resumes): something else stops and resumes it; try again without that",
+               clock.stops, clock.resumes);
+  return FALSE;
+}
+
 void
 capture_report_times (CaptureSession *session, CaptureMode mode)
 {
@@ -56,7 +84,8 @@ capture_report_times (CaptureSession *session, CaptureMode mode)
   report->was_running = session->was_running;
   report->pause_ms = clock.paused_us / 1000.0;
   if (mode == CAPTURE_STOP_KEEP) /* it does not end here: what it took to read the guest */
-    report->pause_ms = report->phase_ms[PHASE_STOP] + report->phase_ms[PHASE_CAPTURE];
+    report->pause_ms = report->phase_ms[PHASE_STOP] + report->phase_ms[PHASE_CAPTURE] +
+                       report->phase_ms[PHASE_DISKS];
   report->instant_us = clock.stopped_us != 0 ? clock.stopped_us : g_get_real_time();
 }
 

@@ -26,6 +26,25 @@ void capture_session_clear (CaptureSession *session);
 /* Books the time so far for the phase that ends, and says that @phase begins. */
 void capture_enter_phase (CaptureSession *session, Phase phase);
 
+/**
+ * capture_take_instant:
+ *
+ * Lets the caller take what else belongs to the instant (@context->at_instant), as a phase of its
+ * own: PHASE_DISKS. Nothing, where there is nothing. While the guest is stopped.
+ */
+gboolean capture_take_instant (CaptureSession *session, GError **error);
+
+/**
+ * capture_check_stood_still:
+ * @resumed: the guest was resumed since
+ *
+ * What was taken at the instant (capture_take_instant()) and RAM belong together only if the guest
+ * did not run in between: it was stopped once since run_clock_mark(), and resumed at most by us.
+ * RAM_ERROR_FAILED if that is not so: somebody else resumed it.
+ */
+gboolean capture_check_stood_still (const CaptureSession *session, gboolean resumed,
+                                    GError **error);
+
 /* At the end: the times so far, how long the guest was paused, and when. */
 void capture_report_times (CaptureSession *session, CaptureMode mode);
 

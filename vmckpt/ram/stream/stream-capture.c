@@ -6,6 +6,12 @@
  *          │                    └─▶ configuration, device state (in memory, then a map each)
  *          └── the keeper holds a second read end: if this process dies, it reads on
  *
+ * Live, QEMU stops the guest, saves devices and makes it run again within one command (a background
+ * snapshot). Where something else belongs to the instant, its disks, we stop it first, take that,
+ * begin the snapshot of the stopped guest, and make it run again when its first pages come: not
+ * before, since then it would run between the one and the other. QEMU before 8.2 makes it run by
+ * itself, also if it was stopped.
+ *
  * Whatever goes wrong after QEMU was told to send, the stream is read to its end, the migration
  * waited for, and the guest resumed if it ran (capture_put_right). Where even that cannot be done
  * (QEMU does not answer), the lease is broken and the keeper does it as soon as QEMU lets it.
@@ -22,6 +28,7 @@
 #include <vmckpt/util/fd.h>
 
 #include <fcntl.h>
+#include <string.h>
 #include <unistd.h>
 
 /* QEMU keeps silent while it stops the guest and saves devices, never for long. */
@@ -29,6 +36,12 @@
 #define PROGRESS_EVERY_PAGES 1024
 #define FD_NAME "vmckpt-stream"
 #define CAPABILITY "background-snapshot"
+/* How long a QEMU that resumes the guest by itself is waited for. */
+#define SELF_RESUME_US (2 * G_USEC_PER_SEC)
+#define SELF_RESUME_POLL_US 500
+/* QEMU 10.0 may refuse a migration right after the one before it ("duplicate yank instance"). */
+#define MIGRATE_ATTEMPTS 20
+#define MIGRATE_PAUSE_US 2000
 
 typedef struct {
   CaptureSession session;
@@ -120,8 +133,15 @@ prepare (Capture *capture, GError **error)
 
 /* ---- stop, capture ---- */
 
+/* Live, but stopped by us first, for what else belongs to the instant. */
 static gboolean
-start_sending (Capture *capture, GError **error)
+stops_itself (const Capture *capture)
+{
+  return capture->mode != CAPTURE_LIVE || capture->session.context->at_instant != NULL;
+}
+
+static gboolean
+stop_guest (Capture *capture, GError **error)
 {
   const CaptureContext *context = capture->session.context;
 
@@ -129,25 +149,89 @@ start_sending (Capture *capture, GError **error)
     return FALSE;
   run_clock_mark (context->clock);
   capture_enter_phase (&capture->session, PHASE_STOP);
-  if (capture->mode != CAPTURE_LIVE && capture->session.was_running &&
+  if (!stops_itself (capture))
+    return TRUE;
+  if (capture->session.was_running &&
       (!qmp_stop (context->monitor, error) || !fault_visit (FAULT_GUEST_STOPPED, error)))
     return FALSE;
-  if (capture->mode != CAPTURE_LIVE)
-    capture_enter_phase (&capture->session, PHASE_CAPTURE);
-  if (!qmp_migrate (context->monitor, "fd:" FD_NAME, error))
+  /* A whole migration takes the images from QEMU; what is taken of them comes after it. */
+  if (capture->mode == CAPTURE_LIVE && !capture_take_instant (&capture->session, error))
+    return FALSE;
+  capture_enter_phase (&capture->session, PHASE_CAPTURE);
+  return TRUE;
+}
+
+static gboolean
+migrate (QmpClient *monitor, GError **error)
+{
+  for (int attempt = 1;; attempt++) {
+    g_autoptr (GError) reason = NULL;
+    if (qmp_migrate (monitor, "fd:" FD_NAME, &reason))
+      return TRUE;
+    if (attempt == MIGRATE_ATTEMPTS || strstr (reason->message, "yank") == NULL) {
+      g_propagate_error (error, g_steal_pointer (&reason));
+      return FALSE;
+    }
+    g_usleep (MIGRATE_PAUSE_US);
+  }
+}
+
+static gboolean
+start_sending (Capture *capture, GError **error)
+{
+  if (!stop_guest (capture, error) || !migrate (capture->session.context->monitor, error))
     return FALSE;
   capture->sending = TRUE;
   return fault_visit (FAULT_STREAM_BEGUN, error);
 }
 
+/* QEMU before 8.2, which resumes the guest by itself: whether it has, within a moment. */
+static gboolean
+resumed_itself (Capture *capture, GError **error)
+{
+  QmpClient *monitor = capture->session.context->monitor;
+  const QmpGreeting *greeting = qmp_client_greeting (monitor);
+  gboolean waits = greeting->major < 8 || (greeting->major == 8 && greeting->minor < 2);
+  gint64 deadline = g_get_monotonic_time() + (waits ? SELF_RESUME_US : 0);
+
+  for (;;) {
+    g_autofree char *status = qmp_query_status (monitor, error);
+    if (status == NULL || g_str_equal (status, "running"))
+      return status != NULL;
+    if (g_get_monotonic_time() >= deadline)
+      return FALSE;
+    g_usleep (SELF_RESUME_POLL_US);
+  }
+}
+
+/* The first page is here: devices are saved, all memory is write-protected, the guest may run. */
+static gboolean
+resume_live (Capture *capture, GError **error)
+{
+  CaptureSession *session = &capture->session;
+  g_autoptr (GError) reason = NULL;
+
+  if (stops_itself (capture)) {
+    capture_enter_phase (session, PHASE_RESUME);
+    if (!resumed_itself (capture, &reason)) {
+      if (reason != NULL) {
+        g_propagate_error (error, g_steal_pointer (&reason));
+        return FALSE;
+      }
+      if (!qmp_cont (session->context->monitor, error))
+        return FALSE;
+    }
+  }
+  capture_enter_phase (session, PHASE_STORE);
+  capture_after_resume (session);
+  return capture_check_stood_still (session, TRUE, error);
+}
+
 static gboolean
 note_page (Capture *capture, GError **error)
 {
-  if (capture->pages++ == 0 && capture->mode == CAPTURE_LIVE) {
-    capture_enter_phase (&capture->session,
-                         PHASE_STORE); /* QEMU sends pages once the guest runs again */
-    capture_after_resume (&capture->session);
-  }
+  if (capture->pages++ == 0 && capture->mode == CAPTURE_LIVE && !resume_live (capture, error))
+    return FALSE;
   if (capture->pages == PROGRESS_EVERY_PAGES && !fault_visit (FAULT_STREAM_MIDDLE, error))
     return FALSE;
   if (capture->pages % PROGRESS_EVERY_PAGES == 0)
@@ -219,13 +303,19 @@ settle (Capture *capture, GError **error)
     g_set_error (error, RAM_ERROR, RAM_ERROR_FAILED, "QEMU did not complete the migration");
     return FALSE;
   }
-  if (capture->mode != CAPTURE_LIVE)
+  if (capture->mode != CAPTURE_LIVE) {
+    if (!capture_take_instant (&capture->session, error))
+      return FALSE;
     capture_enter_phase (&capture->session, PHASE_RESUME);
-  if (capture->mode != CAPTURE_STOP_KEEP) {
+  }
+  gboolean resume = capture->mode != CAPTURE_STOP_KEEP;
+  if (resume) {
     if (!capture_ensure_running (&capture->session, error))
       return FALSE;
     capture_after_resume (&capture->session);
   }
+  if (!capture_check_stood_still (&capture->session, resume, error))
+    return FALSE;
   if (capture->mode == CAPTURE_LIVE)
     return qmp_migrate_set_capability (capture->session.context->monitor, CAPABILITY, FALSE, error);
   capture_enter_phase (&capture->session, PHASE_STORE);
@@ -260,7 +350,7 @@ report_times (Capture *capture)
 
   capture_report_times (&capture->session, capture->mode);
   report->machine = g_steal_pointer (&capture->parts.machine);
-  if (capture->mode == CAPTURE_LIVE) {
+  if (!stops_itself (capture)) {
     /* QEMU stops, captures devices and resumes within one command: its events tell the parts. */
     report->phase_ms[PHASE_CAPTURE] = report->pause_ms;
     report->phase_ms[PHASE_STOP] = MAX (0, report->phase_ms[PHASE_STOP] - report->pause_ms);

@@ -7,13 +7,14 @@
  *   stop      QMP stop                                                                      ┐
  *   capture   ┌ thread: last scan ─ last pages into memory ┐                                │ the
  *             └ QMP migrate ─ device state until its end   ┘ ─ the log is turned            │ pause
+ *   disks     whatever else belongs to the instant
  *   resume    QMP cont                                                                      ┘
  *   store     memory is put into maps, the device stream is taken apart                     runs
  *
- * In the pause there are three commands to QEMU and no query, nothing is allocated for pages,
- * nothing is hashed, and the store is not touched. If so many pages are left that memory for them
- * is short, they are copied before the guest writes to them, after it was resumed (where that
- * cannot be, in the pause).
+ * In the pause there are three commands to QEMU and no query (but for the disks), nothing is
+ * allocated for pages, nothing is hashed, and the store is not touched. If so many pages are left
+ * that memory for them is short, they are copied before the guest writes to them, after it was
+ * resumed (where that cannot be, in the pause).
  *
  * Whatever goes wrong, the log still counts all writes: scans put them into it at once, and turning
  * it is taken back by tracked_engine_rollback(). The device state's pipe is shared with the keeper,
@@ -158,18 +159,21 @@ capture_stopped (TrackedCapture *capture, GError **error)
     return FALSE;
   capture_enter_phase (session, PHASE_CAPTURE);
   if (!read_stopped_guest (capture, error) || !take_proof (capture, error) ||
-      !fault_visit (FAULT_DEVICES_SAVED, error))
+      !fault_visit (FAULT_DEVICES_SAVED, error) || !capture_take_instant (session, error))
     return FALSE;
   dirty_log_instant (capture->copy.log);
   capture->turned = TRUE;
   if (!fault_visit (FAULT_LOG_TURNED, error))
     return FALSE;
   capture_enter_phase (session, PHASE_RESUME);
-  if (session->was_running && capture->mode != CAPTURE_STOP_KEEP) {
+  gboolean resume = session->was_running && capture->mode != CAPTURE_STOP_KEEP;
+  if (resume) {
     if (!qmp_cont (monitor, error))
       return FALSE;
     capture_after_resume (session);
   }
+  if (!capture_check_stood_still (session, resume, error))
+    return FALSE;
   capture_enter_phase (session, PHASE_STORE);
   return fault_visit (FAULT_GUEST_RESUMED, error);
 }
