@@ -70,11 +70,22 @@ print_packages (Cli *cli, JsonObject *system)
   table_write (table, cli->out);
 }
 
+/* Debian's own name for itself is its version alone. */
+static char *
+system_name (JsonObject *system)
+{
+  g_autofree char *name = format_text_member (system, "name");
+  g_autofree char *distribution = format_text_member (system, "distribution");
+
+  return g_ascii_isdigit (name[0]) ? g_strconcat (distribution, " ", name, NULL)
+                                   : g_steal_pointer (&name);
+}
+
 static void
 print_system (Cli *cli, JsonObject *system)
 {
   g_autofree char *volume = format_text_member (system, "volume");
-  g_autofree char *name = format_text_member (system, "name");
+  g_autofree char *name = system_name (system);
   g_autofree char *arch = format_text_member (system, "arch");
   g_autofree char *host = format_text_member (system, "hostname");
   g_autofree char *format = format_text_member (system, "package_format");
