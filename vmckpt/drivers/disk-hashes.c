@@ -9,6 +9,7 @@
 #define IOPRIO_WHO_PROCESS 1
 #define IOPRIO_CLASS_IDLE (3 << 13)
 #define LOWEST_PRIORITY 19
+#define SETTLE_MS 5000 /* longer than FileHashes waits for a file to settle */
 
 struct _DiskHashes {
   GThread *thread;
@@ -16,6 +17,30 @@ struct _DiskHashes {
   FileHashes *hashes;
   GPtrArray *paths;
 };
+
+/* TRUE if that has passed without an end of the thread. */
+static gboolean
+wait_ms (DiskHashes *own, int ms)
+{
+  GPollFD fd;
+
+  if (!g_cancellable_make_pollfd (own->cancellable, &fd))
+    return FALSE;
+  int n = g_poll (&fd, 1, ms);
+  g_cancellable_release_fd (own->cancellable);
+  return n == 0;
+}
+
+/* The hash of a file that was written a moment ago is not relied on: then once more, later. */
+static void
+learn_file (DiskHashes *own, const char *path)
+{
+  if (!file_hashes_learn (own->hashes, path, own->cancellable, NULL))
+    return;
+  g_autofree char *known = file_hashes_peek (own->hashes, path);
+  if (known == NULL && wait_ms (own, SETTLE_MS))
+    file_hashes_learn (own->hashes, path, own->cancellable, NULL);
+}
 
 static gpointer
 learn (gpointer user_data)
@@ -25,7 +50,7 @@ learn (gpointer user_data)
   setpriority (PRIO_PROCESS, syscall (SYS_gettid), LOWEST_PRIORITY);
   syscall (SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, IOPRIO_CLASS_IDLE);
   for (guint i = 0; i < own->paths->len; i++)
-    file_hashes_learn (own->hashes, own->paths->pdata[i], own->cancellable, NULL);
+    learn_file (own, own->paths->pdata[i]);
   return NULL;
 }
 

@@ -3,13 +3,19 @@
  * What a checkpoint says about disks that it does not contain, so that a restore notices that they
  * are no longer what its guest left: the guest's caches in RAM would not fit them.
  *
- *   shared     file: size and time of last change (ns), at the instant, flushed. Device and inode
+ * - shared, a file: size and time of last change (ns), at the instant, flushed. Device and inode
  * are no part, since they differ on another host. A change within the grain of the file system's
- * clock (4 ms) after the instant is not noticed. block device: size, and SHA-256 of a sample: the
- * first 64 KiB, 16 KiB at 1 MiB, where partitions begin, and 16 blocks of 4 KiB spread over the
- * rest. It shows another disk, or a file system that was mounted since; not every write. NBD:
- * nothing. readonly   size and time of last change, at the start; if the time differs, SHA-256,
- * which is computed in the background (disk-hashes.h) and recorded once it is known.
+ *   clock (4 ms) after the instant is not noticed.
+ *
+ * - shared, a block device: size, and SHA-256 of a sample: the first 64 KiB, 16 KiB at 1 MiB, where
+ *   partitions begin, and 16 blocks of 4 KiB spread over the rest. It shows another disk, or a file
+ *   system that was mounted since; not every write.
+ *
+ * - shared, NBD: nothing.
+ *
+ * - readonly: size and time of last change, at the start; if the time differs, SHA-256, which is
+ *   computed in the background (disk-hashes.h) and recorded once it is known. Of firmware the size
+ *   alone: its content is in the guest's RAM.
  */
 #pragma once
 
