@@ -154,6 +154,47 @@ test_background (Fixture *f, gconstpointer data)
   g_assert_null (disk_hashes_begin (f->spec, f->hashes));
 }
 
+/* What losetup says; NULL: it failed. */
+static char *
+say (const char *option, const char *argument)
+{
+  g_autofree char *line = g_strdup_printf ("losetup %s '%s'", option, argument);
+  g_autofree char *output = NULL;
+  int status;
+
+  if (!g_spawn_command_line_sync (line, &output, NULL, &status, NULL) ||
+      !g_spawn_check_wait_status (status, NULL))
+    return NULL;
+  return g_strdup (g_strstrip (output));
+}
+
+/* A sample of a block device: where file systems say that they were mounted, and a little of the
+ * rest. */
+static void
+test_device (Fixture *f, gconstpointer data)
+{
+  g_assert_cmpint (truncate (f->path, 64 << 20), ==, 0);
+  g_autofree char *device = say ("-f --show", f->path);
+  if (device == NULL) {
+    g_test_skip ("no loop device");
+    return;
+  }
+  g_free (f->disk->path);
+  f->disk->path = g_strdup (device);
+  g_assert_true (disk_measure (f->disk, NULL));
+  g_assert_cmpint (f->disk->storage, ==, DISK_STORAGE_BLOCK);
+  g_assert_cmpuint (f->disk->virtual_size, ==, 64 << 20);
+  g_assert_true (disk_marks_record (f->spec, f->machine, NULL));
+  assert_differs (f, NULL);
+  int fd = open (device, O_WRONLY | O_CLOEXEC);
+  g_assert_cmpint (pwrite (fd, "x", 1, (1 << 20) + 8192), ==, 1);
+  g_assert_cmpint (fsync (fd), ==, 0);
+  g_close (fd, NULL);
+  assert_differs (f, "67108864 bytes, sample");
+  g_autofree char *gone = say ("-d", device);
+  g_assert_nonnull (gone);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -166,5 +207,7 @@ main (int argc, char **argv)
               test_readonly, tear_down);
   g_test_add ("/disk-mark/background", Fixture, GINT_TO_POINTER (DISK_READONLY), set_up,
               test_background, tear_down);
+  g_test_add ("/disk-mark/device", Fixture, GINT_TO_POINTER (DISK_SHARED), set_up, test_device,
+              tear_down);
   return g_test_run();
 }
