@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "engine.h"
 
+#include <vmckpt/drivers/disk-mark.h>
 #include <vmckpt/ram/stream-engine.h>
 #include <vmckpt/ram/tracked-engine.h>
 #include <vmckpt/util/fd.h>
@@ -94,25 +95,46 @@ untracked_reason (const Unit *unit)
   return "the log of its writes cannot be used";
 }
 
+/* What of the disks belongs to the instant. */
+typedef struct {
+  const GuestSpec *spec;
+  DiskCapture *disks;  /* (nullable): those that are captured */
+  JsonObject *machine; /* gets the marks of those that are shared */
+} Instant;
+
 static gboolean
 hold_disks (gpointer user_data, GError **error)
 {
-  return disk_capture_instant (user_data, error);
+  const Instant *instant = user_data;
+
+  return (instant->disks == NULL || disk_capture_instant (instant->disks, error)) &&
+         disk_marks_record (instant->spec, instant->machine, error);
+}
+
+static gboolean
+has_shared_disk (const GuestSpec *spec)
+{
+  for (guint i = 0; i < spec->disks->len; i++) {
+    const GuestDisk *disk = g_ptr_array_index (spec->disks, i);
+    if (disk->mode == DISK_SHARED)
+      return TRUE;
+  }
+  return FALSE;
 }
 
 /* Whatever can be done before the instant; anew for a second engine. */
 static gboolean
-prepare_disks (CaptureContext *context, DiskCapture *disks, GError **error)
+prepare_disks (CaptureContext *context, Instant *instant, GError **error)
 {
-  if (disks == NULL)
+  if (instant->disks == NULL && !has_shared_disk (instant->spec))
     return TRUE;
   context->at_instant = hold_disks;
-  context->at_instant_data = disks;
-  return disk_capture_prepare (disks, error);
+  context->at_instant_data = instant;
+  return instant->disks == NULL || disk_capture_prepare (instant->disks, error);
 }
 
 static gboolean
-capture_tracked (const Unit *unit, CaptureContext *context, DiskCapture *disks, CaptureMode mode,
+capture_tracked (const Unit *unit, CaptureContext *context, Instant *instant, CaptureMode mode,
                  Manifest *manifest, KeeperLease **lease, CaptureReport *report, GError **error)
 {
   if (unit->tracking == NULL) {
@@ -123,7 +145,7 @@ capture_tracked (const Unit *unit, CaptureContext *context, DiskCapture *disks, 
   context->tracking = unit->tracking;
   context->fill = unit->fill;
   manifest->engine = g_strdup ("tracked");
-  if (prepare_disks (context, disks, error) &&
+  if (prepare_disks (context, instant, error) &&
       tracked_engine_capture (context, mode, manifest, lease, report, error))
     return TRUE;
   g_clear_pointer (&manifest->engine, g_free);
@@ -136,12 +158,13 @@ engine_capture (const Unit *unit, CaptureContext *context, DiskCapture *disks,
                 CheckpointEngine engine, CaptureMode mode, Manifest *manifest, KeeperLease **lease,
                 CaptureReport *report, GError **error)
 {
+  Instant instant = { unit->spec, disks, manifest->machine };
   g_autoptr (GError) reason = NULL;
 
   if (!allow_for_foreign_writers (unit, context, &engine, &mode, error))
     return FALSE;
   if (engine != CHECKPOINT_ENGINE_STREAM) {
-    if (capture_tracked (unit, context, disks, mode, manifest, lease, report, &reason))
+    if (capture_tracked (unit, context, &instant, mode, manifest, lease, report, &reason))
       return TRUE;
     if (engine == CHECKPOINT_ENGINE_TRACKED ||
         !g_error_matches (reason, RAM_ERROR, RAM_ERROR_IMPOSSIBLE)) {
@@ -153,7 +176,7 @@ engine_capture (const Unit *unit, CaptureContext *context, DiskCapture *disks,
       tell_fallback (context, reason->message);
   }
   manifest->engine = g_strdup ("stream");
-  return wait_for_memory (unit, context, error) && prepare_disks (context, disks, error) &&
+  return wait_for_memory (unit, context, error) && prepare_disks (context, &instant, error) &&
          stream_engine_capture (context, mode, manifest, lease, report, error);
 }
 
