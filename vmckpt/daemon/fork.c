@@ -3,11 +3,15 @@
 
 #include "api-error.h"
 #include "claims.h"
+#include "restore.h"
 
+#include <vmckpt/disk/disk-server.h>
 #include <vmckpt/drivers/guest-fork.h>
 #include <vmckpt/util/error.h>
 #include <vmckpt/util/json.h>
 #include <vmckpt/util/name.h>
+
+#include <glib/gstdio.h>
 
 /* How many numbers may be taken already by guests of that prefix. */
 #define NUMBERS_MAX 10000
@@ -25,6 +29,11 @@ typedef struct {
   GuestWork *works[TEMPLATE_FORKS_MAX]; /* likewise */
   ForkedGuest forked[TEMPLATE_FORKS_MAX];
   TemplateGroup *group;
+  /* Of captured disks: one directory for all, in which each guest has files of its own, and all
+   * have the ones below those in common. */
+  char *home, *socket; /* (nullable) */
+  RestoreDisks *disks[TEMPLATE_FORKS_MAX];
+  Hydration *hydration; /* (nullable) */
 } ForkCall;
 
 gboolean
@@ -48,6 +57,58 @@ fork_request_parse (Request *request, ForkRequest *wish, GError **error)
   return FALSE;
 }
 
+/* ---- Disks ---- */
+
+static RestoreDisksOptions
+disk_options (const ForkCall *call, const char *prefix)
+{
+  return (RestoreDisksOptions){
+    .way = RESTORE_DISKS_AT_ONCE, .directory = call->home, .socket = call->socket, .prefix = prefix
+  };
+}
+
+static gboolean
+make_home (ForkCall *call, GError **error)
+{
+  const char *prefix = call->wish->prefix != NULL ? call->wish->prefix : call->manifest->guest;
+  g_autofree char *name = g_strconcat (prefix, "-forks", NULL);
+
+  if (!restore_disks_has_any (call->manifest))
+    return TRUE;
+  call->home = hydrations_make_home (call->daemon->hydrations, name, error);
+  if (call->home == NULL)
+    return FALSE;
+  call->socket = g_build_filename (call->home, DISK_SERVER_FILE_SOCKET, NULL);
+  return TRUE;
+}
+
+/* What each guest has of its own, and a server of what none has written yet. */
+static gboolean
+begin_disks (ForkCall *call, GError **error)
+{
+  HydrationGuest guests[TEMPLATE_FORKS_MAX];
+  g_autofree char *home = g_strdup (call->home);
+
+  if (home == NULL)
+    return TRUE;
+  for (guint i = 0; i < call->count; i++)
+    guests[i] = (HydrationGuest){ guest_spec (call->guests[i]), call->disks[i] };
+  g_clear_pointer (&call->home, g_free);
+  call->hydration = hydration_begin (call->daemon->hydrations, home, guests, call->count,
+                                     call->store, call->store_path, call->request->key,
+                                     call->manifest, &call->request->watcher, error);
+  return call->hydration != NULL;
+}
+
+/* A ForkRunFunc. */
+static gboolean
+note_run (gpointer user_data, GError **error)
+{
+  ForkCall *call = user_data;
+
+  return call->hydration == NULL || hydration_note_run (call->hydration, error);
+}
+
 /* ---- Names ---- */
 
 /* Reserves the next free name. @number: (inout): the last one tried. */
@@ -65,8 +126,15 @@ reserve (ForkCall *call, const GuestSpec *spec, guint *number, GError **error)
     if (there != NULL)
       continue;
     g_autoptr (GuestSpec) fork = guest_spec_fork (spec, name);
+    const RestoreDisksOptions options = disk_options (call, name);
+    g_autoptr (RestoreDisks) disks =
+        call->home != NULL ? restore_disks_plan (call->manifest, fork, &options, error) : NULL;
+    if (call->home != NULL && disks == NULL)
+      return NULL;
     Guest *guest = registry_add (call->daemon->registry, fork, GUEST_RESTORING, &cause);
     if (guest != NULL || !g_error_matches (cause, API_ERROR, API_CONFLICT)) {
+      if (guest != NULL)
+        call->disks[call->count] = g_steal_pointer (&disks);
       if (cause != NULL)
         g_propagate_error (error, g_steal_pointer (&cause));
       return guest;
@@ -101,12 +169,19 @@ reserve_all (ForkCall *call, const GuestSpec *spec, GError **error)
 static GuestSpec *
 make_spec (ForkCall *call, GError **error)
 {
-  const RestoreOptions options = { .name = call->manifest->guest,
-                                   .directory = call->daemon->runtime->guests,
-                                   .files = call->daemon->runtime->files,
-                                   .qemu = call->wish->qemu };
-  g_autoptr (GuestSpec) spec = unit_restore_spec (call->store, call->manifest, &options, error);
+  RestoreOptions options = { .name = call->manifest->guest,
+                             .directory = call->daemon->runtime->guests,
+                             .files = call->daemon->runtime->files,
+                             .qemu = call->wish->qemu };
+  g_autoptr (GuestSpec) spec = NULL;
+  g_autoptr (RestoreDisks) planned = NULL; /* of no guest yet */
 
+  if (!make_home (call, error))
+    return NULL;
+  const RestoreDisksOptions disks = disk_options (call, NULL);
+  options.disks = call->home != NULL ? &disks : NULL;
+  options.planned = &planned;
+  spec = unit_restore_spec (call->store, call->manifest, &options, error);
   if (spec == NULL || !guest_spec_check_fork (spec, error) ||
       unit_fork_part (call->manifest, spec, error) == NULL)
     return NULL;
@@ -124,10 +199,13 @@ bring_up (ForkCall *call, const GuestSpec *spec, GError **error)
                                 call->manifest->id, &part->map, error);
   if (call->group == NULL)
     return FALSE;
+  if (!begin_disks (call, error))
+    return FALSE;
   for (guint i = 0; i < call->count; i++)
     template_group_add_member (call->group, guest_name (call->guests[i]));
   if (!unit_fork (call->store, call->store_path, call->manifest, template_group_fill (call->group),
-                  call->forked, call->count, call->wish->paused, &call->request->watcher, error))
+                  call->forked, call->count, call->wish->paused, note_run, call,
+                  &call->request->watcher, error))
     return FALSE;
   templates_keep (call->daemon->templates, call->group);
   for (guint i = 0; i < call->count; i++) {
@@ -136,9 +214,13 @@ bring_up (ForkCall *call, const GuestSpec *spec, GError **error)
     if (!guest_connect (guest, &forked->qemu, &forked->ram, error))
       return FALSE;
     guest_set_checkpoint (guest, call->manifest->id);
+    if (!restore_note_disk_base (guest, call->store, call->manifest, error))
+      return FALSE;
     if (!claims_take (guest, call->daemon->runtime, call->store, call->store_path, FALSE, error))
       return FALSE;
   }
+  if (call->hydration != NULL)
+    hydration_run (g_steal_pointer (&call->hydration));
   return TRUE;
 }
 
@@ -163,8 +245,15 @@ take_back (ForkCall *call)
 static void
 call_clear (ForkCall *call)
 {
+  if (call->hydration != NULL)
+    hydration_undo (call->hydration);
+  if (call->home != NULL)
+    g_rmdir (call->home);
+  g_free (call->home);
+  g_free (call->socket);
   for (guint i = 0; i < call->count; i++) {
     forked_guest_clear (&call->forked[i]);
+    restore_disks_free (call->disks[i]);
     guest_end_work (call->works[i]);
     guest_unref (call->guests[i]);
   }

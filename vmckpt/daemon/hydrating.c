@@ -38,8 +38,8 @@ struct _Hydration {
   DiskServer *server;   /* (nullable) */
   DiskHydrate *hydrate; /* (nullable): nothing is missing, or the store is not open yet */
   /* On the main thread: */
-  guint restarts;  /* of the server */
-  guint continued; /* at which of them the guest was made to run again */
+  guint restarts;   /* of the server */
+  guint *continued; /* at which of them each guest was made to run again */
 };
 
 #define LOCK(table)                                                                                \
@@ -60,6 +60,7 @@ hydration_unref (Hydration *hydration)
   disk_hydrate_unref (hydration->hydrate);
   disk_server_free (hydration->server);
   unfinished_free (hydration->unfinished);
+  g_free (hydration->continued);
   g_free (hydration);
 }
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (Hydration, hydration_unref)
@@ -72,6 +73,7 @@ hydration_new (Hydrations *table, Unfinished *unfinished)
   g_atomic_ref_count_init (&hydration->refs);
   hydration->table = table;
   hydration->unfinished = unfinished;
+  hydration->continued = g_new0 (guint, unfinished->guests->len);
   return hydration;
 }
 
@@ -96,6 +98,15 @@ hydrations_free (Hydrations *table)
   g_free (table);
 }
 
+static gboolean
+has_guest (const Unfinished *unfinished, const char *name)
+{
+  for (guint i = 0; i < unfinished->guests->len; i++)
+    if (g_str_equal (((UnfinishedGuest *)unfinished->guests->pdata[i])->guest, name))
+      return TRUE;
+  return FALSE;
+}
+
 /* That of the guest of that name; (transfer full) (nullable). */
 static Hydration *
 find (Hydrations *table, const char *guest)
@@ -104,36 +115,51 @@ find (Hydrations *table, const char *guest)
 
   for (guint i = 0; i < table->all->len; i++) {
     Hydration *hydration = table->all->pdata[i];
-    if (g_str_equal (hydration->unfinished->guest, guest))
+    if (has_guest (hydration->unfinished, guest))
       return hydration_ref (hydration);
   }
   return NULL;
 }
 
-/* Its guest, if that has a QEMU; (transfer full) (nullable). */
+/* One of its guests, if that has a QEMU; (transfer full) (nullable). */
 static Guest *
-find_guest (const Hydration *hydration)
+find_guest (const Hydration *hydration, guint index)
 {
-  g_autoptr (Guest) guest =
-      registry_find_uuid (hydration->table->registry, hydration->unfinished->uuid);
+  const UnfinishedGuest *wanted = hydration->unfinished->guests->pdata[index];
+  g_autoptr (Guest) guest = registry_find_uuid (hydration->table->registry, wanted->uuid);
 
-  if (guest == NULL || !g_str_equal (guest_name (guest), hydration->unfinished->guest))
+  if (guest == NULL || !g_str_equal (guest_name (guest), wanted->guest))
     return NULL;
   return g_steal_pointer (&guest);
 }
 
+/* Those of them that have one. (transfer full) (element-type Guest) */
+static GPtrArray *
+find_guests (const Hydration *hydration)
+{
+  GPtrArray *guests = g_ptr_array_new_with_free_func ((GDestroyNotify)guest_unref);
+
+  for (guint i = 0; i < hydration->unfinished->guests->len; i++) {
+    Guest *guest = find_guest (hydration, i);
+    if (guest != NULL)
+      g_ptr_array_add (guests, guest);
+  }
+  return guests;
+}
+
 /* ---- The server ---- */
 
-/* On the main thread. A guest that the loss of its server has stopped goes on; QEMU is told, not
- * waited for. */
+/* On the main thread. Guests that the loss of their server has stopped go on; QEMU is told, not
+ * waited for. Each once for each new server. */
 static void
 continue_once (Hydration *hydration)
 {
-  g_autoptr (Guest) guest = find_guest (hydration);
-
-  if (hydration->continued < hydration->restarts && guest != NULL &&
-      guest_continue_after_io_error (guest))
-    hydration->continued = hydration->restarts;
+  for (guint i = 0; i < hydration->unfinished->guests->len; i++) {
+    g_autoptr (Guest) guest = find_guest (hydration, i);
+    if (hydration->continued[i] < hydration->restarts && guest != NULL &&
+        guest_continue_after_io_error (guest))
+      hydration->continued[i] = hydration->restarts;
+  }
 }
 
 static void
@@ -141,7 +167,7 @@ on_server_event (DiskServer *server, DiskServerEvent event, const char *message,
 {
   Hydration *hydration = user_data;
 
-  g_message ("disks of guest %s: %s", hydration->unfinished->guest, message);
+  g_message ("disks of guest %s: %s", unfinished_guest (hydration->unfinished), message);
   if (event == DISK_SERVER_STARTED_AGAIN) {
     hydration->restarts++;
     continue_once (hydration);
@@ -184,10 +210,10 @@ start_server (Hydration *hydration, const KeyMaterial *key, GError **error)
 
 /* A guest whose monitor is free for us; NULL without @error: it has ended. */
 static Guest *
-wait_for_guest (const Hydration *hydration, GCancellable *cancellable, GError **error)
+wait_for_guest (const Hydration *hydration, guint index, GCancellable *cancellable, GError **error)
 {
   for (;;) {
-    g_autoptr (Guest) guest = find_guest (hydration);
+    g_autoptr (Guest) guest = find_guest (hydration, index);
     if (guest == NULL || guest_state (guest) == GUEST_RUNNING ||
         guest_state (guest) == GUEST_PAUSED)
       return g_steal_pointer (&guest);
@@ -222,14 +248,13 @@ swap_in (Guest *guest, const char *name, const char *base, GError **error)
   return disk_overlay_swap (monitor, nodes, error) && guest_set_spec (guest, spec, error);
 }
 
-/* DiskHydrateSetup's. */
+/* For one of the guests. */
 static gboolean
-swap (const char *name, const char *base, GCancellable *cancellable, gpointer user_data,
-      GError **error)
+swap_for (Hydration *hydration, guint index, const char *name, const char *base,
+          GCancellable *cancellable, GError **error)
 {
-  Hydration *hydration = user_data;
   g_autoptr (GError) cause = NULL;
-  g_autoptr (Guest) guest = wait_for_guest (hydration, cancellable, &cause);
+  g_autoptr (Guest) guest = wait_for_guest (hydration, index, cancellable, &cause);
 
   if (guest == NULL) {
     /* It has ended: the file is all that was to be done. */
@@ -248,6 +273,19 @@ swap (const char *name, const char *base, GCancellable *cancellable, gpointer us
     return TRUE;
   g_propagate_error (error, g_steal_pointer (&cause));
   return FALSE;
+}
+
+/* DiskHydrateSetup's. */
+static gboolean
+swap (const char *name, const char *base, GCancellable *cancellable, gpointer user_data,
+      GError **error)
+{
+  Hydration *hydration = user_data;
+
+  for (guint i = 0; i < hydration->unfinished->guests->len; i++)
+    if (!swap_for (hydration, i, name, base, cancellable, error))
+      return FALSE;
+  return TRUE;
 }
 
 /* Removes its directory's last traces and itself. */
@@ -273,7 +311,17 @@ ended (const GError *reason, gpointer user_data)
   if (reason == NULL)
     finish (hydration);
   else
-    g_message ("disks of guest %s: %s", hydration->unfinished->guest, reason->message);
+    g_message ("disks of guest %s: %s", unfinished_guest (hydration->unfinished), reason->message);
+}
+
+/* Forks have one below the overlays of all. */
+static gboolean
+is_there (const GArray *disks, const char *base)
+{
+  for (guint i = 0; i < disks->len; i++)
+    if (g_str_equal (g_array_index (disks, DiskHydrateDisk, i).base, base))
+      return TRUE;
+  return FALSE;
 }
 
 static void
@@ -285,7 +333,7 @@ make_hydrate (Hydration *hydration, Store *store, const Manifest *manifest)
   for (guint i = 0; i < unfinished->disks->len; i++) {
     const UnfinishedDisk *disk = unfinished->disks->pdata[i];
     const ManifestPart *part = manifest_find_part (manifest, "disk", disk->name);
-    if (disk->base == NULL || part == NULL)
+    if (disk->base == NULL || part == NULL || is_there (disks, disk->base))
       continue;
     const DiskHydrateDisk one = { disk->name, disk->base, part->map };
     g_array_append_val (disks, one);
@@ -305,7 +353,8 @@ open_store (const Hydration *hydration, const KeyMaterial *key, Manifest **manif
 {
   const Unfinished *unfinished = hydration->unfinished;
   Stores *stores = hydration->table->stores;
-  ERROR_PREFIX (error, "the disks of guest %s are not all there yet", unfinished->guest);
+  ERROR_PREFIX (error, "the disks of guest %s are not all there yet",
+                unfinished_guest (unfinished));
   g_autoptr (Store) store = key != NULL
                                 ? stores_get (stores, unfinished->store_path, key, NULL, error)
                                 : stores_get_own (stores, unfinished->store_path, error);
@@ -350,20 +399,21 @@ hydrations_make_home (Hydrations *table, const char *name, GError **error)
 }
 
 static Unfinished *
-describe_restore (const char *home, const GuestSpec *spec, Store *store, const char *store_path,
-                  const Manifest *manifest, const RestoreDisks *disks)
+describe_restore (const char *home, const HydrationGuest *guests, guint count, Store *store,
+                  const char *store_path, const Manifest *manifest)
 {
   Unfinished *unfinished = unfinished_new (home);
 
-  unfinished->guest = g_strdup (spec->name);
-  unfinished->uuid = g_strdup (spec->uuid);
   unfinished->store_path = g_strdup (store_path);
   unfinished->store_id = g_strdup (store_id (store));
   unfinished->checkpoint = g_strdup (manifest->id);
-  for (guint i = 0; i < disks->disks->len; i++) {
-    const RestoredDisk *disk = disks->disks->pdata[i];
-    if (disks->way != RESTORE_DISKS_IN_PLACE)
+  for (guint i = 0; i < count; i++) {
+    const RestoreDisks *disks = guests[i].disks;
+    unfinished_add_guest (unfinished, guests[i].spec->name, guests[i].spec->uuid);
+    for (guint j = 0; disks->way != RESTORE_DISKS_IN_PLACE && j < disks->disks->len; j++) {
+      const RestoredDisk *disk = disks->disks->pdata[j];
       unfinished_add_disk (unfinished, disk->name, disk->path, disk->base);
+    }
   }
   return unfinished;
 }
@@ -377,23 +427,42 @@ has_overlay (const RestoreDisks *disks)
   return FALSE;
 }
 
+/* What is there is somebody's; from restore.json on it is ours. */
+static gboolean
+check_all (const HydrationGuest *guests, guint count, GError **error)
+{
+  for (guint i = 0; i < count; i++)
+    if (!restore_disks_check (guests[i].disks, error))
+      return FALSE;
+  return TRUE;
+}
+
+static gboolean
+write_all (const HydrationGuest *guests, guint count, Store *store, const UnitWatcher *watcher,
+           GError **error)
+{
+  for (guint i = 0; i < count; i++)
+    if (!restore_disks_write (guests[i].disks, store, watcher, error))
+      return FALSE;
+  return TRUE;
+}
+
 Hydration *
-hydration_begin (Hydrations *table, const char *home, const GuestSpec *spec, Store *store,
-                 const char *store_path, const KeyMaterial *key, const Manifest *manifest,
-                 RestoreDisks *disks, const UnitWatcher *watcher, GError **error)
+hydration_begin (Hydrations *table, const char *home, const HydrationGuest *guests, guint count,
+                 Store *store, const char *store_path, const KeyMaterial *key,
+                 const Manifest *manifest, const UnitWatcher *watcher, GError **error)
 {
   Hydration *hydration;
 
-  /* What is there is somebody's; from restore.json on it is ours. */
-  if (!restore_disks_check (disks, error)) {
+  if (!check_all (guests, count, error)) {
     g_rmdir (home);
     return NULL;
   }
   hydration =
-      hydration_new (table, describe_restore (home, spec, store, store_path, manifest, disks));
+      hydration_new (table, describe_restore (home, guests, count, store, store_path, manifest));
   if (!unfinished_save (hydration->unfinished, error) ||
-      !restore_disks_write (disks, store, watcher, error) ||
-      (has_overlay (disks) && !start_server (hydration, key, error))) {
+      !write_all (guests, count, store, watcher, error) ||
+      (has_overlay (guests[0].disks) && !start_server (hydration, key, error))) {
     hydration_undo (hydration);
     return NULL;
   }
@@ -493,11 +562,11 @@ gboolean
 hydrations_retry (Hydrations *table, const char *name, const KeyMaterial *key, GError **error)
 {
   g_autoptr (Hydration) hydration = find (table, name);
-  g_autoptr (Guest) guest = hydration != NULL ? find_guest (hydration) : NULL;
+  g_autoptr (Guest) guest = hydration != NULL ? registry_get (table->registry, name, NULL) : NULL;
   g_autoptr (Manifest) manifest = NULL;
   g_autoptr (GError) cause = NULL;
 
-  if (guest == NULL)
+  if (guest == NULL || guest_state (guest) == GUEST_EXITED)
     return TRUE;
   g_autoptr (Store) store = open_store (hydration, key, &manifest, &cause);
   if (store != NULL)
@@ -522,7 +591,7 @@ hydrations_find_needing (Hydrations *table, const char *store_id, const char *ch
     const Unfinished *unfinished = ((Hydration *)table->all->pdata[i])->unfinished;
     if (g_str_equal (unfinished->store_id, store_id) &&
         g_str_equal (unfinished->checkpoint, checkpoint))
-      return g_strdup (unfinished->guest);
+      return g_strdup (unfinished_guest (unfinished));
   }
   return NULL;
 }
@@ -545,33 +614,33 @@ adopt_server (Hydration *hydration)
 
   hydration->server = disk_server_adopt (hydration->unfinished->home, NULL, &watch, &error);
   if (hydration->server == NULL && !g_error_matches (error, G_IO_ERROR, G_IO_ERROR_NOT_FOUND))
-    g_message ("disks of guest %s: %s", hydration->unfinished->guest, error->message);
+    g_message ("disks of guest %s: %s", unfinished_guest (hydration->unfinished), error->message);
 }
 
-/* Whoever brings the server back lets the guest go on. */
+/* Whoever brings the server back lets the guests go on. */
 static void
 continue_found (Hydration *hydration)
 {
-  g_autoptr (Guest) guest = find_guest (hydration);
+  g_autoptr (GPtrArray) guests = find_guests (hydration);
 
-  if (guest != NULL)
-    guest_continue_after_io_error (guest);
+  for (guint i = 0; i < guests->len; i++)
+    guest_continue_after_io_error (guests->pdata[i]);
 }
 
 static void
 take_over_one (Hydrations *table, Unfinished *unfinished)
 {
   Hydration *hydration = hydration_new (table, unfinished);
-  g_autoptr (Guest) guest = find_guest (hydration);
+  g_autoptr (GPtrArray) guests = find_guests (hydration);
   g_autoptr (Manifest) manifest = NULL;
   g_autoptr (GError) error = NULL;
 
-  if (guest == NULL && !unfinished->ran) {
+  if (guests->len == 0 && !unfinished->ran) {
     disk_server_end_found (unfinished->home);
     hydration_undo (hydration);
     return;
   }
-  if (guest != NULL)
+  if (guests->len > 0)
     adopt_server (hydration);
   else
     disk_server_end_found (unfinished->home);
@@ -607,12 +676,18 @@ hydrations_take_over (Hydrations *table)
 
 /* ---- Files that stay ---- */
 
-static void
-add_if_ours (GPtrArray *files, const char *disks, const char *path)
+static gboolean
+is_in (const char *disks, const char *path)
 {
   gsize len = strlen (disks);
 
-  if (path != NULL && strncmp (path, disks, len) == 0 && path[len] == '/')
+  return path != NULL && strncmp (path, disks, len) == 0 && path[len] == '/';
+}
+
+static void
+add_if_ours (GPtrArray *files, const char *disks, const char *path)
+{
+  if (is_in (disks, path))
     g_ptr_array_add (files, g_strdup (path));
 }
 
@@ -632,13 +707,40 @@ hydrations_files (Hydrations *table, const GuestSpec *spec)
   return files;
 }
 
+/* Whether another guest's overlay is in @home, which needs the files that are below all of them. */
+static gboolean
+has_overlays (const char *home)
+{
+  g_autoptr (GDir) dir = g_dir_open (home, 0, NULL);
+  const char *name;
+
+  while (dir != NULL && (name = g_dir_read_name (dir)) != NULL)
+    if (g_str_has_suffix (name, ".qcow2"))
+      return TRUE;
+  return FALSE;
+}
+
+static void
+remove_own_files (const Hydrations *table, const GuestSpec *spec)
+{
+  const char *disks = table->runtime->disks;
+
+  for (guint i = 0; i < spec->disks->len; i++) {
+    const GuestDisk *disk = spec->disks->pdata[i];
+    if (disk->mode == DISK_CAPTURE && is_in (disks, disk->path))
+      g_unlink (disk->path);
+  }
+}
+
 void
 hydrations_remove_files (Hydrations *table, const GuestSpec *spec)
 {
   g_autoptr (GPtrArray) files = hydrations_files (table, spec);
   g_autoptr (Hydration) hydration = find (table, spec->name);
 
-  if (hydration != NULL) {
+  remove_own_files (table, spec);
+  /* Forks: the last one takes the rest along. */
+  if (hydration != NULL && !has_overlays (hydration->unfinished->home)) {
     if (hydration->hydrate != NULL)
       disk_hydrate_stop (hydration->hydrate);
     unfinished_remove_files (hydration->unfinished);
@@ -646,8 +748,9 @@ hydrations_remove_files (Hydrations *table, const GuestSpec *spec)
   }
   for (guint i = 0; i < files->len; i++) {
     g_autofree char *home = g_path_get_dirname (files->pdata[i]);
+    if (g_str_equal (home, table->runtime->disks) || has_overlays (home))
+      continue;
     g_unlink (files->pdata[i]);
-    if (!g_str_equal (home, table->runtime->disks))
-      g_rmdir (home);
+    g_rmdir (home);
   }
 }

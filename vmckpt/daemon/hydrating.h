@@ -33,19 +33,25 @@ void hydrations_take_over (Hydrations *hydrations);
  * NULL with @error. */
 char *hydrations_make_home (Hydrations *hydrations, const char *name, GError **error);
 
+/* A guest and its disks, planned; written here. Borrowed. */
+typedef struct {
+  const GuestSpec *spec;
+  RestoreDisks *disks;
+} HydrationGuest;
+
 /**
  * hydration_begin:
  * @home: from hydrations_make_home(); there is nothing in it yet
  * @key: (nullable): of an encrypted store
- * @disks: planned; written here
+ * @guests: @count of them: one, or forks whose overlays have the same files below them
  *
  * Makes the files, and serves the disks if any is an overlay.
  *
  * Returns: NULL with @error: then nothing is left, @home neither.
  */
-Hydration *hydration_begin (Hydrations *hydrations, const char *home, const GuestSpec *spec,
-                            Store *store, const char *store_path, const KeyMaterial *key,
-                            const Manifest *manifest, RestoreDisks *disks,
+Hydration *hydration_begin (Hydrations *hydrations, const char *home, const HydrationGuest *guests,
+                            guint count, Store *store, const char *store_path,
+                            const KeyMaterial *key, const Manifest *manifest,
                             const UnitWatcher *watcher, GError **error);
 
 /* The guest is about to run: from here on its disks are its own. Durable. */

@@ -167,9 +167,8 @@ note_run (gpointer data, GError **error)
   return TRUE;
 }
 
-/* What its disks' bitmaps are relative to. */
-static gboolean
-note_disk_base (Guest *guest, Store *store, const Manifest *manifest, GError **error)
+gboolean
+restore_note_disk_base (Guest *guest, Store *store, const Manifest *manifest, GError **error)
 {
   g_autoptr (DiskBase) base = disk_base_new (store_id (store), manifest->id);
 
@@ -196,16 +195,16 @@ bring_up (Request *request, Guest *guest, Store *store, const Manifest *manifest
     return FALSE;
   if (disks->home != NULL) {
     g_autofree char *home = g_steal_pointer (&disks->home);
-    disks->hydration =
-        hydration_begin (daemon->hydrations, home, guest_spec (guest), store, store_path,
-                         request->key, manifest, disks->planned, &request->watcher, error);
+    const HydrationGuest restored = { guest_spec (guest), disks->planned };
+    disks->hydration = hydration_begin (daemon->hydrations, home, &restored, 1, store, store_path,
+                                        request->key, manifest, &request->watcher, error);
     if (disks->hydration == NULL)
       return FALSE;
   }
   if (!unit_restore (store, manifest, guest_spec (guest), options, &request->watcher, &ram, &qemu,
                      phase_ms, error) ||
       !guest_connect (guest, &qemu, &ram, error) ||
-      !note_disk_base (guest, store, manifest, error)) {
+      !restore_note_disk_base (guest, store, manifest, error)) {
     g_clear_pointer (&options->fill->fill, guest_fill_unref);
     return FALSE;
   }

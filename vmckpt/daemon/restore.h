@@ -37,6 +37,10 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (RestoreRequest, restore_request_clear)
 JsonObject *restore_checkpoint (Request *request, Store *store, const Manifest *manifest,
                                 const RestoreRequest *wish, GError **error);
 
+/* @guest runs from @manifest: what the bitmaps of its disks are relative to, if it has any. */
+gboolean restore_note_disk_base (Guest *guest, Store *store, const Manifest *manifest,
+                                 GError **error);
+
 /* The checkpoint's disks as files, and no guest: the API's result, or NULL with @error. */
 JsonObject *restore_disks_only (Request *request, Store *store, const Manifest *manifest,
                                 const RestoreRequest *wish, GError **error);

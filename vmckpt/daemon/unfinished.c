@@ -11,6 +11,16 @@
 #define MAX_DEPTH 4
 
 static void
+guest_free (gpointer data)
+{
+  UnfinishedGuest *guest = data;
+
+  g_free (guest->guest);
+  g_free (guest->uuid);
+  g_free (guest);
+}
+
+static void
 disk_free (gpointer data)
 {
   UnfinishedDisk *disk = data;
@@ -27,6 +37,7 @@ unfinished_new (const char *home)
   Unfinished *unfinished = g_new0 (Unfinished, 1);
 
   unfinished->home = g_strdup (home);
+  unfinished->guests = g_ptr_array_new_with_free_func (guest_free);
   unfinished->disks = g_ptr_array_new_with_free_func (disk_free);
   return unfinished;
 }
@@ -37,13 +48,28 @@ unfinished_free (Unfinished *unfinished)
   if (unfinished == NULL)
     return;
   g_free (unfinished->home);
-  g_free (unfinished->guest);
-  g_free (unfinished->uuid);
   g_free (unfinished->store_path);
   g_free (unfinished->store_id);
   g_free (unfinished->checkpoint);
+  g_ptr_array_unref (unfinished->guests);
   g_ptr_array_unref (unfinished->disks);
   g_free (unfinished);
+}
+
+void
+unfinished_add_guest (Unfinished *unfinished, const char *guest, const char *uuid)
+{
+  UnfinishedGuest *one = g_new0 (UnfinishedGuest, 1);
+
+  one->guest = g_strdup (guest);
+  one->uuid = g_strdup (uuid);
+  g_ptr_array_add (unfinished->guests, one);
+}
+
+const char *
+unfinished_guest (const Unfinished *unfinished)
+{
+  return ((const UnfinishedGuest *)unfinished->guests->pdata[0])->guest;
 }
 
 void
@@ -68,10 +94,16 @@ unfinished_save (const Unfinished *unfinished, GError **error)
 {
   g_autofree char *path = file_path (unfinished->home);
   g_autoptr (JsonObject) object = json_object_new();
-  JsonArray *disks = json_array_new();
+  JsonArray *disks = json_array_new(), *guests = json_array_new();
 
-  json_object_set_string_member (object, "guest", unfinished->guest);
-  json_object_set_string_member (object, "uuid", unfinished->uuid);
+  for (guint i = 0; i < unfinished->guests->len; i++) {
+    const UnfinishedGuest *guest = unfinished->guests->pdata[i];
+    JsonObject *one = json_object_new();
+    json_object_set_string_member (one, "guest", guest->guest);
+    json_object_set_string_member (one, "uuid", guest->uuid);
+    json_array_add_object_element (guests, one);
+  }
+  json_object_set_array_member (object, "guests", guests);
   json_object_set_string_member (object, "store", unfinished->store_path);
   json_object_set_string_member (object, "store_id", unfinished->store_id);
   json_object_set_string_member (object, "checkpoint", unfinished->checkpoint);
@@ -90,14 +122,30 @@ unfinished_save (const Unfinished *unfinished, GError **error)
       path, text, -1, G_FILE_SET_CONTENTS_CONSISTENT | G_FILE_SET_CONTENTS_DURABLE, 0600, error);
 }
 
+/* FALSE if they are not as unfinished_save() writes them. */
+static gboolean
+parse_guests (Unfinished *unfinished, JsonObject *object)
+{
+  JsonArray *guests = json_get_array (object, "guests", NULL);
+
+  for (guint i = 0; guests != NULL && i < json_array_get_length (guests); i++) {
+    JsonNode *node = json_array_get_element (guests, i);
+    JsonObject *one = JSON_NODE_HOLDS_OBJECT (node) ? json_node_get_object (node) : NULL;
+    const char *guest = one != NULL ? json_get_string_or (one, "guest", NULL) : NULL;
+    const char *uuid = one != NULL ? json_get_string_or (one, "uuid", NULL) : NULL;
+    if (guest == NULL || uuid == NULL)
+      return FALSE;
+    unfinished_add_guest (unfinished, guest, uuid);
+  }
+  return unfinished->guests->len > 0;
+}
+
 /* FALSE if it is not what unfinished_save() writes. */
 static gboolean
 parse (Unfinished *unfinished, JsonObject *object)
 {
   JsonArray *disks = json_get_array (object, "disks", NULL);
 
-  unfinished->guest = g_strdup (json_get_string_or (object, "guest", NULL));
-  unfinished->uuid = g_strdup (json_get_string_or (object, "uuid", NULL));
   unfinished->store_path = g_strdup (json_get_string_or (object, "store", NULL));
   unfinished->store_id = g_strdup (json_get_string_or (object, "store_id", NULL));
   unfinished->checkpoint = g_strdup (json_get_string_or (object, "checkpoint", NULL));
@@ -111,7 +159,7 @@ parse (Unfinished *unfinished, JsonObject *object)
       return FALSE;
     unfinished_add_disk (unfinished, name, path, json_get_string_or (one, "base", NULL));
   }
-  return unfinished->guest != NULL && unfinished->uuid != NULL && unfinished->store_path != NULL &&
+  return parse_guests (unfinished, object) && unfinished->store_path != NULL &&
          unfinished->store_id != NULL && unfinished->checkpoint != NULL;
 }
 

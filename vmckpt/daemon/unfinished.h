@@ -13,9 +13,14 @@ typedef struct {
   char *base; /* (nullable): what is to come below the overlay @path */
 } UnfinishedDisk;
 
+/* A guest with such disks. */
 typedef struct {
-  char *home; /* the directory */
   char *guest, *uuid;
+} UnfinishedGuest;
+
+typedef struct {
+  char *home;        /* the directory */
+  GPtrArray *guests; /* of UnfinishedGuest: one, or forks that share the files to come */
   char *store_path, *store_id;
   char *checkpoint;
   gboolean ran;     /* the guest may have written to the disks */
@@ -25,6 +30,11 @@ typedef struct {
 Unfinished *unfinished_new (const char *home);
 void unfinished_free (Unfinished *unfinished);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (Unfinished, unfinished_free)
+
+void unfinished_add_guest (Unfinished *unfinished, const char *guest, const char *uuid);
+
+/* The first one's name; borrowed. For messages. */
+const char *unfinished_guest (const Unfinished *unfinished);
 
 void unfinished_add_disk (Unfinished *unfinished, const char *name, const char *path,
                           const char *base);

@@ -220,8 +220,10 @@ guest_spec_check_fork (const GuestSpec *spec, GError **error)
 
   for (guint i = 0; i < spec->disks->len; i++) {
     const GuestDisk *disk = spec->disks->pdata[i];
-    if (disk->mode != DISK_READONLY)
-      g_string_append_printf (hindrances, "; disk %s: several guests would write to it",
+    /* A captured one each fork has for itself, from the checkpoint. */
+    if (disk->path != NULL && (disk->mode == DISK_SHARED || disk->mode == DISK_EXCLUDE))
+      g_string_append_printf (hindrances,
+                              "; disk %s: several guests would write to it, as it is not captured",
                               disk->path);
   }
   for (guint i = 0; spec->extra[i] != NULL;) {

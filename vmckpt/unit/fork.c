@@ -24,6 +24,8 @@ typedef struct {
   ForkedGuest *guests;
   guint count;
   gboolean paused;
+  ForkRunFunc before_run;
+  gpointer before_run_data;
   const UnitWatcher *watcher;
   GCancellable *loading; /* also cancelled when memory cannot be read */
   gint64 began_us;
@@ -235,7 +237,9 @@ load_and_resume (Fork *fork, GError **error)
 
   fork->loading = loading;
   template_fill_guard (fork->fill, loading);
-  gboolean good = for_all (fork, load, &cause) && for_all (fork, resume, &cause);
+  gboolean good = for_all (fork, load, &cause) &&
+                  (fork->before_run == NULL || fork->before_run (fork->before_run_data, &cause)) &&
+                  for_all (fork, resume, &cause);
   template_fill_guard (fork->fill, NULL);
   g_cancellable_disconnect (fork->watcher->cancellable, handler);
   if (good)
@@ -266,8 +270,8 @@ unit_fork_undo (TemplateFill *fill, ForkedGuest *guests, guint count)
 
 gboolean
 unit_fork (Store *store, const char *store_path, const Manifest *manifest, TemplateFill *fill,
-           ForkedGuest *guests, guint count, gboolean paused, const UnitWatcher *watcher,
-           GError **error)
+           ForkedGuest *guests, guint count, gboolean paused, ForkRunFunc before_run,
+           gpointer user_data, const UnitWatcher *watcher, GError **error)
 {
   ERROR_PREFIX (error, "forking checkpoint %.12s of guest %s", manifest->id, manifest->guest);
   Fork fork = { .store = store,
@@ -277,6 +281,8 @@ unit_fork (Store *store, const char *store_path, const Manifest *manifest, Templ
                 .guests = guests,
                 .count = count,
                 .paused = paused,
+                .before_run = before_run,
+                .before_run_data = user_data,
                 .watcher = watcher,
                 .began_us = g_get_monotonic_time() };
 

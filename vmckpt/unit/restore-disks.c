@@ -77,11 +77,18 @@ set_file (GuestDisk *disk, const char *path, const char *format, guint64 size)
   disk->storage = is_block_device (path) ? DISK_STORAGE_BLOCK : DISK_STORAGE_FILE;
 }
 
+static char *
+own_name (const RestoreDisksOptions *options, const char *disk, const char *format)
+{
+  return options->prefix != NULL ? g_strdup_printf ("%s-%s.%s", options->prefix, disk, format)
+                                 : g_strdup_printf ("%s.%s", disk, format);
+}
+
 static void
 plan_overlay (GuestDisk *disk, RestoredDisk *restored, const RestoreDisksOptions *options,
               const char *mapped)
 {
-  g_autofree char *file = g_strconcat (disk->name, ".qcow2", NULL);
+  g_autofree char *file = own_name (options, disk->name, "qcow2");
   g_autofree char *base = g_strconcat (disk->name, ".raw", NULL);
   g_autofree char *url = export_url (options->socket, disk->name);
 
@@ -102,7 +109,7 @@ plan_file (GuestDisk *disk, RestoredDisk *restored, const RestoreDisksOptions *o
   /* Firmware's variables are raw for whoever reads them without us. */
   const char *format =
       disk->bus == DISK_BUS_PFLASH ? "raw" : disk_file_format_name (options->format);
-  g_autofree char *file = g_strconcat (disk->name, ".", format, NULL);
+  g_autofree char *file = own_name (options, disk->name, format);
 
   restored->path =
       mapped != NULL ? g_strdup (mapped) : g_build_filename (options->directory, file, NULL);

@@ -13,8 +13,8 @@
  * @spec: completed
  *
  * Several guests are to run from @spec at once. Refused is what they would have to share and
- * cannot: writable disks on shared storage, ports and sockets and files on the host, devices of the
- * host, memory beside the guest's RAM.
+ * cannot: writable disks that no checkpoint has (shared, excluded), ports and sockets and files on
+ * the host, devices of the host, memory beside the guest's RAM.
  *
  * Returns: FALSE with DRIVER_ERROR_IMPOSSIBLE and a sentence for each hindrance.
  */

@@ -42,12 +42,16 @@ gboolean fork_source_read (const char *directory, char **store_path, char **chec
                            GError **error);
 void fork_source_remove (const char *directory);
 
+/* The guests are about to run; FALSE with @error keeps them from it. */
+typedef gboolean (*ForkRunFunc) (gpointer user_data, GError **error);
+
 /**
  * unit_fork:
  * @store_path: where @store is, for the next daemon
  * @fill: new, of unit_fork_part(); nothing was added to it
  * @guests: @count of them
  * @paused: leave them paused
+ * @before_run: (nullable): called once when all are loaded and none has run
  *
  * Where QEMU cannot have a userfaultfd all pages are read before the guests load; a message says
  * so. Until the last one is ready, a death of this process ends them. On failure no process and no
@@ -55,7 +59,8 @@ void fork_source_remove (const char *directory);
  */
 gboolean unit_fork (Store *store, const char *store_path, const Manifest *manifest,
                     TemplateFill *fill, ForkedGuest *guests, guint count, gboolean paused,
-                    const UnitWatcher *watcher, GError **error);
+                    ForkRunFunc before_run, gpointer user_data, const UnitWatcher *watcher,
+                    GError **error);
 
 /* Ends guests that unit_fork() has started, when what comes after it fails. */
 void unit_fork_undo (TemplateFill *fill, ForkedGuest *guests, guint count);

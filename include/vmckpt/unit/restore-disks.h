@@ -25,6 +25,8 @@ struct _RestoreDisksOptions {
   RestoreDisksWay way;
   DiskFileFormat format; /* of whole files */
   const char *directory; /* where new files go; exists when they are written */
+  const char *prefix;    /* (nullable): of the names of the guest's own files there; what is below
+                            overlays has none, so that several guests share it */
   const char *socket;    /* of the server that exports the disks by name; for AT_ONCE */
   GHashTable *paths;     /* (nullable): by a disk's name, where that disk is, or is to be */
 };
