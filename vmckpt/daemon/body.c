@@ -121,9 +121,12 @@ end_answer (Body *body)
   g_mutex_unlock (&body->lock);
   if (!body->begun && error != NULL)
     call_refuse (body->message, error);
-  else if (error != NULL && socket != NULL)
-    g_socket_shutdown (socket, TRUE, TRUE, NULL); /* a body without its end is no whole file */
-  else {
+  else if (error != NULL && socket != NULL) {
+    /* A body without its end is no whole file: the end that is put here goes nowhere, but without
+     * anything to write libsoup would not notice that the connection is gone. */
+    g_socket_shutdown (socket, TRUE, TRUE, NULL);
+    soup_message_body_complete (soup_server_message_get_response_body (body->message));
+  } else {
     if (!body->begun)
       begin_answer (body);
     soup_message_body_complete (soup_server_message_get_response_body (body->message));
