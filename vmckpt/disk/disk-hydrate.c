@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  *   thread (niced):  for each disk:  base is there?  no: write it  ──▶  swap  ──▶ next
- *                    a failure: tell, wait for disk_hydrate_retry(), the same disk again
+ *                    a failure: tell, wait a while or for disk_hydrate_retry(), the same again
  */
 #include <vmckpt/disk/disk-hydrate.h>
 
@@ -13,6 +13,8 @@
 #include <unistd.h>
 
 #define HYDRATE_NICE 10
+#define RETRY_FIRST_US (2 * G_USEC_PER_SEC)
+#define RETRY_MOST_US (60 * G_USEC_PER_SEC)
 
 typedef struct {
   char *name;
@@ -141,14 +143,16 @@ note_disk (DiskHydrate *hydrate, const Disk *disk, GError *reason)
   g_cond_broadcast (&hydrate->changed);
 }
 
-/* TRUE: somebody wants it tried again; FALSE: the end. */
+/* Waits until @delay_us have passed or somebody wants it tried again. FALSE: the end. */
 static gboolean
-wait_for_retry (DiskHydrate *hydrate)
+wait_for_retry (DiskHydrate *hydrate, gint64 delay_us)
 {
+  gint64 deadline = g_get_monotonic_time() + delay_us;
   LOCK (hydrate);
 
-  while (!hydrate->retry && !g_cancellable_is_cancelled (hydrate->stopping))
-    g_cond_wait (&hydrate->changed, &hydrate->lock);
+  while (!hydrate->retry && !g_cancellable_is_cancelled (hydrate->stopping) &&
+         g_cond_wait_until (&hydrate->changed, &hydrate->lock, deadline))
+    ;
   g_clear_error (&hydrate->reason);
   hydrate->retry = FALSE;
   return !g_cancellable_is_cancelled (hydrate->stopping);
@@ -158,7 +162,7 @@ wait_for_retry (DiskHydrate *hydrate)
 static gboolean
 hydrate_disk (DiskHydrate *hydrate, const Disk *disk)
 {
-  for (;;) {
+  for (gint64 delay_us = RETRY_FIRST_US;; delay_us = MIN (delay_us * 2, RETRY_MOST_US)) {
     g_autoptr (GError) error = NULL;
     if (write_base (hydrate, disk, &error) &&
         hydrate->swap (disk->name, disk->base, hydrate->stopping, hydrate->user_data, &error)) {
@@ -168,9 +172,9 @@ hydrate_disk (DiskHydrate *hydrate, const Disk *disk)
     if (g_cancellable_is_cancelled (hydrate->stopping))
       return FALSE;
     note_disk (hydrate, disk, g_error_copy (error));
-    if (hydrate->ended != NULL)
+    if (hydrate->ended != NULL && delay_us == RETRY_FIRST_US)
       hydrate->ended (error, hydrate->user_data);
-    if (!wait_for_retry (hydrate))
+    if (!wait_for_retry (hydrate, delay_us))
       return FALSE;
   }
 }

@@ -13,6 +13,7 @@
 #include "boot-files.h"
 #include "quiesce.h"
 
+#include <vmckpt/disk/disk-point.h>
 #include <vmckpt/qmp/commands.h>
 #include <vmckpt/ram/stream-engine.h>
 #include <vmckpt/ram/tracked-restore.h>
@@ -282,6 +283,26 @@ load_memory (const TrackedRestore *restore, const GuestSpec *spec, const Restore
                                 restore->progress, restore->cancellable, error);
 }
 
+/* What the guest writes from its first instruction on is collected: its disks' base is the
+ * checkpoint. */
+static gboolean
+track_disks (QmpClient *monitor, const GuestSpec *spec, GError **error)
+{
+  g_autoptr (GPtrArray) drives = disk_find (monitor, error);
+
+  if (drives == NULL)
+    return FALSE;
+  for (guint i = 0; i < spec->disks->len; i++) {
+    const GuestDisk *disk = spec->disks->pdata[i];
+    const GuestDrive *drive =
+        disk->mode == DISK_CAPTURE ? disk_find_drive (drives, disk->name) : NULL;
+    if (drive != NULL && drive->node != NULL && !drive->read_only &&
+        !disk_point_track (monitor, drive, error))
+      return FALSE;
+  }
+  return TRUE;
+}
+
 static gboolean
 load (Store *store, const Manifest *manifest, const GuestSpec *spec, const RestoreOptions *options,
       GuestRam *ram, QemuGuest *guest, const UnitWatcher *watcher, double *phase_ms, GError **error)
@@ -303,6 +324,8 @@ load (Store *store, const Manifest *manifest, const GuestSpec *spec, const Resto
   phase_ms[PHASE_REBUILD] += (g_get_monotonic_time() - began_us) / 1000.0;
   began_us = g_get_monotonic_time();
   progress_report (watcher->progress, PHASE_RESUME, 0, 0);
+  if (options->disks != NULL && !track_disks (guest->monitor, spec, error))
+    return FALSE;
   if (options->before_run != NULL && !options->before_run (options->before_run_data, error))
     return FALSE;
   if (!quiesce_take_over (manifest, spec, keeper_directory (guest->keeper), &freeze, error) ||

@@ -27,10 +27,11 @@ typedef struct {
   const DiskHydrateDisk *disks;
   guint n_disks;
   /* Swaps the base of disk @name in. Called on the thread, where it may wait until nothing else is
-   * at work on the guest; FALSE: it is tried again with disk_hydrate_retry(). */
+   * at work on the guest; FALSE: it is tried again after a while. */
   gboolean (*swap) (const char *name, const char *base, GCancellable *cancellable,
                     gpointer user_data, GError **error);
-  /* (nullable): all disks are cut loose (@reason NULL), or it cannot go on; on the thread. */
+  /* (nullable): all disks are cut loose (@reason NULL), or it cannot go on for now, which is told
+   * once of each disk; on the thread. */
   void (*ended) (const GError *reason, gpointer user_data);
   gpointer user_data;
 } DiskHydrateSetup;
@@ -50,7 +51,7 @@ gboolean disk_hydrate_run (DiskHydrate *hydrate);
  * called any more. Not from one of these. */
 void disk_hydrate_stop (DiskHydrate *hydrate);
 
-/* After a failure: goes on, from @store (nullable: as before) opened anew. */
+/* After a failure: goes on at once, from @store (nullable: as before) opened anew. */
 void disk_hydrate_retry (DiskHydrate *hydrate, Store *store);
 
 typedef struct {
