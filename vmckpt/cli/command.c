@@ -22,7 +22,7 @@ void
 command_clear (Command *command)
 {
   clear_values (global_options, &command->global);
-  if (command->verb != NULL)
+  if (command->verb != NULL && command->values != NULL)
     clear_values (command->verb->options, command->values);
   g_free (command->values);
   g_strfreev (command->words);
