@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * disk-checkpoint STORE GUEST NAME=FILE…: a checkpoint of a guest that never ran, with these files
- * as its disks, or of GUEST@TAG again with these disks, for tests of what is done with disks alone.
- * Prints its id.
+ * as its disks, for tests of what is done with disks alone. Prints its id.
  */
 #include <vmckpt/store/writer.h>
 #include <vmckpt/util/fd.h>
@@ -67,17 +66,9 @@ main (int argc, char **argv)
   fail (error);
   g_autoptr (StoreWriter) writer = store_writer_begin (store, &error);
   fail (error);
-  if (strchr (argv[2], '@') != NULL) {
-    g_clear_pointer (&manifest, manifest_free);
-    manifest = store_manifest_find (store, argv[2], &error);
-    fail (error);
-    g_clear_pointer (&manifest->id, g_free);
-    g_clear_pointer (&manifest->tag, g_free);
-  } else {
-    manifest->guest = g_strdup (argv[2]);
-    manifest->guest_uuid = g_uuid_string_random();
-    manifest->created_us = g_get_real_time();
-  }
+  manifest->guest = g_strdup (argv[2]);
+  manifest->guest_uuid = g_uuid_string_random();
+  manifest->created_us = g_get_real_time();
   for (int i = 3; i < argc; i++) {
     g_auto (GStrv) disk = g_strsplit (argv[i], "=", 2);
     PageMap map = put_file (writer, disk[1]);
