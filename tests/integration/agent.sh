@@ -12,7 +12,7 @@ command -v mke2fs >/dev/null || skip "mke2fs is missing: install e2fsprogs"
 start_agent_guest() {
   truncate -s 16M "$T/$1.raw"
   mke2fs -q -F -t ext4 "$T/$1.raw"
-  vm run "$1" --agent --ram "$RAM" --accel tcg --qemu "$QEMU_PROGRAM" --disk "$T/$1.raw,exclude" \
+  vm run "$1" --agent --ram "$RAM" --accel tcg --qemu "$QEMU_PROGRAM" --disk "$T/$1.raw" \
     --memory "${MEMORY:-shared}" --kernel "$T/guest/vmlinuz" --initrd "$T/guest/initrd" \
     --append "console=ttyS0 quiet panic=-1 agent" >/dev/null
   wait_log "$1" 'agent starts on vport'

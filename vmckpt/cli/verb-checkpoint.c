@@ -2,12 +2,16 @@
 /* vmckpt checkpoint, suspend: from a guest into the store. */
 #include "cli-error.h"
 #include "cli-format.h"
+#include "proof-values.h"
 #include "verb.h"
+
+#include <vmckpt/util/json.h>
 
 typedef struct {
   gboolean live, stop;
   char *engine, *tag, *note;
-  gboolean quiesce;
+  gboolean quiesce, prove;
+  ProofValues proof;
   char *quiesce_time;
   char *every, *duration, *count;
 } CheckpointValues;
@@ -24,6 +28,13 @@ static const VerbOption checkpoint_options[] = {
     "freeze its file systems over the instant" },
   { "quiesce-time", 0, G_OPTION_ARG_FILENAME, VALUE (quiesce_time), "TIME",
     "so long may freezing take (10s)" },
+  { "prove", 0, G_OPTION_ARG_NONE, VALUE (prove), NULL, "it is good only if it can be restored" },
+  { "timeout", 0, G_OPTION_ARG_FILENAME, VALUE (proof.timeout), "TIME",
+    "with --prove: so long may its guest take" },
+  { "until", 0, G_OPTION_ARG_FILENAME, VALUE (proof.until), "TEXT",
+    "with --prove: it has to print this" },
+  { "command", 0, G_OPTION_ARG_FILENAME, VALUE (proof.command), "COMMAND",
+    "with --prove: this has to succeed in it" },
   { "every", 0, G_OPTION_ARG_FILENAME, VALUE (every), "TIME",
     "one after the other: 1s, 500ms, 10min" },
   { "for", 0, G_OPTION_ARG_FILENAME, VALUE (duration), "TIME", "with --every: for so long" },
@@ -168,6 +179,8 @@ check_values (const CheckpointValues *values, GError **error)
     text = "checkpoint: --for and --count go with --every";
   else if (values->quiesce_time != NULL && !values->quiesce)
     text = "checkpoint: --quiesce-time goes with --quiesce";
+  else if (values->every != NULL && values->prove)
+    text = "checkpoint: --prove is for one checkpoint, not with --every";
   if (text != NULL)
     g_set_error_literal (error, CLI_ERROR, CLI_ERROR_USAGE, text);
   return text == NULL;
@@ -182,7 +195,9 @@ run_checkpoint (Cli *cli, const VerbCall *call, GError **error)
   g_autoptr (JsonObject) body = json_object_new();
   g_autoptr (JsonObject) report = NULL;
 
-  if (!check_values (values, error) || !cli_add_store (cli, path, error))
+  if (!check_values (values, error) ||
+      !proof_values_add (&values->proof, values->prove, "prove", body, error) ||
+      !cli_add_store (cli, path, error))
     return FALSE;
   json_object_set_string_member (body, "mode", values->stop ? "stop" : "live");
   cli_set_string (body, "engine", values->engine);
@@ -198,6 +213,12 @@ run_checkpoint (Cli *cli, const VerbCall *call, GError **error)
     return FALSE;
   g_autofree char *what = g_strdup_printf ("%s: checkpoint", name);
   print_report (cli, report, what);
+  if (values->prove && !cli->json) {
+    g_autofree char *id = format_id_member (report, "id");
+    JsonObject *proof = json_get_object (report, "proof", NULL);
+    if (proof != NULL)
+      proof_values_say (cli, proof, id);
+  }
   return TRUE;
 }
 

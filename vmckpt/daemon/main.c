@@ -6,6 +6,7 @@
 #include "api-error.h"
 #include "console.h"
 #include "daemon.h"
+#include "proof.h"
 #include "router.h"
 
 #include <vmckpt/ram/guest-tracking.h>
@@ -221,6 +222,7 @@ run (const Options *options, GError **error)
   IdleWatch idle = { .daemon = &daemon, .limit = options->idle_exit };
   gboolean own_socket = FALSE;
 
+  proof_clean (runtime);
   disk_exports_take_over (daemon.exports);
   daemon.hydrations = hydrations_new (runtime, daemon.registry, stores);
   registry_set_io_error_func (daemon.registry, hydrations_note_io_error, daemon.hydrations);

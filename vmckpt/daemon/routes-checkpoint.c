@@ -5,6 +5,7 @@
 #include "export.h"
 #include "fork.h"
 #include "import.h"
+#include "proof.h"
 #include "restore.h"
 #include "router.h"
 #include "suspended.h"
@@ -86,9 +87,20 @@ verify_checkpoint (Request *request, GError **error)
   g_autoptr (Store) store = NULL;
   g_autoptr (Manifest) manifest = NULL;
 
-  if (!request_expect (request, error, NULL) ||
-      !find_checkpoint (request, 0, &store, &manifest, error) ||
-      !store_verify (store, manifest, &request->progress, request->cancellable, error))
+  gboolean boot = FALSE;
+  g_auto (ProofWish) wish = { 0 };
+
+  if (!request_expect (request, error, "boot", "timeout", "until", "command", NULL) ||
+      !request_bool (request, "boot", &boot, error) || !proof_parse (request, &wish, error) ||
+      !find_checkpoint (request, 0, &store, &manifest, error))
+    return NULL;
+  if (boot) {
+    JsonObject *proof = proof_boot (request, store, manifest, &wish, error);
+    if (proof != NULL)
+      json_object_set_int_member (proof, "bytes", described_bytes (manifest));
+    return proof;
+  }
+  if (!store_verify (store, manifest, &request->progress, request->cancellable, error))
     return NULL;
   JsonObject *result = json_object_new();
   json_object_set_string_member (result, "id", manifest->id);

@@ -8,6 +8,7 @@
 #include "fork.h"
 #include "log.h"
 #include "periodic.h"
+#include "proof.h"
 #include "restore.h"
 #include "router.h"
 
@@ -428,21 +429,49 @@ parse_checkpoint_options (Request *request, CheckpointOptions *options, GError *
   return TRUE;
 }
 
+/* A checkpoint that does not pass is kept, and marked: it may be all there is. */
+static gboolean
+prove (Request *request, const Manifest *manifest, const ProofWish *wish, JsonObject *report,
+       GError **error)
+{
+  g_autoptr (Store) store = request_store (request, error);
+  JsonObject *proof = store != NULL ? proof_boot (request, store, manifest, wish, error) : NULL;
+
+  if (proof != NULL) {
+    json_object_set_object_member (report, "proof", proof);
+    return TRUE;
+  }
+  gboolean tagged = store != NULL && store_tag_add (store, manifest->id, PROOF_FAILED_TAG, NULL);
+  g_prefix_error (error, "checkpoint %s exists%s, but is not proven: ", manifest->id,
+                  tagged ? ", tagged " PROOF_FAILED_TAG : "");
+  return FALSE;
+}
+
 static JsonObject *
 checkpoint_guest (Request *request, GError **error)
 {
   CheckpointOptions options = { 0 };
+  g_auto (ProofWish) wish = { 0 };
+  gboolean wants_proof = FALSE;
 
   if (!request_expect (request, error, "mode", "engine", "tag", "note", "quiesce", "quiesce_time",
-                       NULL) ||
-      !parse_checkpoint_options (request, &options, error))
+                       "prove", "timeout", "until", "command", NULL) ||
+      !parse_checkpoint_options (request, &options, error) ||
+      !request_bool (request, "prove", &wants_proof, error) || !proof_parse (request, &wish, error))
     return NULL;
   g_autoptr (Guest) guest = find_guest (request, error);
   g_autoptr (GuestWork) work =
       guest != NULL ? guest_begin_work (guest, "a checkpoint", error) : NULL;
   g_autoptr (Manifest) manifest =
       work != NULL ? take_checkpoint (request, guest, &options, error) : NULL;
-  return manifest != NULL ? checkpoint_report (manifest) : NULL;
+  if (manifest == NULL)
+    return NULL;
+  g_autoptr (JsonObject) report = checkpoint_report (manifest);
+  /* The guest is free for other work. */
+  g_clear_pointer (&work, guest_end_work);
+  if (wants_proof && !prove (request, manifest, &wish, report, error))
+    return NULL;
+  return g_steal_pointer (&report);
 }
 
 /* ---- Periodic checkpoints ---- */
