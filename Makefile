@@ -3,7 +3,7 @@
 BUILD  ?= build
 PREFIX ?= /usr/local
 
-.PHONY: all deps demo check bench bench-ram bench-store install clean help
+.PHONY: all deps demo check bench bench-ram bench-disk bench-store install clean help
 
 all: $(BUILD)/build.ninja ## build vmckpt in build/
 	@ninja -C $(BUILD)
@@ -20,11 +20,15 @@ demo: deps all ## the main job on a small guest: checkpoint, kill, restore elsew
 check: deps ## build, also with sanitizers, and run every test
 	@tests/run
 
-bench: bench-ram bench-store ## all that is compared with others
+bench: bench-ram bench-disk bench-store ## all that is compared with others
 
 bench-ram: deps all ## checkpoints and restores beside QEMU's and libvirt's own; BENCH="--quick …" for its options
 	@mkdir -p $(BUILD)/bench
 	@tests/bench/ram $(BENCH) --build $(BUILD) --json $(BUILD)/bench/ram.json --svg $(BUILD)/bench
+
+bench-disk: deps all ## disks of checkpoints beside qemu-img, libvirt's backups, borg, restic
+	@mkdir -p $(BUILD)/bench
+	@tests/bench/disk $(BENCH) --build $(BUILD) --json $(BUILD)/bench/disk.json
 
 bench-store: deps all ## the store beside restic, borg, casync, zstd
 	@tests/bench/store --build $(BUILD)

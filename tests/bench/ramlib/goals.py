@@ -68,8 +68,8 @@ def goals(results):
                     yield load, what, figure, relation, goal
 
 
-def show(results):
+def show(results, found=None):
     print('\n| guest | to reach | is | goal | |\n|---|---|---|---|---|')
-    for load, what, figure, relation, goal in goals(results):
+    for load, what, figure, relation, goal in found or goals(results):
         reached = figure <= goal if relation == '≤' else figure >= goal
         print(f"| {load} | {what} | {figure:.3g} | {relation} {goal} | {'' if reached else 'MISSED'} |")

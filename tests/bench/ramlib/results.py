@@ -96,10 +96,10 @@ def _ratio(results, part, load, way, base, figure):
     return f'{other / mine:.3g}' if mine and other and way != base else ''
 
 
-def show(results):
+def show(results, tables=None):
     """Markdown tables: medians, ranges in brackets, and × how much less than the base's."""
     print('\nOn ' + ', '.join(f'{k} {v}' for k, v in results.host.items()))
-    for part, (title, base, ratios, columns) in TABLES.items():
+    for part, (title, base, ratios, columns) in (tables or TABLES).items():
         for load in results.loads(part):
             ways = results.ways(part, load)
             shown = ratios if base in ways else {}
