@@ -5,6 +5,7 @@
 #include "guest-memory.h"
 #include "main-call.h"
 
+#include <vmckpt/disk/disk-point.h>
 #include <vmckpt/qmp/commands.h>
 #include <vmckpt/ram/capture.h>
 #include <vmckpt/util/error.h>
@@ -449,6 +450,18 @@ tell_to_stop (Guest *guest)
     qmp_client_execute_async (monitor, "stop", NULL, -1, 0, NULL, NULL, NULL);
 }
 
+/* What an earlier daemon had put between the guest and its disks, and did not live to take away. A
+ * checkpoint does so too, before it begins; but until then the guest would write through it. */
+static void
+recover_disks (Guest *guest, QmpClient *monitor)
+{
+  g_autofree char *socket = g_build_filename (guest->directory, GUEST_FILE_DISKS, NULL);
+  g_autoptr (GError) error = NULL;
+
+  if (guest->spec->disks->len > 0 && !disk_point_recover (monitor, NULL, socket, &error))
+    g_warning ("guest %s: %s", guest->spec->name, error->message);
+}
+
 void
 guest_find_again (Guest *guest)
 {
@@ -458,8 +471,11 @@ guest_find_again (Guest *guest)
   KeeperState state = { 0 };
 
   main_call (let_go, guest);
+  g_autoptr (QmpClient) monitor = NULL;
   if (unit_attach (guest->spec, guest->directory, &ram, &qemu, &error) &&
+      (monitor = qmp_client_ref (qemu.monitor)) != NULL &&
       connect_qemu (guest, &qemu, &ram, FIND_TIMEOUT_MS, &error)) {
+    recover_disks (guest, monitor);
     /* Trouble that came when there was nobody to tell. */
     if (guest_is_in_trouble (guest))
       tell_to_stop (guest);

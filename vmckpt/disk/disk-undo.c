@@ -115,14 +115,16 @@ set_stalled (GError **error, const char *what)
   return FALSE;
 }
 
+/* @some: (inout): set if there were any */
 static gboolean
-end_exports (QmpClient *monitor, GError **error)
+end_exports (QmpClient *monitor, gboolean *some, GError **error)
 {
   gint64 deadline = g_get_monotonic_time() + PATIENCE_US;
   gboolean found;
 
   if (!delete_exports (monitor, &found, error))
     return FALSE;
+  *some |= found;
   release_clients (monitor);
   while (found) {
     if (g_get_monotonic_time() > deadline)
@@ -196,8 +198,9 @@ detach_filters (QmpClient *monitor, GError **error)
   return drives != NULL;
 }
 
+/* @some: (inout): set if there were any */
 static gboolean
-delete_nodes (QmpClient *monitor, PointThing thing, GError **error)
+delete_nodes (QmpClient *monitor, PointThing thing, gboolean *some, GError **error)
 {
   JsonObject *flat = json_object_new();
 
@@ -209,6 +212,7 @@ delete_nodes (QmpClient *monitor, PointThing thing, GError **error)
   for (guint i = 0; i < names->len; i++)
     if (!run (monitor, "blockdev-del", one_string ("node-name", names->pdata[i]), error))
       return FALSE;
+  *some |= names->len > 0;
   return TRUE;
 }
 
@@ -216,12 +220,15 @@ gboolean
 disk_undo_nodes (QmpClient *monitor, const char *socket, GError **error)
 {
   ERROR_PREFIX (error, "taking back what holds the disks at an instant");
+  gboolean some = FALSE;
 
-  return end_exports (monitor, error) && stop_server (monitor, socket, error) &&
-         fault_visit (FAULT_DISK_UNDOING, error) && delete_nodes (monitor, POINT_SNAPSHOT, error) &&
-         detach_filters (monitor, error) && delete_nodes (monitor, POINT_FILTER, error) &&
-         delete_nodes (monitor, POINT_TEMPORARY, error) && dismiss_jobs (monitor, error) &&
-         delete_nodes (monitor, POINT_FILE, error) && fault_visit (FAULT_DISK_UNDONE, error);
+  return end_exports (monitor, &some, error) && stop_server (monitor, socket, error) &&
+         (!some || fault_visit (FAULT_DISK_UNDOING, error)) &&
+         delete_nodes (monitor, POINT_SNAPSHOT, &some, error) && detach_filters (monitor, error) &&
+         delete_nodes (monitor, POINT_FILTER, &some, error) &&
+         delete_nodes (monitor, POINT_TEMPORARY, &some, error) && dismiss_jobs (monitor, error) &&
+         delete_nodes (monitor, POINT_FILE, &some, error) &&
+         (!some || fault_visit (FAULT_DISK_UNDONE, error));
 }
 
 /* ---- bitmaps ---- */
