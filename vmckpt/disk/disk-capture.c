@@ -339,13 +339,8 @@ connect_disk (DiskCapture *capture, CapturedDisk *disk, const DiskPointSource *f
                               .export_name = from->export_name,
                               .length = from->size,
                               .bitmap = disk->report->whole == NULL ? from->bitmap : NULL };
-  int fds[DISK_COPY_CONNECTIONS];
 
   disk->copy = disk_copy_connect (&source, capture->context.cancellable, error);
-  guint count = disk->copy != NULL ? disk_copy_fds (disk->copy, fds) : 0;
-  for (guint i = 0; i < count; i++)
-    if (!disk_point_hold_client (capture->point, fds[i], error))
-      return FALSE;
   return disk->copy != NULL;
 }
 

@@ -120,18 +120,6 @@ disk_copy_free (DiskCopy *copy)
   g_free (copy);
 }
 
-guint
-disk_copy_fds (const DiskCopy *copy, int fds[DISK_COPY_CONNECTIONS])
-{
-  guint count = 0;
-
-  for (guint i = 0; i < DATA_LINKS; i++)
-    fds[count++] = nbd_link_fd (copy->data[i]);
-  if (copy->marks != NULL)
-    fds[count++] = nbd_link_fd (copy->marks);
-  return count;
-}
-
 /* ---- Pages ---- */
 
 static void

@@ -42,13 +42,9 @@ typedef struct {
  */
 DiskCopy *disk_copy_connect (const DiskSource *source, GCancellable *cancellable, GError **error);
 
-/* Closes the connections. QEMU before 8 must have been told to end the export by then, or hold a
- * duplicate of each: a client that leaves a live export can make it abort. */
+/* Closes the connections. */
 void disk_copy_free (DiskCopy *copy);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (DiskCopy, disk_copy_free)
-
-/* The descriptors of the connections, borrowed. Returns how many there are. */
-guint disk_copy_fds (const DiskCopy *copy, int fds[DISK_COPY_CONNECTIONS]);
 
 /**
  * disk_copy_run:

@@ -59,7 +59,6 @@ struct _DiskPoint {
   PointDisk *disks;
   guint n_disks;
   GPtrArray *drives; /* (nullable) */
-  guint clients;     /* sockets that QEMU was given */
 };
 
 static const PointThing things[] = {
@@ -160,8 +159,17 @@ refuse (GError **error, DiskError code, const PointDisk *disk, const char *reaso
   return FALSE;
 }
 
+/* Until QEMU 9.0 a thread that serves disks and the main thread share its block layer by locks that
+ * are wrong in places: 7.2 was seen to end in blockdev-add and block-export-add
+ * ("qemu_mutex_unlock: Operation not permitted"), and when a client leaves a live export. */
 static gboolean
-check_drive (const PointDisk *disk, GError **error)
+endures_iothreads (QmpClient *monitor)
+{
+  return qmp_client_greeting (monitor)->major >= 9;
+}
+
+static gboolean
+check_drive (const DiskPoint *point, const PointDisk *disk, GError **error)
 {
   const GuestDrive *drive = disk->drive;
 
@@ -173,6 +181,10 @@ check_drive (const PointDisk *disk, GError **error)
     return refuse (error, DISK_ERROR_IMPOSSIBLE, disk, "QEMU has it open for reading only");
   if (drive->busy != NULL)
     return refuse (error, DISK_ERROR_BUSY, disk, drive->busy);
+  if (drive->iothread && !endures_iothreads (point->monitor))
+    return refuse (error, DISK_ERROR_IMPOSSIBLE, disk,
+                   "the guest has an iothread, and QEMU before 9.0 can die when a disk of such a "
+                   "guest is held: run it with a newer QEMU, or without iothreads");
   return TRUE;
 }
 
@@ -192,7 +204,7 @@ find_drives (DiskPoint *point, GError **error)
   for (guint i = 0; i < point->n_disks; i++) {
     PointDisk *disk = &point->disks[i];
     disk->drive = disk_find_drive (point->drives, disk->wanted);
-    if (!check_drive (disk, error))
+    if (!check_drive (point, disk, error))
       return FALSE;
     const DriveBitmap *collect = &disk->drive->collect;
     gboolean good = collect->there && collect->recording && !collect->busy &&
@@ -547,22 +559,6 @@ disk_point_source (const DiskPoint *point, guint index)
 {
   g_return_val_if_fail (index < point->n_disks, NULL);
   return &point->disks[index].source;
-}
-
-gboolean
-disk_point_hold_client (DiskPoint *point, int fd, GError **error)
-{
-  g_autofree char *name = point_name (POINT_CLIENT, point->clients);
-  gboolean iothread = FALSE;
-
-  for (guint i = 0; i < point->n_disks; i++)
-    iothread |= point->disks[i].drive->iothread;
-  if (!iothread || qmp_client_greeting (point->monitor)->major >= 8)
-    return TRUE;
-  if (!qmp_getfd (point->monitor, name, fd, error))
-    return FALSE;
-  point->clients++;
-  return TRUE;
 }
 
 /* ---- the end ---- */

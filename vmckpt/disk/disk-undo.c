@@ -15,9 +15,6 @@
 #define PATIENCE_US (30 * G_USEC_PER_SEC)
 #define POLL_US 1000
 
-/* More sockets than that nobody gives QEMU. */
-#define MAX_CLIENTS 256
-
 /* ---- what is there ---- */
 
 /* Calls a query that answers with an array. */
@@ -96,18 +93,6 @@ delete_exports (QmpClient *monitor, gboolean *found, GError **error)
   return all != NULL;
 }
 
-/* Readers' sockets that QEMU holds for us; their number is not known. */
-static void
-release_clients (QmpClient *monitor)
-{
-  gboolean there = TRUE;
-
-  for (guint i = 0; i < MAX_CLIENTS && there; i++) {
-    g_autofree char *name = point_name (POINT_CLIENT, i);
-    there = qmp_closefd (monitor, name, NULL);
-  }
-}
-
 static gboolean
 set_stalled (GError **error, const char *what)
 {
@@ -125,7 +110,6 @@ end_exports (QmpClient *monitor, gboolean *some, GError **error)
   if (!delete_exports (monitor, &found, error))
     return FALSE;
   *some |= found;
-  release_clients (monitor);
   while (found) {
     if (g_get_monotonic_time() > deadline)
       return set_stalled (error, "ending an export of the guest's disks");

@@ -35,12 +35,6 @@ nbd_link_free (NbdLink *link)
   g_free (link);
 }
 
-int
-nbd_link_fd (const NbdLink *link)
-{
-  return nbd_aio_get_fd (link->nbd);
-}
-
 guint64
 nbd_link_size (const NbdLink *link)
 {

@@ -40,9 +40,6 @@ NbdLink *nbd_link_connect (const char *socket, const char *export_name, const ch
 void nbd_link_free (NbdLink *link);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (NbdLink, nbd_link_free)
 
-/* Borrowed. */
-int nbd_link_fd (const NbdLink *link);
-
 /* Of the export, bytes. */
 guint64 nbd_link_size (const NbdLink *link);
 

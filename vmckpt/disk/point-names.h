@@ -16,7 +16,6 @@ typedef enum {
   POINT_ACTIVATION = 'a', /* an export of the user's node, for its side effect: activation */
   POINT_OVERLAY_ACTIVATION = 'b', /* the same, of the temporary */
   POINT_CREATION = 'j',           /* job that formats a temporary */
-  POINT_CLIENT = 'n',             /* a reader's socket, given with getfd */
 } PointThing;
 
 /* Bitmap that collects from the instant on, where there was none to turn: it becomes

@@ -113,18 +113,6 @@ guint disk_point_count (const DiskPoint *point);
 const DiskPointSource *disk_point_source (const DiskPoint *point, guint index);
 
 /**
- * disk_point_hold_client:
- * @fd: the NBD client's connected socket; stays the caller's
- *
- * Gives QEMU a duplicate of the client's end, right after connecting, so that QEMU never sees a
- * disconnect from a live export, even if this process is killed. (QEMU before 8 aborts in that case
- * if the disk has an iothread: block/nbd.c's nbd_blockdev_client_closed asserts the main thread.)
- * The client itself may be closed once disk_point_undo() has returned, which deletes exports first.
- * Not needed, and does nothing, where QEMU can do without.
- */
-gboolean disk_point_hold_client (DiskPoint *point, int fd, GError **error);
-
-/**
  * disk_point_undo:
  *
  * Takes exports, filters and temporaries away, so that the guest writes as before; bitmaps are
