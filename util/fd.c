@@ -222,6 +222,7 @@ fd_listen_unix (const char *path, GError **error)
   struct sockaddr_un address;
   g_auto (AutoFd) fd = -1;
   g_auto (AutoFd) probe = -1;
+  struct stat st;
 
   if (!unix_address (path, &address, error))
     return -1;
@@ -229,6 +230,10 @@ fd_listen_unix (const char *path, GError **error)
   if (probe >= 0) {
     g_set_error (error, G_IO_ERROR, G_IO_ERROR_ADDRESS_IN_USE, "%s is served by another process",
                  path);
+    return -1;
+  }
+  if (lstat (path, &st) == 0 && !S_ISSOCK (st.st_mode)) {
+    g_set_error (error, G_IO_ERROR, G_IO_ERROR_EXISTS, "%s is there, and is no socket", path);
     return -1;
   }
   unlink (path);

@@ -214,6 +214,7 @@ test_listen_and_connect (void)
   g_autofree char *dir = g_dir_make_tmp ("vmckpt-test-XXXXXX", NULL);
   g_autofree char *path = g_build_filename (dir, "sock", NULL);
   g_autoptr (GError) in_use = NULL;
+  g_autoptr (GError) no_socket = NULL;
   g_autoptr (GError) error = NULL;
   struct stat st;
 
@@ -232,6 +233,12 @@ test_listen_and_connect (void)
   fd_close (&first);
   g_auto (AutoFd) second = fd_listen_unix (path, NULL);
   g_assert_cmpint (second, >=, 0);
+  g_unlink (path);
+
+  /* Another file does not. */
+  g_assert_true (g_file_set_contents (path, "mine", -1, NULL));
+  g_assert_cmpint (fd_listen_unix (path, &no_socket), ==, -1);
+  g_assert_error (no_socket, G_IO_ERROR, G_IO_ERROR_EXISTS);
   g_unlink (path);
   g_rmdir (dir);
 }
