@@ -47,6 +47,15 @@ ended (const GError *reason, gpointer user_data)
 }
 
 static void
+make_hydrate (Fixture *fixture)
+{
+  const DiskHydrateSetup setup = { fixture->store, fixture->disks, 2, swap, ended, fixture };
+
+  g_clear_pointer (&fixture->hydrate, disk_hydrate_unref);
+  fixture->hydrate = disk_hydrate_new (&setup);
+}
+
+static void
 set_up (Fixture *fixture, gconstpointer data)
 {
   static const char *const names[] = { "disk0", "disk1" };
@@ -62,9 +71,8 @@ set_up (Fixture *fixture, gconstpointer data)
         (DiskHydrateDisk){ names[i], fixture->bases[i],
                            manifest_find_part (fixture->manifest, "ram", NULL)->map };
   }
-  const DiskHydrateSetup setup = { fixture->store, fixture->disks, 2, swap, ended, fixture };
   fixture->swapped = g_string_new ("");
-  fixture->hydrate = disk_hydrate_new (&setup);
+  make_hydrate (fixture);
 }
 
 static void
@@ -113,10 +121,27 @@ test_there (Fixture *fixture, gconstpointer data)
   g_autofree char *text = NULL;
 
   g_assert_true (g_file_set_contents (fixture->bases[0], "whole", -1, NULL));
+  make_hydrate (fixture);
   disk_hydrate_run (fixture->hydrate);
   wait_until_complete (fixture);
   g_assert_true (g_file_get_contents (fixture->bases[0], &text, NULL, NULL));
   g_assert_cmpstr (text, ==, "whole");
+}
+
+/* A file that gets there under the name of a base is somebody else's: no disk's content. */
+static void
+test_foreign (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (GError) error = NULL;
+  g_autofree char *text = NULL;
+
+  g_assert_true (g_file_set_contents (fixture->bases[0], "foreign", -1, NULL));
+  disk_hydrate_run (fixture->hydrate);
+  g_assert_false (disk_hydrate_wait (fixture->hydrate, NULL, NULL, &error));
+  g_assert_error (error, G_IO_ERROR, G_IO_ERROR_EXISTS);
+  g_assert_cmpstr (fixture->swapped->str, ==, "");
+  g_assert_true (g_file_get_contents (fixture->bases[0], &text, NULL, NULL));
+  g_assert_cmpstr (text, ==, "foreign");
 }
 
 static void
@@ -156,6 +181,7 @@ main (int argc, char **argv)
   g_test_init (&argc, &argv, NULL);
   ADD ("all", test_all);
   ADD ("there", test_there);
+  ADD ("foreign", test_foreign);
   ADD ("retry", test_retry);
   ADD ("stopped", test_stopped);
   return g_test_run();

@@ -238,6 +238,14 @@ measure (int fd, guint64 *size)
 }
 
 static gboolean
+is_device (const char *path)
+{
+  struct stat st;
+
+  return stat (path, &st) == 0 && S_ISBLK (st.st_mode);
+}
+
+static gboolean
 hold (Holding *holding, const Progress *progress, GCancellable *cancellable, GError **error)
 {
   const DiskFile *file = holding->file;
@@ -284,7 +292,9 @@ disk_file_overwrite (const DiskFile *file, const Progress *progress, GCancellabl
                      GError **error)
 {
   ERROR_PREFIX (error, "writing disk %s to %s", file->name, file->path);
-  g_auto (AutoFd) fd = open (file->path, O_RDWR | O_CLOEXEC | O_NONBLOCK);
+  /* For a device that means: not while something on it is mounted, or it is part of another. */
+  int alone = is_device (file->path) ? O_EXCL : 0;
+  g_auto (AutoFd) fd = open (file->path, O_RDWR | O_CLOEXEC | O_NONBLOCK | alone);
   Holding holding = { .file = file, .fd = fd, .write = TRUE };
   guint64 size;
 

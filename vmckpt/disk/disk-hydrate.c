@@ -20,6 +20,7 @@ typedef struct {
   char *name;
   char *base;
   PageMap map;
+  gboolean written; /* of its thread */
 } Disk;
 
 struct _DiskHydrate {
@@ -66,7 +67,10 @@ disk_hydrate_new (const DiskHydrateSetup *setup)
   g_array_set_clear_func (hydrate->disks, disk_clear);
   for (guint i = 0; i < setup->n_disks; i++) {
     const DiskHydrateDisk *given = &setup->disks[i];
-    Disk disk = { g_strdup (given->name), g_strdup (given->base), given->map };
+    /* One that has its name is complete: it was given the name last. One that gets there later is
+     * somebody else's. */
+    Disk disk = { g_strdup (given->name), g_strdup (given->base), given->map,
+                  g_file_test (given->base, G_FILE_TEST_EXISTS) };
     g_array_append_val (hydrate->disks, disk);
   }
   hydrate->swap = setup->swap;
@@ -112,21 +116,21 @@ note_progress (Phase phase, guint64 done, guint64 total, gpointer user_data)
   g_cond_broadcast (&hydrate->changed);
 }
 
-/* One that has its name is complete: it was given the name last. */
 static gboolean
-write_base (DiskHydrate *hydrate, const Disk *disk, GError **error)
+write_base (DiskHydrate *hydrate, Disk *disk, GError **error)
 {
   const Progress progress = { note_progress, hydrate };
   g_autoptr (Store) store = NULL;
 
-  if (g_file_test (disk->base, G_FILE_TEST_EXISTS))
+  if (disk->written)
     return TRUE;
   {
     LOCK (hydrate);
     store = store_ref (hydrate->store);
   }
   const DiskFile file = { store, disk->name, disk->map, disk->base, DISK_FILE_RAW, FALSE };
-  return disk_file_write (&file, &progress, hydrate->stopping, error);
+  disk->written = disk_file_write (&file, &progress, hydrate->stopping, error);
+  return disk->written;
 }
 
 /* Notes what became of a disk. */
@@ -160,7 +164,7 @@ wait_for_retry (DiskHydrate *hydrate, gint64 delay_us)
 
 /* FALSE: it was stopped. */
 static gboolean
-hydrate_disk (DiskHydrate *hydrate, const Disk *disk)
+hydrate_disk (DiskHydrate *hydrate, Disk *disk)
 {
   for (gint64 delay_us = RETRY_FIRST_US;; delay_us = MIN (delay_us * 2, RETRY_MOST_US)) {
     g_autoptr (GError) error = NULL;

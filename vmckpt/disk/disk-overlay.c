@@ -8,7 +8,8 @@
 #include <vmckpt/util/fd.h>
 #include <vmckpt/util/json.h>
 
-#include <glib/gstdio.h>
+#include <fcntl.h>
+#include <unistd.h>
 
 gboolean
 disk_overlay_create (const char *path, const char *base, guint64 size, GError **error)
@@ -20,9 +21,15 @@ disk_overlay_create (const char *path, const char *base, guint64 size, GError **
     "create", "-q", "-u", "-f",  "qcow2", "-o",  "extended_l2=on,cluster_size=128k",
     "-b",     base, "-F", "raw", path,    bytes, NULL
   };
+  /* Made here, since qemu-img would overwrite what is there. */
+  g_auto (AutoFd) fd = open (path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 
-  return qemu_img_run (args, NULL, error) &&
-         (g_chmod (path, 0600) == 0 || fd_set_errno_error (error, "making it private"));
+  if (fd < 0)
+    return fd_set_errno_error (error, "making it");
+  if (qemu_img_run (args, NULL, error))
+    return TRUE;
+  unlink (path);
+  return FALSE;
 }
 
 /* As drivers call it (qemu-disk.h). */

@@ -106,9 +106,12 @@ static void
 plan_file (GuestDisk *disk, RestoredDisk *restored, const RestoreDisksOptions *options,
            const char *mapped)
 {
-  /* Firmware's variables are raw for whoever reads them without us. */
-  const char *format =
-      disk->bus == DISK_BUS_PFLASH ? "raw" : disk_file_format_name (options->format);
+  /* Firmware's variables are raw for whoever reads them without us; a device holds the content and
+   * nothing else. */
+  restored->is_device = mapped != NULL && is_block_device (mapped);
+  const char *format = disk->bus == DISK_BUS_PFLASH || restored->is_device
+                           ? "raw"
+                           : disk_file_format_name (options->format);
   g_autofree char *file = own_name (options, disk->name, format);
 
   restored->path =
@@ -130,7 +133,8 @@ plan_in_place (GuestDisk *disk, RestoredDisk *restored, const char *mapped, GErr
     return FALSE;
   }
   restored->path = g_strdup (mapped != NULL ? mapped : disk->path);
-  restored->format = g_strdup (disk->format != NULL ? disk->format : "raw");
+  restored->is_device = is_block_device (restored->path);
+  restored->format = g_strdup (disk->format != NULL && !restored->is_device ? disk->format : "raw");
   set_file (disk, restored->path, restored->format, restored->map.length);
   return TRUE;
 }
@@ -152,7 +156,8 @@ plan_disk (RestoreDisks *disks, GuestDisk *disk, const ManifestPart *part,
   case RESTORE_DISKS_IN_PLACE:
     return plan_in_place (disk, restored, mapped, error);
   case RESTORE_DISKS_AT_ONCE:
-    if (disk->bus != DISK_BUS_PFLASH) {
+    /* An overlay grows, which a device does not. */
+    if (disk->bus != DISK_BUS_PFLASH && (mapped == NULL || !is_block_device (mapped))) {
       plan_overlay (disk, restored, options, mapped);
       return TRUE;
     }
@@ -243,7 +248,7 @@ write_file (const RestoreDisks *disks, RestoredDisk *disk, Store *store, Rebuild
                               g_str_equal (disk->format, "qcow2") ? DISK_FILE_QCOW2 : DISK_FILE_RAW,
                           .replace = in_place };
 
-  if (is_block_device (disk->path))
+  if (disk->is_device)
     return disk_file_overwrite (&file, &progress, cancellable, error);
   if (!disk_file_write (&file, &progress, cancellable, error))
     return FALSE;
@@ -266,7 +271,7 @@ write_disk (const RestoreDisks *disks, RestoredDisk *disk, Store *store, Rebuild
 static gboolean
 check_absent (const RestoredDisk *disk, const char *path, GError **error)
 {
-  if (path == NULL || !g_file_test (path, G_FILE_TEST_EXISTS) || is_block_device (path))
+  if (path == NULL || disk->is_device || !g_file_test (path, G_FILE_TEST_EXISTS))
     return TRUE;
   g_set_error (error, G_IO_ERROR, G_IO_ERROR_EXISTS, "disk %s: there is a file %s already",
                disk->name, path);

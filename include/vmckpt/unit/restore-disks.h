@@ -34,9 +34,10 @@ struct _RestoreDisksOptions {
 typedef struct {
   char *name;
   PageMap map;
-  char *path;   /* what the guest has */
-  char *base;   /* (nullable): below the overlay at @path, to come */
-  char *format; /* of @path */
+  char *path;         /* what the guest has */
+  char *base;         /* (nullable): below the overlay at @path, to come */
+  char *format;       /* of @path */
+  gboolean is_device; /* @path is a block device, which is written to and never removed */
   gboolean made;
 } RestoredDisk;
 
