@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "hydrating.h"
 
+#include "main-call.h"
 #include "unfinished.h"
 
 #include <vmckpt/disk/disk-hydrate.h>
@@ -21,6 +22,9 @@
 #define HOMES_MAX 10000
 #define GONE_GUEST_POLL_US (500 * 1000)
 #define SERVER_GRACE_MS 2000
+/* A QEMU that has given its server up for lost looks for it every 16 s (block/nbd.c), and what is
+ * read before then fails once more: 0, 1, 2, 4, 8 and 16 s outlast that. */
+#define CONTINUES_MAX 6
 
 struct _Hydrations {
   const Runtime *runtime;
@@ -37,9 +41,8 @@ struct _Hydration {
   Unfinished *unfinished;
   DiskServer *server;   /* (nullable) */
   DiskHydrate *hydrate; /* (nullable): nothing is missing, or the store is not open yet */
-  /* On the main thread: */
-  guint restarts;   /* of the server */
-  guint *continued; /* at which of them each guest was made to run again */
+  /* On the main thread, once others know it: */
+  guint *continued; /* how often each guest was made to run again since the server came */
 };
 
 #define LOCK(table)                                                                                \
@@ -65,6 +68,13 @@ hydration_unref (Hydration *hydration)
 }
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (Hydration, hydration_unref)
 
+static void
+set_continued (Hydration *hydration, guint times)
+{
+  for (guint i = 0; i < hydration->unfinished->guests->len; i++)
+    hydration->continued[i] = times;
+}
+
 static Hydration *
 hydration_new (Hydrations *table, Unfinished *unfinished)
 {
@@ -74,6 +84,8 @@ hydration_new (Hydrations *table, Unfinished *unfinished)
   hydration->table = table;
   hydration->unfinished = unfinished;
   hydration->continued = g_new0 (guint, unfinished->guests->len);
+  /* What cannot be read from a server that was always there is told, not tried again. */
+  set_continued (hydration, CONTINUES_MAX);
   return hydration;
 }
 
@@ -149,17 +161,61 @@ find_guests (const Hydration *hydration)
 
 /* ---- The server ---- */
 
-/* On the main thread. Guests that the loss of their server has stopped go on; QEMU is told, not
- * waited for. Each once for each new server. */
+/* A guest that is to go on after a while. */
+typedef struct {
+  Hydration *hydration;
+  guint index;
+} Later;
+
 static void
-continue_once (Hydration *hydration)
+later_free (gpointer data)
 {
-  for (guint i = 0; i < hydration->unfinished->guests->len; i++) {
-    g_autoptr (Guest) guest = find_guest (hydration, i);
-    if (hydration->continued[i] < hydration->restarts && guest != NULL &&
-        guest_continue_after_io_error (guest))
-      hydration->continued[i] = hydration->restarts;
+  Later *later = data;
+
+  hydration_unref (later->hydration);
+  g_free (later);
+}
+
+/* On the main thread. */
+static gboolean
+on_later (gpointer data)
+{
+  const Later *later = data;
+  g_autoptr (Guest) guest = find_guest (later->hydration, later->index);
+
+  if (guest == NULL)
+    return G_SOURCE_REMOVE;
+  /* Whoever is at work on it wants it to stand still. */
+  if (guest_is_busy (guest))
+    return G_SOURCE_CONTINUE;
+  guest_continue_after_io_error (guest);
+  return G_SOURCE_REMOVE;
+}
+
+/* On the main thread. A guest that the loss of its server has stopped goes on; QEMU is told, not
+ * waited for. If it is stopped again it gets more time each time. */
+static void
+continue_stopped (Hydration *hydration, guint index)
+{
+  g_autoptr (Guest) guest = find_guest (hydration, index);
+  guint *times = &hydration->continued[index];
+
+  if (guest == NULL || *times >= CONTINUES_MAX || !guest_is_io_stopped (guest))
+    return;
+  if (++*times == 1) {
+    guest_continue_after_io_error (guest);
+    return;
   }
+  Later *later = g_new (Later, 1);
+  *later = (Later){ hydration_ref (hydration), index };
+  g_timeout_add_seconds_full (G_PRIORITY_DEFAULT, 1u << (*times - 2), on_later, later, later_free);
+}
+
+static void
+continue_all (Hydration *hydration)
+{
+  for (guint i = 0; i < hydration->unfinished->guests->len; i++)
+    continue_stopped (hydration, i);
 }
 
 static void
@@ -169,8 +225,8 @@ on_server_event (DiskServer *server, DiskServerEvent event, const char *message,
 
   g_message ("disks of guest %s: %s", unfinished_guest (hydration->unfinished), message);
   if (event == DISK_SERVER_STARTED_AGAIN) {
-    hydration->restarts++;
-    continue_once (hydration);
+    set_continued (hydration, 0);
+    continue_all (hydration);
   }
 }
 
@@ -180,7 +236,7 @@ hydrations_note_io_error (Guest *guest, gpointer data)
   g_autoptr (Hydration) hydration = find (data, guest_name (guest));
 
   if (hydration != NULL)
-    continue_once (hydration);
+    continue_all (hydration);
 }
 
 static DiskServerWatch
@@ -412,7 +468,8 @@ describe_restore (const char *home, const HydrationGuest *guests, guint count, S
     unfinished_add_guest (unfinished, guests[i].spec->name, guests[i].spec->uuid);
     for (guint j = 0; disks->way != RESTORE_DISKS_IN_PLACE && j < disks->disks->len; j++) {
       const RestoredDisk *disk = disks->disks->pdata[j];
-      unfinished_add_disk (unfinished, disk->name, disk->path, disk->base);
+      if (!disk->is_device)
+        unfinished_add_disk (unfinished, disk->name, disk->path, disk->base);
     }
   }
   return unfinished;
@@ -447,6 +504,18 @@ write_all (const HydrationGuest *guests, guint count, Store *store, const UnitWa
   return TRUE;
 }
 
+/* Before others know it. Takes @hydration. */
+static void
+drop (Hydration *hydration)
+{
+  DiskServer *server = g_steal_pointer (&hydration->server);
+
+  if (server != NULL)
+    disk_server_end (server, 0);
+  unfinished_remove (hydration->unfinished);
+  hydration_unref (hydration);
+}
+
 Hydration *
 hydration_begin (Hydrations *table, const char *home, const HydrationGuest *guests, guint count,
                  Store *store, const char *store_path, const KeyMaterial *key,
@@ -463,7 +532,10 @@ hydration_begin (Hydrations *table, const char *home, const HydrationGuest *gues
   if (!unfinished_save (hydration->unfinished, error) ||
       !write_all (guests, count, store, watcher, error) ||
       (has_overlay (guests[0].disks) && !start_server (hydration, key, error))) {
-    hydration_undo (hydration);
+    /* What was not made here is somebody else's who was faster. */
+    for (guint i = 0; i < count; i++)
+      restore_disks_remove (guests[i].disks);
+    drop (hydration);
     return NULL;
   }
   make_hydrate (hydration, store, manifest);
@@ -491,13 +563,8 @@ hydration_run (Hydration *hydration)
 void
 hydration_undo (Hydration *hydration)
 {
-  DiskServer *server = g_steal_pointer (&hydration->server);
-
-  if (server != NULL)
-    disk_server_end (server, 0);
   unfinished_remove_files (hydration->unfinished);
-  unfinished_remove (hydration->unfinished);
-  hydration_unref (hydration);
+  drop (hydration);
 }
 
 /* ---- What is shown, waited for, tried again ---- */
@@ -552,8 +619,12 @@ retry_with (Hydration *hydration, Store *store, const Manifest *manifest, const 
 {
   if (hydration->server != NULL && key != NULL)
     disk_server_offer_key (hydration->server, key);
-  if (hydration->hydrate == NULL)
-    make_hydrate (hydration, store, manifest);
+  {
+    /* Each of several forks may be told to go on. */
+    LOCK (hydration->table);
+    if (hydration->hydrate == NULL)
+      make_hydrate (hydration, store, manifest);
+  }
   disk_hydrate_retry (hydration->hydrate, store);
   disk_hydrate_run (hydration->hydrate);
 }
@@ -617,14 +688,12 @@ adopt_server (Hydration *hydration)
     g_message ("disks of guest %s: %s", unfinished_guest (hydration->unfinished), error->message);
 }
 
-/* Whoever brings the server back lets the guests go on. */
+/* A MainCallFunc. A server that is being started lets them go on once more. */
 static void
-continue_found (Hydration *hydration)
+continue_found (gpointer data)
 {
-  g_autoptr (GPtrArray) guests = find_guests (hydration);
-
-  for (guint i = 0; i < guests->len; i++)
-    guest_continue_after_io_error (guests->pdata[i]);
+  set_continued (data, 0);
+  continue_all (data);
 }
 
 static void
@@ -649,7 +718,7 @@ take_over_one (Hydrations *table, Unfinished *unfinished)
     g_ptr_array_add (table->all, hydration);
   }
   hydration_ref (hydration);
-  continue_found (hydration);
+  main_call (continue_found, hydration);
   g_autoptr (Store) store = open_store (hydration, NULL, &manifest, &error);
   if (store != NULL) {
     make_hydrate (hydration, store, manifest);
@@ -732,6 +801,18 @@ remove_own_files (const Hydrations *table, const GuestSpec *spec)
   }
 }
 
+/* Files that were asked for elsewhere stay, so they are to become whole. */
+static gboolean
+is_elsewhere (const Hydration *hydration)
+{
+  const GPtrArray *files = hydration->unfinished->disks;
+
+  for (guint i = 0; i < files->len; i++)
+    if (!is_in (hydration->table->runtime->disks, ((UnfinishedDisk *)files->pdata[i])->path))
+      return TRUE;
+  return FALSE;
+}
+
 void
 hydrations_remove_files (Hydrations *table, const GuestSpec *spec)
 {
@@ -740,7 +821,8 @@ hydrations_remove_files (Hydrations *table, const GuestSpec *spec)
 
   remove_own_files (table, spec);
   /* Forks: the last one takes the rest along. */
-  if (hydration != NULL && !has_overlays (hydration->unfinished->home)) {
+  if (hydration != NULL && !is_elsewhere (hydration) &&
+      !has_overlays (hydration->unfinished->home)) {
     if (hydration->hydrate != NULL)
       disk_hydrate_stop (hydration->hydrate);
     unfinished_remove_files (hydration->unfinished);

@@ -6,6 +6,7 @@
 #include "disks-left.h"
 #include "filling.h"
 #include "guest-memory.h"
+#include "main-call.h"
 
 #include <glib/gstdio.h>
 
@@ -68,13 +69,13 @@ registry_set_io_error_func (Registry *registry, GuestIoErrorFunc func, gpointer 
 typedef struct {
   Registry *registry;
   Guest *guest;
-} Ending;
+} GuestOf;
 
-/* Takes an Ending. */
+/* Takes a GuestOf. */
 static gpointer
 note_left_thread (gpointer data)
 {
-  g_autofree Ending *ending = data;
+  g_autofree GuestOf *ending = data;
 
   disks_left_note (ending->registry->runtime, guest_spec (ending->guest), NULL, NULL);
   guest_unref (ending->guest);
@@ -89,8 +90,8 @@ on_guest_exit (Guest *guest, gpointer user_data)
   Registry *registry = user_data;
 
   if (!guest_is_busy (guest)) {
-    Ending *ending = g_new (Ending, 1);
-    *ending = (Ending){ registry, guest_ref (guest) };
+    GuestOf *ending = g_new (GuestOf, 1);
+    *ending = (GuestOf){ registry, guest_ref (guest) };
     g_thread_unref (g_thread_new ("note-disks", note_left_thread, ending));
   }
   claims_release_later (guest, registry->runtime, registry->stores);
@@ -125,13 +126,25 @@ typedef struct {
   GuestWork *work; /* on the guest */
 } Finding;
 
+/* A MainCallFunc: of an error that came when nobody listened. */
+static void
+tell_io_error (gpointer data)
+{
+  const GuestOf *found = data;
+  Registry *registry = found->registry;
+
+  if (registry->io_error_func != NULL && guest_is_io_stopped (found->guest))
+    registry->io_error_func (found->guest, registry->io_error_data);
+}
+
 /* Takes a Finding. */
 static gpointer
 find_thread (gpointer data)
 {
   g_autofree Finding *finding = data;
   Registry *registry = finding->registry;
-  Guest *guest = finding->work->guest;
+  g_autoptr (Guest) guest = guest_ref (finding->work->guest);
+  GuestOf found = { registry, guest };
 
   /* QEMU may not answer before it has the page that its main loop waits for. */
   filling_take_over (guest, registry->stores);
@@ -140,6 +153,7 @@ find_thread (gpointer data)
   if (guest_state (guest) == GUEST_EXITED)
     settle_exited (registry, guest);
   guest_end_work (finding->work);
+  main_call (tell_io_error, &found);
   LOCK (registry);
   g_cond_broadcast (&registry->found);
   return NULL;
