@@ -49,6 +49,20 @@ static const VerbOption resume_options[] = {
 };
 #undef VALUE
 
+/* Which files it writes from now on. */
+static void
+say_disks (Cli *cli, JsonObject *result)
+{
+  g_autoptr (JsonArray) disks = cli_array (result, "disks");
+
+  for (guint i = 0; i < json_array_get_length (disks); i++) {
+    g_autoptr (JsonObject) disk = cli_element (disks, i);
+    g_autofree char *name = format_text_member (disk, "name");
+    g_autofree char *file = format_text_member (disk, "path");
+    cli_say (cli, "  its disk %s: %s", name, file);
+  }
+}
+
 /* Prints the guest's name, and the rest for people. A guest that was only paused has no figures. */
 static void
 print_restored (Cli *cli, JsonObject *result, const char *fallback)
@@ -73,6 +87,7 @@ print_restored (Cli *cli, JsonObject *result, const char *fallback)
   g_autofree char *clean_state = format_clean (state);
   cli_say (cli, "%s is %s as of checkpoint %s, after %s; %s of RAM", name, clean_state, id, wall,
            ram);
+  say_disks (cli, result);
 }
 
 /* "disk_paths" from the values of --disk. */

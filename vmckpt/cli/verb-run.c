@@ -26,7 +26,7 @@ static const VerbOption run_options[] = {
   { "kernel", 0, G_OPTION_ARG_FILENAME, VALUE (kernel), "FILE", "kernel to boot" },
   { "initrd", 0, G_OPTION_ARG_FILENAME, VALUE (initrd), "FILE", "its initial RAM disk" },
   { "append", 0, G_OPTION_ARG_FILENAME, VALUE (append), "TEXT", "its command line" },
-  { "disk", 0, G_OPTION_ARG_FILENAME_ARRAY, VALUE (disks), "FILE[,OPTION…]", "a disk; see below" },
+  { "disk", 0, G_OPTION_ARG_FILENAME_ARRAY, VALUE (disks), "FILE[,OPTION…]", "a disk; see above" },
   { "cdrom", 0, G_OPTION_ARG_FILENAME_ARRAY, VALUE (cdroms), "FILE",
     "a CD drive; 'none': an empty one" },
   { "firmware", 0, G_OPTION_ARG_FILENAME, VALUE (firmware), "FILE", "UEFI firmware (code)" },

@@ -187,18 +187,25 @@ start_inspector (Look *look, GPtrArray *names, GError **error)
   return look->inspector != NULL;
 }
 
+static gboolean
+check_disks (const Manifest *manifest, GError **error)
+{
+  g_autoptr (GPtrArray) names = disks_of (manifest);
+
+  if (names->len > 0 && names->len <= INSPECTOR_DISKS_MAX)
+    return TRUE;
+  g_set_error (error, API_ERROR, names->len == 0 ? API_NOT_FOUND : API_NOT_POSSIBLE,
+               names->len == 0 ? "it has no disks, so there is nothing to look into"
+                               : "it has more disks than can be looked into at once");
+  return FALSE;
+}
+
 static Look *
 start (Looks *looks, const LookTarget *target, GError **error)
 {
   g_autoptr (Look) look = g_new0 (Look, 1);
   g_autoptr (GPtrArray) names = disks_of (target->manifest);
 
-  if (names->len == 0 || names->len > INSPECTOR_DISKS_MAX) {
-    g_set_error (error, API_ERROR, names->len == 0 ? API_NOT_FOUND : API_NOT_POSSIBLE,
-                 names->len == 0 ? "it has no disks, so there is nothing to look into"
-                                 : "it has more disks than can be looked into at once");
-    return NULL;
-  }
   look->identity = identity_of (target);
   if (!make_directory (looks, look, error) || !start_server (look, target, error) ||
       !start_inspector (look, names, error))
@@ -265,7 +272,7 @@ looks_run (Looks *looks, const LookTarget *target, JsonObject *command, gboolean
 {
   ERROR_PREFIX (error, "checkpoint %.12s", target->manifest->id);
 
-  if (!begin_turn (looks, watcher, error))
+  if (!check_disks (target->manifest, error) || !begin_turn (looks, watcher, error))
     return NULL;
   g_autoptr (Look) look = take_kept (looks, target);
   if (look == NULL)

@@ -342,7 +342,7 @@ restore_disks_only (Request *request, Store *store, const Manifest *manifest,
   ERROR_PREFIX (error, "disks of checkpoint %.12s", manifest->id);
   JsonObject *recorded = json_get_object (manifest->machine, "spec", error);
   g_autoptr (GuestSpec) spec = recorded != NULL ? guest_spec_from_json (recorded, error) : NULL;
-  g_autofree char *home = NULL;
+  g_autofree char *home = NULL; /* a directory that is not there before */
 
   if (spec == NULL)
     return NULL;
@@ -352,8 +352,10 @@ restore_disks_only (Request *request, Store *store, const Manifest *manifest,
   }
   if (wish->disk_directory == NULL)
     home = hydrations_make_home (request->daemon->hydrations, manifest->guest, error);
-  else if (g_mkdir_with_parents (wish->disk_directory, 0700) < 0)
-    return fd_set_errno_error (error, "making %s", wish->disk_directory) ? NULL : NULL;
+  else if (!g_file_test (wish->disk_directory, G_FILE_TEST_EXISTS))
+    home = g_strdup (wish->disk_directory);
+  if (home != NULL && g_mkdir_with_parents (home, 0700) < 0)
+    return fd_set_errno_error (error, "making %s", home) ? NULL : NULL;
   const RestoreDisksOptions options = {
     .way = RESTORE_DISKS_EAGER,
     .format = wish->disk_format,

@@ -27,7 +27,7 @@ disk_storage_of (const char *path, DiskStorage *storage, guint64 *size)
   *size = st.st_size;
   if (S_ISBLK (st.st_mode))
     return ioctl (fd, BLKGETSIZE64, size) == 0;
-  errno = EINVAL;
+  errno = S_ISDIR (st.st_mode) ? EISDIR : EINVAL;
   return S_ISREG (st.st_mode);
 }
 

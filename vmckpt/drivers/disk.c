@@ -25,7 +25,7 @@ set_not_found (GError **error, const GuestDisk *disk, int number)
   else
     g_set_error (error, DRIVER_ERROR, DRIVER_ERROR_NOT_FOUND,
                  "disk '%s': %s ('%s' is none of capture, shared, readonly, exclude, bus=, "
-                 "format=, name=, cdrom, iothread, or was given twice)",
+                 "format=, name=, cdrom, iothread, or one too many of these)",
                  disk->path, g_strerror (number), comma + 1);
 }
 

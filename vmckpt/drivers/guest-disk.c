@@ -135,8 +135,10 @@ guest_disk_move (GuestDisk *disk, const char *path)
 static gboolean
 set_invalid (GError **error, const GuestDisk *disk, const char *problem)
 {
+  const char *called = disk->path != NULL ? disk->path : disk->name;
+
   g_set_error (error, DRIVER_ERROR, DRIVER_ERROR_INVALID, "disk '%s' %s",
-               disk->path != NULL ? disk->path : "(empty drive)", problem);
+               called != NULL ? called : "(empty drive)", problem);
   return FALSE;
 }
 
