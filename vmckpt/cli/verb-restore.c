@@ -49,7 +49,7 @@ static const VerbOption resume_options[] = {
 };
 #undef VALUE
 
-/* Which files it writes from now on. */
+/* Where they are from now on. */
 static void
 say_disks (Cli *cli, JsonObject *result)
 {
