@@ -185,23 +185,25 @@ start_sending (Capture *capture, GError **error)
   return fault_visit (FAULT_STREAM_BEGUN, error);
 }
 
-/* QEMU before 8.2, which resumes the guest by itself: whether it has, within a moment. */
+/* QEMU before 8.2, which resumes the guest by itself: whether it has, within a moment. Its event
+ * tells. It is not asked: a CPU that runs may hold QEMU's big lock while it waits for the page that
+ * it writes to be sent, which waits for us to read on, and the answer would wait for that lock. */
 static gboolean
 resumed_itself (Capture *capture, GError **error)
 {
-  QmpClient *monitor = capture->session.context->monitor;
-  const QmpGreeting *greeting = qmp_client_greeting (monitor);
+  const CaptureContext *context = capture->session.context;
+  const QmpGreeting *greeting = qmp_client_greeting (context->monitor);
   gboolean waits = greeting->major < 8 || (greeting->major == 8 && greeting->minor < 2);
   gint64 deadline = g_get_monotonic_time() + (waits ? SELF_RESUME_US : 0);
 
-  for (;;) {
-    g_autofree char *status = qmp_query_status (monitor, error);
-    if (status == NULL || g_str_equal (status, "running"))
-      return status != NULL;
-    if (g_get_monotonic_time() >= deadline)
-      return FALSE;
+  while (run_clock_read (context->clock).resumes == 0) {
+    if (g_get_monotonic_time() >= deadline) {
+      g_autofree char *status = qmp_query_status (context->monitor, error);
+      return g_strcmp0 (status, "running") == 0;
+    }
     g_usleep (SELF_RESUME_POLL_US);
   }
+  return TRUE;
 }
 
 /* The first page is here: devices are saved, all memory is write-protected, the guest may run. */
