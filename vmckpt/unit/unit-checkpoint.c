@@ -192,11 +192,10 @@ take_suspend_back (const Unit *unit, const CaptureReport *report, KeeperLease *l
 }
 
 static gboolean
-power_off (const Unit *unit, const FormerCheckpoint *former, const Manifest *manifest,
-           KeeperLease *lease, GError **error)
+power_off (const Unit *unit, const Manifest *manifest, KeeperLease *lease, GError **error)
 {
-  if ((former->manifest != NULL && !same_parts_check_still (unit, error)) ||
-      !qemu_end (unit->directory, unit->monitor, error)) {
+  /* Else what it did since would be lost, and its disks not be the checkpoint's. */
+  if (!same_parts_check_still (unit, error) || !qemu_end (unit->directory, unit->monitor, error)) {
     g_prefix_error (error,
                     "checkpoint %s exists, but the guest cannot be powered off: ", manifest->id);
     return FALSE;
@@ -277,7 +276,7 @@ unit_checkpoint (const Unit *unit, Store *store, const CheckpointOptions *option
   if (!committed && options->mode == CHECKPOINT_SUSPEND)
     take_suspend_back (unit, &report, lease);
   if (!committed ||
-      (options->mode == CHECKPOINT_SUSPEND && !power_off (unit, &former, manifest, lease, error)))
+      (options->mode == CHECKPOINT_SUSPEND && !power_off (unit, manifest, lease, error)))
     return NULL;
   return g_steal_pointer (&manifest);
 }
