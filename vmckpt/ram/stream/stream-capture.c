@@ -316,10 +316,7 @@ settle (Capture *capture, GError **error)
       return FALSE;
     capture_after_resume (&capture->session);
   }
-  /* A live one was checked when it ran again; what stops it afterwards, say a full disk, takes
-   * nothing from the instant. */
-  gboolean checked = capture->mode == CAPTURE_LIVE && capture->pages > 0;
-  if (!checked && !capture_check_stood_still (&capture->session, resume, error))
+  if (!capture_check_stood_still (&capture->session, resume, error))
     return FALSE;
   if (capture->mode == CAPTURE_LIVE)
     return qmp_migrate_set_capability (capture->session.context->monitor, CAPABILITY, FALSE, error);
