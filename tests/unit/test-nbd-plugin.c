@@ -112,12 +112,12 @@ walk_extents (Fixture *f, uint32_t flags, guint *calls)
 {
   g_autoptr (NbdHandle) nbd = nbd_client_connect (f->uri);
   Extents extents = { .disk = f->store.disk0 };
+  nbd_extent_callback each = { .callback = take_extents, .user_data = &extents };
 
   while (extents.next < FIXTURE_DISK_BYTES) {
-    nbd_extent_callback callback = { .callback = take_extents, .user_data = &extents };
     g_assert_cmpint (
-        nbd_block_status (nbd, FIXTURE_DISK_BYTES - extents.next, extents.next, callback, flags),
-        ==, 0);
+        nbd_block_status (nbd, FIXTURE_DISK_BYTES - extents.next, extents.next, each, flags), ==,
+        0);
   }
   *calls = extents.calls;
   nbd_shutdown (nbd, 0);

@@ -344,6 +344,17 @@ swap (const char *name, const char *base, GCancellable *cancellable, gpointer us
   return TRUE;
 }
 
+/* Disks that are here need no server: whoever waits for its turn to find one goes on now. */
+static void
+continue_at_end (const Hydration *hydration)
+{
+  for (guint i = 0; i < hydration->unfinished->guests->len; i++) {
+    g_autoptr (Guest) guest = find_guest (hydration, i);
+    if (guest != NULL && !guest_is_busy (guest))
+      guest_continue_after_io_error (guest);
+  }
+}
+
 /* Removes its directory's last traces and itself. */
 static void
 finish (Hydration *hydration)
@@ -353,6 +364,7 @@ finish (Hydration *hydration)
 
   if (server != NULL)
     disk_server_end (server, SERVER_GRACE_MS);
+  continue_at_end (hydration);
   unfinished_remove (hydration->unfinished);
   LOCK (table);
   g_ptr_array_remove_fast (table->all, hydration);
