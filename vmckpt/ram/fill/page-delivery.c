@@ -9,6 +9,9 @@
 #include <stdatomic.h>
 #include <sys/ioctl.h>
 
+/* How long a range may be between two registrations. */
+#define REGISTER_PATIENCE_US G_USEC_PER_SEC
+
 #define AWAIT_STEP_US 20
 
 static const guint8 zeros[PAGE_SIZE_BYTES];
@@ -96,6 +99,7 @@ copy_some (const PageDelivery *delivery, guint64 page, guint64 count, const guin
     .len = count * PAGE_SIZE_BYTES,
     .mode = delivery->protect ? UFFDIO_COPY_MODE_WP : 0,
   };
+  gint64 deadline = g_get_monotonic_time() + REGISTER_PATIENCE_US;
 
   for (;;) {
     copy.copy = 0;
@@ -109,7 +113,11 @@ copy_some (const PageDelivery *delivery, guint64 page, guint64 count, const guin
       wake (delivery, page);
       return 1;
     }
-    if (errno != EAGAIN && errno != EINTR)
+    /* A long run of zeros is taken out and registered anew at the end (fill-areas.c): who serves a
+     * fault in it at that moment finds nothing registered. */
+    if (errno == ENOENT && g_get_monotonic_time() > deadline)
+      return -1;
+    if (errno != EAGAIN && errno != EINTR && errno != ENOENT)
       return -1;
     g_thread_yield(); /* the address space is just changing */
   }
