@@ -356,9 +356,8 @@ copy_disk (DiskCapture *capture, guint index, PageMap *map, GError **error)
 
   if (!check_source (disk, source, error) || !connect_disk (capture, disk, source, error))
     return FALSE;
-  gboolean ok = disk_copy_run (disk->copy, disk->map, capture->context.store,
-                               disk->has_base ? &disk->base : NULL, &progress, &stats,
-                               capture->context.cancellable, error);
+  gboolean ok =
+      disk_copy_run (disk->copy, disk->map, &progress, &stats, capture->context.cancellable, error);
   report->dirty_bytes = stats.dirty_bytes;
   report->read_bytes = stats.read_bytes;
   capture->done += disk->expected;

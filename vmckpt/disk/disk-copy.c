@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- *   marks ──▶ wanted ranges, whole pages ──▶ zeros ──▶ NULL pages, where the base may have data
- *  (bitmap)                             └──▶ the rest: reads in flight on several links ──▶ pages
- *                             data (base:allocation)
+ *   marks ──▶ wanted ranges, whole pages ──▶ reads in flight on several links ──▶ pages
+ *  (bitmap)
  *
  * An answer about extents is worked off before the next is asked for, so memory does not grow with
- * the disk nor with what was written, but for a bit for each MiB of the base.
+ * the disk nor with what was written.
+ *
+ * Which ranges are zeros is not asked (base:allocation). QEMU looks for zeros below the filter once
+ * it has let go of the range (block/io.c, BDRV_BLOCK_RECURSE), so what the guest zeroes meanwhile
+ * is zeros for it, although a read still gives what was there at the instant. Zeros are read, and
+ * cost nothing in the store.
  */
 #include "disk-copy.h"
 
@@ -22,11 +26,8 @@
 #define READS_MAX (DATA_LINKS * (DISK_POINT_IN_FLIGHT / DISK_POINT_READ_BYTES))
 #define DATA_LINKS (DISK_COPY_CONNECTIONS - 1)
 #define PROGRESS_EVERY (1 << 20)
-/* Below this, to read costs no more than to ask whether it is zeros. */
-#define ASK_FROM (256 * 1024)
 #define FEW_EXTENTS 64
 #define WINDOW_MAX (1 << 30)
-#define STRETCH_BYTES (PAGE_MAP_STRETCH * (guint64)PAGE_SIZE_BYTES)
 
 /* A read in flight, or room for one. */
 typedef struct {
@@ -37,18 +38,16 @@ typedef struct {
 } Read;
 
 struct _DiskCopy {
-  NbdLink *marks;            /* (nullable): of the bitmap */
-  NbdLink *data[DATA_LINKS]; /* the first tells zeros too */
+  NbdLink *marks; /* (nullable): of the bitmap */
+  NbdLink *data[DATA_LINKS];
   guint64 length;
   Read *reads;          /* READS_MAX: a ring; read N is at N % READS_MAX, on link N % DATA_LINKS */
   guint64 asked, taken; /* reads so far */
   /* Of the run: */
   PageMapWriter *writer;
-  guint64 *base_bits; /* (nullable): see page_map_reader_find_data() */
-  guint64 base_stretches;
-  GArray *marked, *allocated; /* of NbdExtent */
-  guint64 next;               /* everything wanted before it was looked at */
-  guint64 handled;            /* bytes that are read, or known as zeros */
+  GArray *marked;  /* of NbdExtent */
+  guint64 next;    /* everything wanted before it was looked at */
+  guint64 handled; /* bytes that are read */
   const Progress *progress;
   DiskCopyStats *stats;
   GCancellable *cancellable;
@@ -85,10 +84,9 @@ disk_copy_connect (const DiskSource *source, GCancellable *cancellable, GError *
 
   copy->length = source->length;
   copy->marked = g_array_new (FALSE, FALSE, sizeof (NbdExtent));
-  copy->allocated = g_array_new (FALSE, FALSE, sizeof (NbdExtent));
   copy->reads = g_new0 (Read, READS_MAX);
   for (guint i = 0; i < DATA_LINKS; i++) {
-    copy->data[i] = connect_link (source, "base:allocation", cancellable, error);
+    copy->data[i] = connect_link (source, NULL, cancellable, error);
     if (copy->data[i] == NULL)
       return NULL;
   }
@@ -115,8 +113,6 @@ disk_copy_free (DiskCopy *copy)
     nbd_link_free (copy->data[i]);
   g_free (copy->reads);
   g_array_unref (copy->marked);
-  g_array_unref (copy->allocated);
-  g_free (copy->base_bits);
   g_free (copy);
 }
 
@@ -184,31 +180,6 @@ read_range (DiskCopy *copy, guint64 offset, guint64 end, GError **error)
   return TRUE;
 }
 
-/* Pages of zeros, which need saying only where the base may have something else. */
-static gboolean
-put_zeros (DiskCopy *copy, guint64 offset, guint64 end, GError **error)
-{
-  guint64 page = offset / PAGE_SIZE_BYTES;
-  guint64 pages = (end + PAGE_SIZE_BYTES - 1) / PAGE_SIZE_BYTES;
-
-  note_handled (copy, end - offset);
-  while (page < pages) {
-    guint64 stretch = page / PAGE_MAP_STRETCH;
-    guint64 stop = MIN (pages, (stretch + 1) * PAGE_MAP_STRETCH);
-    if (stretch >= copy->base_stretches)
-      return TRUE;
-    if (copy->base_bits[stretch / 64] >> stretch % 64 & 1) {
-      if (g_cancellable_set_error_if_cancelled (copy->cancellable, error))
-        return FALSE;
-      for (; page < stop; page++)
-        if (!page_map_writer_put (copy->writer, page, NULL, error))
-          return FALSE;
-    }
-    page = stop;
-  }
-  return TRUE;
-}
-
 /* ---- Ranges ---- */
 
 /* The first page boundary at or after @offset, but never beyond the disk. */
@@ -216,13 +187,6 @@ static guint64
 round_up (const DiskCopy *copy, guint64 offset)
 {
   return MIN (copy->length, (offset + PAGE_SIZE_BYTES - 1) / PAGE_SIZE_BYTES * PAGE_SIZE_BYTES);
-}
-
-/* The last one at or before it; the disk's end counts as one. */
-static guint64
-round_down (const DiskCopy *copy, guint64 offset)
-{
-  return offset == copy->length ? offset : offset / PAGE_SIZE_BYTES * PAGE_SIZE_BYTES;
 }
 
 /* Extents with a flag, one after the other, are one run; across answers too. */
@@ -259,41 +223,6 @@ next_window (guint64 window, const GArray *extents)
   return extents->len <= FEW_EXTENTS ? MIN (window * 2, WINDOW_MAX) : DISK_POINT_STATUS_BYTES;
 }
 
-/* All before it is to be read. */
-static gboolean
-take_zeros (DiskCopy *copy, guint64 *read_from, guint64 from, guint64 to, GError **error)
-{
-  guint64 first = round_up (copy, from), end = round_down (copy, to);
-
-  if (first >= end)
-    return TRUE;
-  if (!read_range (copy, *read_from, first, error) || !put_zeros (copy, first, end, error))
-    return FALSE;
-  *read_from = end;
-  return TRUE;
-}
-
-/* Asks for zeros and reads the rest. */
-static gboolean
-copy_asked (DiskCopy *copy, guint64 offset, guint64 end, GError **error)
-{
-  Run zeros = { .flag = NBD_EXTENT_ZERO };
-  guint64 read_from = offset, window = DISK_POINT_STATUS_BYTES, from, to;
-
-  for (guint64 at = offset; at < end; at = zeros.to) {
-    if (!nbd_link_extents (copy->data[0], at, MIN (end - at, window), copy->allocated,
-                           copy->cancellable, error))
-      return FALSE;
-    for (guint i = 0; i < copy->allocated->len; i++)
-      if (run_add (&zeros, &g_array_index (copy->allocated, NbdExtent, i), &from, &to) &&
-          !take_zeros (copy, &read_from, from, to, error))
-        return FALSE;
-    window = next_window (window, copy->allocated);
-  }
-  return (!zeros.open || take_zeros (copy, &read_from, zeros.from, zeros.to, error)) &&
-         read_range (copy, read_from, end, error);
-}
-
 /* A range that is wanted, to whole pages. What was looked at before is not again. */
 static gboolean
 copy_range (DiskCopy *copy, guint64 from, guint64 to, GError **error)
@@ -305,9 +234,7 @@ copy_range (DiskCopy *copy, guint64 from, guint64 to, GError **error)
     return TRUE;
   copy->stats->dirty_bytes += end - first;
   copy->next = end;
-  return end - first >= ASK_FROM && nbd_link_has_context (copy->data[0])
-             ? copy_asked (copy, first, end, error)
-             : read_range (copy, first, end, error);
+  return read_range (copy, first, end, error);
 }
 
 static gboolean
@@ -329,30 +256,16 @@ copy_marked (DiskCopy *copy, GError **error)
   return !marks.open || copy_range (copy, marks.from, marks.to, error);
 }
 
-/* Where the base may have data. */
-static gboolean
-look_at_base (DiskCopy *copy, Store *store, const PageMap *base, GError **error)
-{
-  if (base == NULL)
-    return TRUE;
-  g_autoptr (PageMapReader) reader = page_map_reader_new (store, base, error);
-  copy->base_stretches = base->length / STRETCH_BYTES + 1;
-  copy->base_bits = g_new0 (guint64, copy->base_stretches / 64 + 1);
-  return reader != NULL && page_map_reader_find_data (reader, copy->base_bits, error);
-}
-
 gboolean
-disk_copy_run (DiskCopy *copy, PageMapWriter *writer, Store *store, const PageMap *base,
-               const Progress *progress, DiskCopyStats *stats, GCancellable *cancellable,
-               GError **error)
+disk_copy_run (DiskCopy *copy, PageMapWriter *writer, const Progress *progress,
+               DiskCopyStats *stats, GCancellable *cancellable, GError **error)
 {
   *stats = (DiskCopyStats){ 0 };
   copy->writer = writer;
   copy->progress = progress;
   copy->stats = stats;
   copy->cancellable = cancellable;
-  return look_at_base (copy, store, base, error) &&
-         (copy->marks != NULL ? copy_marked (copy, error)
+  return (copy->marks != NULL ? copy_marked (copy, error)
                               : copy_range (copy, 0, copy->length, error)) &&
          take_reads (copy, 0, error);
 }

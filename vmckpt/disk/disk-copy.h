@@ -49,18 +49,15 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (DiskCopy, disk_copy_free)
 /**
  * disk_copy_run:
  * @writer: of the source's length
- * @base: (nullable): the map in @store that @writer is based on: zeros are put only where it may
- *   have data
  * @progress: (nullable): PHASE_STORE, bytes that are done; how many there are is not known
  * @stats: (out caller-allocates): also on failure, of what was done
  *
- * Puts all that is to be read, zeros included where @base may have something else; a last page that
- * the disk fills only in part is padded with zeros. Several requests are in flight, half a MiB of
- * answers at most. Once. Blocks; worker thread.
+ * Puts all that is to be read, zeros included; a last page that the disk fills only in part is
+ * padded with zeros. Several requests are in flight, half a MiB of answers at most. Once. Blocks;
+ * worker thread.
  *
  * Returns: FALSE with DISK_ERROR (what the other side did, or that it keeps silent), an error of
  * the store, or G_IO_ERROR_CANCELLED.
  */
-gboolean disk_copy_run (DiskCopy *copy, PageMapWriter *writer, Store *store, const PageMap *base,
-                        const Progress *progress, DiskCopyStats *stats, GCancellable *cancellable,
-                        GError **error);
+gboolean disk_copy_run (DiskCopy *copy, PageMapWriter *writer, const Progress *progress,
+                        DiskCopyStats *stats, GCancellable *cancellable, GError **error);

@@ -139,7 +139,7 @@ negotiate (NbdLink *link, GCancellable *cancellable, GError **error)
     if (!step (link, deadline_us, cancellable, error) || !check_alive (link, error))
       return FALSE;
   int64_t size = nbd_get_size (link->nbd);
-  int known = nbd_can_meta_context (link->nbd, link->context);
+  int known = link->context != NULL ? nbd_can_meta_context (link->nbd, link->context) : 0;
   if (size < 0 || known < 0)
     return set_library_error (error);
   link->size = (guint64)size;
@@ -161,7 +161,7 @@ nbd_link_connect (const char *socket, const char *export_name, const char *conte
   if (fd < 0)
     return NULL;
   if (link->nbd == NULL || nbd_set_export_name (link->nbd, export_name) < 0 ||
-      nbd_add_meta_context (link->nbd, context) < 0 ||
+      (context != NULL && nbd_add_meta_context (link->nbd, context) < 0) ||
       nbd_aio_connect_socket (link->nbd, fd_steal (&fd)) < 0) {
     set_library_error (error);
     return NULL;
@@ -234,7 +234,7 @@ take_extents (void *user_data, const char *context, uint64_t offset, uint32_t *e
   Asked *asked = &link->asked;
   guint64 at = offset, end = asked->offset + asked->length;
 
-  if (asked->extents == NULL || !g_str_equal (context, link->context))
+  if (asked->extents == NULL || g_strcmp0 (context, link->context) != 0)
     return 0;
   asked->wrong |= offset != asked->offset || asked->extents->len > 0;
   for (size_t i = 0; i + 1 < n_entries && at < end && !asked->wrong; i += 2) {

@@ -27,7 +27,7 @@ typedef struct {
 
 /**
  * nbd_link_connect:
- * @context: meta context to ask for, e.g. "base:allocation"
+ * @context: (nullable): meta context to ask for, e.g. "base:allocation"
  * @patience_ms: how long to wait for any answer, milliseconds
  *
  * Returns: NULL with DISK_ERROR_FAILED, _STALLED, G_IO_ERROR of connecting or
