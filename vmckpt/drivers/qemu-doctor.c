@@ -188,7 +188,8 @@ static void
 check_libraries (JsonArray *checks)
 {
   for (guint i = 0; i < G_N_ELEMENTS (libraries); i++) {
-    void *library = dlopen (libraries[i].file, RTLD_LAZY | RTLD_LOCAL);
+    /* Not unloaded again: what a library has set up at its start would be lost each time. */
+    void *library = dlopen (libraries[i].file, RTLD_LAZY | RTLD_LOCAL | RTLD_NODELETE);
     add (checks,
          (Finding){ .check = libraries[i].check,
                     .ok = library != NULL,
