@@ -405,7 +405,18 @@ connect_qemu (Guest *guest, QemuGuest *qemu, GuestRam **ram, int timeout_ms, GEr
 gboolean
 guest_connect (Guest *guest, QemuGuest *qemu, GuestRam **ram, GError **error)
 {
-  return connect_qemu (guest, qemu, ram, 0, error);
+  g_autoptr (GError) cause = NULL;
+
+  if (connect_qemu (guest, qemu, ram, 0, &cause))
+    return TRUE;
+  /* A QEMU that waits for a page which cannot be read answers nobody: its guest is there, and is
+   * told to wait. */
+  if (g_error_matches (cause, QMP_ERROR, QMP_ERROR_TIMEOUT) && guest_is_in_trouble (guest)) {
+    guest_note_failure (guest, cause);
+    return TRUE;
+  }
+  g_propagate_error (error, g_steal_pointer (&cause));
+  return FALSE;
 }
 
 /* On the main thread: lets go of a QEMU that is to be found anew; it admits one client at a time.
