@@ -313,6 +313,35 @@ restore_checkpoint (Request *request, Store *store, const Manifest *manifest,
   return guest != NULL ? describe (guest, manifest, phase_ms, began_us) : NULL;
 }
 
+/* ---- Of a suspended guest ---- */
+
+/* A suspended guest gets its own disks back as long as they are as it left them. */
+static void
+choose_suspended_disks (Request *request, Store *store, const Manifest *manifest,
+                        RestoreRequest *wish)
+{
+  JsonObject *recorded = json_get_object (manifest->machine, "spec", NULL);
+  g_autoptr (GuestSpec) spec = recorded != NULL ? guest_spec_from_json (recorded, NULL) : NULL;
+
+  if (spec == NULL || manifest_find_part (manifest, "disk", NULL) == NULL)
+    return;
+  g_autofree char *reason =
+      disks_left_as_suspended (request->daemon->runtime, spec, store, manifest, &request->watcher);
+  wish->disks = reason == NULL ? RESTORE_DISKS_AS_LEFT : RESTORE_DISKS_AT_ONCE;
+  if (reason == NULL || request->watcher.message == NULL)
+    return;
+  g_autofree char *text = g_strdup_printf ("its disks are restored to new files: %s", reason);
+  request->watcher.message (text, request->watcher.user_data);
+}
+
+JsonObject *
+restore_suspended (Request *request, Store *store, const Manifest *manifest, RestoreRequest *wish,
+                   GError **error)
+{
+  choose_suspended_disks (request, store, manifest, wish);
+  return restore_checkpoint (request, store, manifest, wish, error);
+}
+
 /* ---- Disks alone ---- */
 
 static JsonObject *

@@ -37,6 +37,11 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (RestoreRequest, restore_request_clear)
 JsonObject *restore_checkpoint (Request *request, Store *store, const Manifest *manifest,
                                 const RestoreRequest *wish, GError **error);
 
+/* The same of a checkpoint by which its guest was suspended: it goes on with the disks that it had,
+ * if they are as it left them. @wish: (inout): `disks` is chosen. */
+JsonObject *restore_suspended (Request *request, Store *store, const Manifest *manifest,
+                               RestoreRequest *wish, GError **error);
+
 /* @guest runs from @manifest: what the bitmaps of its disks are relative to, if it has any. */
 gboolean restore_note_disk_base (Guest *guest, Store *store, const Manifest *manifest,
                                  GError **error);

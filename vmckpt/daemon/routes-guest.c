@@ -2,6 +2,7 @@
 /* /v1, /v1/doctor, /v1/guests: this host and its guests. */
 #include "api-error.h"
 #include "checkpoint-json.h"
+#include "checkpoint.h"
 #include "claims.h"
 #include "disks-left.h"
 #include "filling.h"
@@ -305,71 +306,6 @@ continue_guest (Request *request, GError **error)
 
 /* ---- checkpoint, suspend, resume ---- */
 
-/* A fork is read by QEMU, which must find all of its memory. */
-static gboolean
-wait_for_memory (Request *request, Guest *guest, GError **error)
-{
-  Templates *templates = request->daemon->templates;
-  const UnitWatcher *watcher = &request->watcher;
-
-  if (templates_missing (templates, guest_name (guest)) > 0 && watcher->message != NULL)
-    watcher->message ("waiting until the fork's memory has been read from its own checkpoint",
-                      watcher->user_data);
-  return templates_wait (templates, guest_name (guest), request->cancellable, error);
-}
-
-/* What is to be remembered of a guest that was checkpointed while it was paused. */
-static void
-note_standstill (Guest *guest, const Unit *unit, Store *store, const char *store_path,
-                 const CheckpointOptions *options, const Manifest *manifest)
-{
-  if (unit->paused && options->mode != CHECKPOINT_SUSPEND)
-    guest_set_standstill (guest, standstill_find (unit->monitor, store, store_path, manifest));
-}
-
-static gboolean
-set_disk_base (const DiskBase *base, gpointer user_data, GError **error)
-{
-  return guest_set_disk_base (user_data, base, error);
-}
-
-/* The guest of the path is claimed in the request's store and checkpointed there. */
-static Manifest *
-take_checkpoint (Request *request, Guest *guest, CheckpointOptions *options, GError **error)
-{
-  Daemon *daemon = request->daemon;
-  g_autofree char *temporary = runtime_temporary_directory (daemon->runtime, error);
-  g_autoptr (Store) store = temporary != NULL ? request_store (request, error) : NULL;
-  g_autoptr (Store) standstill_store = NULL;
-  g_autoptr (Standstill) standstill = guest_standstill (guest);
-  g_autoptr (DiskBase) disk_base = guest_disk_base (guest);
-  g_autofree char *parent = guest_checkpoint (guest);
-  const char *path = request_query (request, "store");
-  Unit unit;
-
-  options->parent = parent;
-  if (store == NULL || (options->tag != NULL && !name_check (options->tag, "tag", error)) ||
-      !wait_for_memory (request, guest, error) || !guest_as_unit (guest, &unit, error) ||
-      !claims_take (guest, daemon->runtime, store, path, FALSE, error))
-    return NULL;
-  unit.standstill = standstill;
-  unit.temporary = temporary;
-  unit.disk_base = disk_base;
-  unit.set_disk_base = set_disk_base;
-  unit.set_disk_base_data = guest;
-  if (standstill != NULL && !g_str_equal (standstill->store, store_id (store)))
-    standstill_store = stores_get_own (daemon->stores, standstill->store_path, NULL);
-  options->standstill_store = standstill_store;
-  g_autoptr (Manifest) manifest = unit_checkpoint (&unit, store, options, &request->watcher, error);
-  options->standstill_store = NULL;
-  if (manifest != NULL) {
-    guest_set_checkpoint (guest, manifest->id);
-    note_standstill (guest, &unit, store, path, options, manifest);
-  } else if (error != NULL)
-    guest_note_failure (guest, *error);
-  return g_steal_pointer (&manifest);
-}
-
 /* A time in the body; absent: 0. */
 static gboolean
 parse_time_member (Request *request, const char *member, gint64 *us, GError **error)
@@ -463,7 +399,7 @@ checkpoint_guest (Request *request, GError **error)
   g_autoptr (GuestWork) work =
       guest != NULL ? guest_begin_work (guest, "a checkpoint", error) : NULL;
   g_autoptr (Manifest) manifest =
-      work != NULL ? take_checkpoint (request, guest, &options, error) : NULL;
+      work != NULL ? checkpoint_take (request, guest, &options, error) : NULL;
   if (manifest == NULL)
     return NULL;
   g_autoptr (JsonObject) report = checkpoint_report (manifest);
@@ -499,7 +435,7 @@ take_periodic (gpointer user_data, gboolean *passes, GError **error)
                  guest_name (periodic->guest));
     return NULL;
   }
-  manifest = take_checkpoint (periodic->request, periodic->guest, &periodic->options, &cause);
+  manifest = checkpoint_take (periodic->request, periodic->guest, &periodic->options, &cause);
   if (manifest != NULL)
     return checkpoint_report (manifest);
   /* Somebody else migrates the guest. */
@@ -566,20 +502,9 @@ checkpoint_periodically (Request *request, GError **error)
   return periodic_run (&periodic, error);
 }
 
-/* Its QEMU is gone and its files are closed: they hold what the checkpoint has. */
-static void
-note_left_disks (Request *request, Guest *guest, const Manifest *manifest)
-{
-  g_autoptr (Store) store = request_store (request, NULL);
-
-  if (store != NULL)
-    disks_left_note (request->daemon->runtime, guest_spec (guest), store_id (store), manifest->id);
-}
-
 static JsonObject *
 suspend_guest (Request *request, GError **error)
 {
-  Daemon *daemon = request->daemon;
   CheckpointOptions options = { .mode = CHECKPOINT_SUSPEND };
 
   if (!request_expect (request, error, "tag", "note", NULL) ||
@@ -589,13 +514,8 @@ suspend_guest (Request *request, GError **error)
   g_autoptr (Guest) guest = find_guest (request, error);
   g_autoptr (GuestWork) work = guest != NULL ? guest_begin_work (guest, "a suspend", error) : NULL;
   g_autoptr (Manifest) manifest =
-      work != NULL ? take_checkpoint (request, guest, &options, error) : NULL;
-  if (manifest == NULL)
-    return NULL;
-  guest_set_exited (guest, "suspended");
-  note_left_disks (request, guest, manifest);
-  claims_release (guest, daemon->runtime, daemon->stores);
-  return checkpoint_report (manifest);
+      work != NULL ? checkpoint_suspend (request, guest, &options, error) : NULL;
+  return manifest != NULL ? checkpoint_report (manifest) : NULL;
 }
 
 /* A guest that runs is forked as it is at this moment: through a checkpoint, which stays. */
@@ -614,7 +534,7 @@ fork_guest (Request *request, GError **error)
     return NULL;
   {
     g_autoptr (GuestWork) work = guest_begin_work (guest, "a checkpoint", error);
-    manifest = work != NULL ? take_checkpoint (request, guest, &options, error) : NULL;
+    manifest = work != NULL ? checkpoint_take (request, guest, &options, error) : NULL;
     if (manifest == NULL)
       return NULL;
   }
@@ -687,24 +607,6 @@ resume_here (Request *request, Guest *guest, GError **error)
   return result;
 }
 
-/* A suspended guest gets its own disks back as long as they are as it left them. */
-static void
-choose_disks (Request *request, Store *store, const Manifest *manifest, RestoreRequest *wish)
-{
-  JsonObject *recorded = json_get_object (manifest->machine, "spec", NULL);
-  g_autoptr (GuestSpec) spec = recorded != NULL ? guest_spec_from_json (recorded, NULL) : NULL;
-
-  if (spec == NULL || manifest_find_part (manifest, "disk", NULL) == NULL)
-    return;
-  g_autofree char *reason =
-      disks_left_as_suspended (request->daemon->runtime, spec, store, manifest, &request->watcher);
-  wish->disks = reason == NULL ? RESTORE_DISKS_AS_LEFT : RESTORE_DISKS_AT_ONCE;
-  if (reason == NULL || request->watcher.message == NULL)
-    return;
-  g_autofree char *text = g_strdup_printf ("its disks are restored to new files: %s", reason);
-  request->watcher.message (text, request->watcher.user_data);
-}
-
 static JsonObject *
 resume_guest (Request *request, GError **error)
 {
@@ -737,8 +639,7 @@ resume_guest (Request *request, GError **error)
         manifest->guest, manifest->id);
     return NULL;
   }
-  choose_disks (request, store, manifest, &wish);
-  return restore_checkpoint (request, store, manifest, &wish, error);
+  return restore_suspended (request, store, manifest, &wish, error);
 }
 
 /* Guests whose memory was not to be read yet. */

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "checkpoint.h"
+
+#include "claims.h"
+#include "disks-left.h"
+
+#include <vmckpt/util/name.h>
+
+/* A fork is read by QEMU, which must find all of its memory. */
+static gboolean
+wait_for_memory (Request *request, Guest *guest, GError **error)
+{
+  Templates *templates = request->daemon->templates;
+  const UnitWatcher *watcher = &request->watcher;
+
+  if (templates_missing (templates, guest_name (guest)) > 0 && watcher->message != NULL)
+    watcher->message ("waiting until the fork's memory has been read from its own checkpoint",
+                      watcher->user_data);
+  return templates_wait (templates, guest_name (guest), request->cancellable, error);
+}
+
+/* What is to be remembered of a guest that was checkpointed while it was paused. */
+static void
+note_standstill (Guest *guest, const Unit *unit, Store *store, const char *store_path,
+                 const CheckpointOptions *options, const Manifest *manifest)
+{
+  if (unit->paused && options->mode != CHECKPOINT_SUSPEND)
+    guest_set_standstill (guest, standstill_find (unit->monitor, store, store_path, manifest));
+}
+
+static gboolean
+set_disk_base (const DiskBase *base, gpointer user_data, GError **error)
+{
+  return guest_set_disk_base (user_data, base, error);
+}
+
+Manifest *
+checkpoint_take (Request *request, Guest *guest, CheckpointOptions *options, GError **error)
+{
+  Daemon *daemon = request->daemon;
+  g_autofree char *temporary = runtime_temporary_directory (daemon->runtime, error);
+  g_autoptr (Store) store = temporary != NULL ? request_store (request, error) : NULL;
+  g_autoptr (Store) standstill_store = NULL;
+  g_autoptr (Standstill) standstill = guest_standstill (guest);
+  g_autoptr (DiskBase) disk_base = guest_disk_base (guest);
+  g_autofree char *parent = guest_checkpoint (guest);
+  const char *path = request_query (request, "store");
+  Unit unit;
+
+  options->parent = parent;
+  if (store == NULL || (options->tag != NULL && !name_check (options->tag, "tag", error)) ||
+      !wait_for_memory (request, guest, error) || !guest_as_unit (guest, &unit, error) ||
+      !claims_take (guest, daemon->runtime, store, path, FALSE, error))
+    return NULL;
+  unit.standstill = standstill;
+  unit.temporary = temporary;
+  unit.disk_base = disk_base;
+  unit.set_disk_base = set_disk_base;
+  unit.set_disk_base_data = guest;
+  if (standstill != NULL && !g_str_equal (standstill->store, store_id (store)))
+    standstill_store = stores_get_own (daemon->stores, standstill->store_path, NULL);
+  options->standstill_store = standstill_store;
+  g_autoptr (Manifest) manifest = unit_checkpoint (&unit, store, options, &request->watcher, error);
+  options->standstill_store = NULL;
+  if (manifest != NULL) {
+    guest_set_checkpoint (guest, manifest->id);
+    note_standstill (guest, &unit, store, path, options, manifest);
+  } else if (error != NULL)
+    guest_note_failure (guest, *error);
+  return g_steal_pointer (&manifest);
+}
+
+/* Its QEMU is gone and its files are closed: they hold what the checkpoint has. */
+static void
+note_left_disks (Request *request, Guest *guest, const Manifest *manifest)
+{
+  g_autoptr (Store) store = request_store (request, NULL);
+
+  if (store != NULL)
+    disks_left_note (request->daemon->runtime, guest_spec (guest), store_id (store), manifest->id);
+}
+
+Manifest *
+checkpoint_suspend (Request *request, Guest *guest, CheckpointOptions *options, GError **error)
+{
+  Daemon *daemon = request->daemon;
+  g_autoptr (Manifest) manifest = checkpoint_take (request, guest, options, error);
+
+  if (manifest == NULL)
+    return NULL;
+  guest_set_exited (guest, "suspended");
+  note_left_disks (request, guest, manifest);
+  claims_release (guest, daemon->runtime, daemon->stores);
+  return g_steal_pointer (&manifest);
+}
