@@ -91,6 +91,7 @@ guest_disk_copy (const GuestDisk *disk)
 
   *copy = *disk;
   copy->name = g_strdup (disk->name);
+  copy->device = g_strdup (disk->device);
   copy->path = g_strdup (disk->path);
   copy->format = g_strdup (disk->format);
   copy->backing = g_ptr_array_new_with_free_func ((GDestroyNotify)disk_layer_free);
@@ -107,6 +108,7 @@ guest_disk_free (GuestDisk *disk)
   if (disk == NULL)
     return;
   g_free (disk->name);
+  g_free (disk->device);
   g_free (disk->path);
   g_free (disk->format);
   g_ptr_array_unref (disk->backing);
@@ -407,6 +409,7 @@ disk_from_object (JsonObject *object, GError **error)
   guint format;
 
   if (!member_take_string (object, "name", &disk->name, error) ||
+      !member_take_string (object, "device", &disk->device, error) ||
       !member_take_string (object, "path", &disk->path, error) ||
       !take_kind (object, disk, error) ||
       !member_take_string (object, "format", &disk->format, error) ||
@@ -461,6 +464,7 @@ guest_disk_to_json (const GuestDisk *disk)
   JsonObject *object = json_object_new();
 
   member_add_string (object, "name", disk->name);
+  member_add_string (object, "device", disk->device);
   member_add_string (object, "path", disk->path);
   json_object_set_string_member (object, "mode", mode_names[disk->mode]);
   json_object_set_string_member (object, "bus", bus_names[disk->bus]);

@@ -29,12 +29,24 @@ memory_kind_name (MemoryKind kind)
   return memory_names[kind];
 }
 
+static const char *const driver_names[] = {
+  [GUEST_DRIVER_QEMU] = "qemu",
+  [GUEST_DRIVER_LIBVIRT] = "libvirt",
+  NULL,
+};
+
+const char *
+guest_driver_name (GuestDriver driver)
+{
+  return driver_names[driver];
+}
+
 /* Members of the document; "paused" is for whoever starts the guest. */
 static const char *const known_members[] = {
   "name",          "uuid",   "genid",  "ram_bytes", "cpus",   "kernel",
   "initrd",        "append", "disks",  "qemu",      "accel",  "machine",
   "cpu",           "extra",  "paused", "memory",    "ram_id", DISK_NAME_FIRMWARE,
-  DISK_NAME_NVRAM, "agent",  "tpm",
+  DISK_NAME_NVRAM, "agent",  "tpm",    "driver",    "uri",    "serial_log",
 };
 
 GuestSpec *
@@ -59,6 +71,8 @@ guest_spec_copy (const GuestSpec *spec)
   GuestSpec *copy = g_new0 (GuestSpec, 1);
 
   *copy = *spec;
+  copy->uri = g_strdup (spec->uri);
+  copy->serial_log = g_strdup (spec->serial_log);
   copy->name = g_strdup (spec->name);
   copy->uuid = g_strdup (spec->uuid);
   copy->genid = g_strdup (spec->genid);
@@ -82,6 +96,8 @@ guest_spec_free (GuestSpec *spec)
 {
   if (spec == NULL)
     return;
+  g_free (spec->uri);
+  g_free (spec->serial_log);
   g_free (spec->name);
   g_free (spec->uuid);
   g_free (spec->genid);
@@ -179,6 +195,10 @@ take_disks (JsonObject *object, GuestSpec *spec, GError **error)
     if (disk == NULL)
       break;
     g_ptr_array_add (spec->disks, disk);
+    if (disk->device != NULL && spec->driver == GUEST_DRIVER_QEMU)
+      member_invalid (&cause, "device", "is there, yet the driver is not libvirt");
+    if (cause != NULL)
+      break;
   }
   if (cause == NULL && guest_disks_name (spec->disks, &cause))
     return TRUE;
@@ -235,6 +255,26 @@ take_extra (JsonObject *object, GuestSpec *spec, GError **error)
   return TRUE;
 }
 
+/* A domain is what libvirt says it is; of a guest of ours there is nothing to be said here. */
+static gboolean
+take_driver (JsonObject *object, GuestSpec *spec, GError **error)
+{
+  guint driver = GUEST_DRIVER_QEMU;
+
+  if (!member_take_choice (object, "driver", driver_names, &driver, error) ||
+      !member_take_string (object, "uri", &spec->uri, error) ||
+      !member_take_path (object, "serial_log", &spec->serial_log, error))
+    return FALSE;
+  spec->driver = driver;
+  if (driver == GUEST_DRIVER_LIBVIRT)
+    return (spec->uri != NULL && *spec->uri != 0) ||
+           member_invalid (error, "uri", "is missing: which libvirt has the domain?");
+  if (spec->uri != NULL)
+    return member_invalid (error, "uri", "is there, yet the driver is not libvirt");
+  return spec->serial_log == NULL ||
+         member_invalid (error, "serial_log", "is there, yet the driver is not libvirt");
+}
+
 static gboolean
 check_members (JsonObject *object, GError **error)
 {
@@ -268,7 +308,8 @@ guest_spec_from_json (JsonObject *object, GError **error)
   }
   if (!member_take_uuid (object, "uuid", &spec->uuid, error) ||
       !member_take_uuid (object, "genid", &spec->genid, error) ||
-      !take_sizes (object, spec, error) || !take_memory (object, spec, error) ||
+      !take_driver (object, spec, error) || !take_sizes (object, spec, error) ||
+      !take_memory (object, spec, error) ||
       !member_take_path (object, "kernel", &spec->kernel, error) ||
       !member_take_path (object, "initrd", &spec->initrd, error) ||
       !member_take_string (object, "append", &spec->append, error) ||
@@ -297,6 +338,10 @@ guest_spec_to_json (const GuestSpec *spec)
   JsonArray *disks = json_array_new();
   JsonArray *extra = json_array_new();
 
+  if (spec->driver != GUEST_DRIVER_QEMU)
+    json_object_set_string_member (object, "driver", driver_names[spec->driver]);
+  member_add_string (object, "uri", spec->uri);
+  member_add_string (object, "serial_log", spec->serial_log);
   member_add_string (object, "name", spec->name);
   member_add_string (object, "uuid", spec->uuid);
   member_add_string (object, "genid", spec->genid);

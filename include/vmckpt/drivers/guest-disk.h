@@ -41,8 +41,11 @@ typedef struct {
 } DiskLayer;
 
 typedef struct {
-  char *name; /* "disk0", "disk1", … by position, "cdrom0", …, or given; "firmware", "nvram".
-                 QEMU's node, its device and the part of a checkpoint have this name */
+  char *name;   /* "disk0", "disk1", … by position, "cdrom0", …, or given; "firmware", "nvram".
+                   QEMU's node, its device and the part of a checkpoint have this name; of a
+                   domain it is the target, "vda" */
+  char *device; /* (nullable) QEMU's id of the device or its path in QOM, where that is not the
+                   name: libvirt's alias */
   char *path; /* (nullable): absolute, or a URL (see DiskStorage); NULL: an empty removable drive */
   DiskMode mode;
   DiskBus bus;

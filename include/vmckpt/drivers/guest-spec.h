@@ -21,8 +21,17 @@ typedef enum {
   MEMORY_PRIVATE, /* QEMU's own: checkpoints by the migration stream alone */
 } MemoryKind;
 
+/* Who runs the guest's QEMU. */
+typedef enum {
+  GUEST_DRIVER_QEMU,    /* we do: a keeper is its parent */
+  GUEST_DRIVER_LIBVIRT, /* libvirt does: it is a domain of the connection `uri` */
+} GuestDriver;
+
 typedef struct {
-  char *name;
+  GuestDriver driver;
+  char *uri;         /* of the libvirt connection; NULL for GUEST_DRIVER_QEMU */
+  char *serial_log;  /* (nullable) file that libvirt's side writes what the guest prints to */
+  char *name;        /* of a domain whose name is none of ours (name_check()): its UUID */
   char *uuid;        /* made by guest_spec_complete() where absent */
   char *genid;       /* vmgenid; likewise */
   guint64 ram_bytes; /* a multiple of 1 MiB */
@@ -42,6 +51,9 @@ typedef struct {
   char *cpu;        /* (nullable) QEMU's CPU model; named once completed */
   GStrv extra;      /* QEMU arguments after "--", as given; may be empty, never NULL */
 } GuestSpec;
+
+/* "qemu" or "libvirt". */
+const char *guest_driver_name (GuestDriver driver);
 
 /* "shared" or "private". */
 const char *memory_kind_name (MemoryKind kind);
