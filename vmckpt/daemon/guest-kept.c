@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What is remembered of a guest over a restart of the daemon. */
+#include "guest-private.h"
+
+void
+guest_save_memory (Guest *guest)
+{
+  g_autoptr (GError) error = NULL;
+
+  if (!guest->removed && !guest_memory_save (guest->memory, guest->directory, &error))
+    g_warning ("cannot remember guest state: %s", error->message);
+}
+
+char *
+guest_checkpoint (Guest *guest)
+{
+  LOCK (guest);
+  return g_strdup (guest->memory->checkpoint);
+}
+
+void
+guest_set_checkpoint (Guest *guest, const char *id)
+{
+  LOCK (guest);
+  g_free (guest->memory->checkpoint);
+  guest->memory->checkpoint = g_strdup (id);
+  guest_save_memory (guest);
+}
+
+DiskBase *
+guest_disk_base (Guest *guest)
+{
+  LOCK (guest);
+  const DiskBase *base = guest->memory->disk_base;
+  return base != NULL ? disk_base_new (base->store, base->checkpoint) : NULL;
+}
+
+gboolean
+guest_set_disk_base (Guest *guest, const DiskBase *base, GError **error)
+{
+  LOCK (guest);
+  DiskBase *former = guest->memory->disk_base;
+
+  guest->memory->disk_base = disk_base_new (base->store, base->checkpoint);
+  if (guest->removed || guest_memory_save (guest->memory, guest->directory, error)) {
+    disk_base_free (former);
+    return TRUE;
+  }
+  disk_base_free (guest->memory->disk_base);
+  guest->memory->disk_base = former;
+  return FALSE;
+}
+
+Standstill *
+guest_standstill (Guest *guest)
+{
+  LOCK (guest);
+  return guest->memory->standstill != NULL ? standstill_copy (guest->memory->standstill) : NULL;
+}
+
+void
+guest_set_standstill (Guest *guest, Standstill *standstill)
+{
+  LOCK (guest);
+  standstill_free (guest->memory->standstill);
+  guest->memory->standstill = standstill;
+  guest_save_memory (guest);
+}
+
+GStrv
+guest_claims (Guest *guest)
+{
+  LOCK (guest);
+  return guest_memory_claims (guest->memory);
+}
+
+void
+guest_add_claim (Guest *guest, const char *store_path)
+{
+  LOCK (guest);
+  guest_memory_add_claim (guest->memory, store_path);
+  guest_save_memory (guest);
+}
+
+void
+guest_clear_claims (Guest *guest)
+{
+  LOCK (guest);
+  g_ptr_array_set_size (guest->memory->claims, 0);
+  guest_save_memory (guest);
+}
