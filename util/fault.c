@@ -64,6 +64,19 @@ static const char *const point_names[FAULT_COUNT] = {
   [FAULT_DISK_EXPORTED] = "disk-exported",
   [FAULT_DISK_UNDOING] = "disk-undoing",
   [FAULT_DISK_UNDONE] = "disk-undone",
+  [FAULT_MOVE_RECORDED] = "move-recorded",
+  [FAULT_MOVE_STREAMING] = "move-streaming",
+  [FAULT_MOVE_STOPPED] = "move-stopped",
+  [FAULT_MOVE_SENT] = "move-sent",
+  [FAULT_MOVE_GOING] = "move-going",
+  [FAULT_MOVE_TOLD] = "move-told",
+  [FAULT_MOVE_OVER] = "move-over",
+  [FAULT_MOVE_LISTENING] = "move-listening",
+  [FAULT_MOVE_ARRIVED] = "move-arrived",
+  [FAULT_MOVE_ASKED] = "move-asked",
+  [FAULT_MOVE_RELEASED] = "move-released",
+  [FAULT_MOVE_DECIDED] = "move-decided",
+  [FAULT_MOVE_RUNNING] = "move-running",
 };
 
 typedef enum { ACTION_KILL, ACTION_ENOSPC, ACTION_EIO, ACTION_STALL, ACTION_COUNT } FaultAction;

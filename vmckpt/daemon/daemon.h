@@ -2,6 +2,7 @@
 /* What one vmckptd is made of. Built in main(), handed to every request; it outlives them all. */
 #pragma once
 
+#include "arrivals.h"
 #include "disk-exports.h"
 #include "hydrating.h"
 #include "looks.h"
@@ -18,6 +19,7 @@ typedef struct {
   Looks *looks;
   Hydrations *hydrations;
   DiskExports *exports;
+  Arrivals *arrivals;
   GMainLoop *loop;
   GCancellable *stopping; /* cancelled when the daemon is to end */
   int calls;              /* requests at work (atomic) */

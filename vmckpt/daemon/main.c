@@ -216,6 +216,7 @@ run (const Options *options, GError **error)
                     .templates = templates_new (runtime, stores),
                     .looks = looks_new (runtime),
                     .exports = disk_exports_new (runtime),
+                    .arrivals = arrivals_new (runtime),
                     .loop = g_main_loop_new (NULL, FALSE),
                     .stopping = g_cancellable_new() };
   SoupServer *server = soup_server_new ("server-header", "vmckptd", NULL);

@@ -28,6 +28,7 @@ extern const Route nbd_routes[];
 extern const Route store_copy_routes[];
 extern const Route store_key_routes[];
 extern const Route look_routes[];
+extern const Route migrate_routes[];
 
 /* Serves all routes on @server. */
 void router_attach (SoupServer *server, Daemon *daemon);

@@ -70,6 +70,19 @@ typedef enum {
   FAULT_DISK_EXPORTED,    /* what they held can be read */
   FAULT_DISK_UNDOING,     /* exports are gone, what the guest overwrites is still copied */
   FAULT_DISK_UNDONE,      /* only the bitmaps are left, which are not settled */
+  FAULT_MOVE_RECORDED,    /* migrate, source: recorded that the guest is on its way; nothing done */
+  FAULT_MOVE_STREAMING,   /* source: its memory is being sent */
+  FAULT_MOVE_STOPPED,     /* source: the guest is stopped, the last pages are not sent */
+  FAULT_MOVE_SENT,        /* source: everything is there, the guest stands still on both sides */
+  FAULT_MOVE_GOING,       /* source: recorded that it must not go on here by itself */
+  FAULT_MOVE_TOLD,        /* source: knows that it runs there; its own QEMU is still there */
+  FAULT_MOVE_OVER,        /* source: its own QEMU is gone */
+  FAULT_MOVE_LISTENING,   /* destination: its QEMU waits for the stream */
+  FAULT_MOVE_ARRIVED,     /* destination: all is loaded */
+  FAULT_MOVE_ASKED,       /* destination: is told to let it run, nothing done */
+  FAULT_MOVE_RELEASED,    /* destination: nobody kills its QEMU any more, undecided */
+  FAULT_MOVE_DECIDED,     /* destination: recorded that it runs there; it does not yet */
+  FAULT_MOVE_RUNNING,     /* destination: it runs, which the source does not know */
   FAULT_COUNT
 } FaultPoint;
 

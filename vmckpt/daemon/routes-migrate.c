@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* /v1/migrations: guests that come here from other hosts, and what their source says. */
+#include "api-error.h"
+#include "router.h"
+
+#include <vmckpt/util/json.h>
+
+static JsonObject *
+describe (Request *request, ArrivalState state, const GError *reason)
+{
+  JsonObject *result = json_object_new();
+
+  json_object_set_string_member (result, "id", request->params[0]);
+  json_object_set_string_member (result, "state", arrival_state_name (state));
+  json_set_string_or_null (result, "reason", reason != NULL ? reason->message : NULL);
+  return result;
+}
+
+static JsonObject *
+show (Request *request, GError **error)
+{
+  return describe (request, arrivals_state (request->daemon->arrivals, request->params[0]), NULL);
+}
+
+static JsonObject *
+go (Request *request, GError **error)
+{
+  g_autoptr (GError) reason = NULL;
+
+  if (!request_expect (request, error, NULL))
+    return NULL;
+  ArrivalState state = arrivals_go (request->daemon->arrivals, request->params[0], &reason);
+  return describe (request, state, reason);
+}
+
+static JsonObject *
+end (Request *request, GError **error)
+{
+  if (!request_expect (request, error, NULL))
+    return NULL;
+  return describe (request, arrivals_end (request->daemon->arrivals, request->params[0]), NULL);
+}
+
+static JsonObject *
+forget (Request *request, GError **error)
+{
+  JsonObject *result = json_object_new();
+
+  arrivals_forget (request->daemon->arrivals, request->params[0]);
+  json_object_set_string_member (result, "id", request->params[0]);
+  return result;
+}
+
+const Route migrate_routes[] = {
+  { "GET", "/v1/migrations/:id", show, NULL, FALSE },
+  { "POST", "/v1/migrations/:id/go", go, NULL, FALSE },
+  { "POST", "/v1/migrations/:id/end", end, NULL, FALSE },
+  { "DELETE", "/v1/migrations/:id", forget, NULL, FALSE },
+  { NULL },
+};
