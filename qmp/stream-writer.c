@@ -30,7 +30,9 @@ typedef enum {
 } Phase;
 
 struct _StreamWriter {
-  int fd;
+  StreamWriterFunc write;
+  gpointer user_data;
+  int fd; /* of stream_writer_new() */
   Phase phase;
   gboolean in_part; /* a PART section is open */
   gboolean ignore_shared;
@@ -40,12 +42,35 @@ struct _StreamWriter {
   gsize used;
 };
 
+/* A StreamWriterFunc. */
+static gboolean
+write_fd (gconstpointer data, gsize len, gpointer user_data, GError **error)
+{
+  const StreamWriter *writer = user_data;
+
+  if (fd_write_full (writer->fd, data, len, error))
+    return TRUE;
+  g_prefix_error (error, "the migration stream: ");
+  return FALSE;
+}
+
 StreamWriter *
 stream_writer_new (int fd)
 {
-  StreamWriter *writer = g_new0 (StreamWriter, 1);
+  StreamWriter *writer = stream_writer_new_for_func (write_fd, NULL);
 
   writer->fd = fd;
+  writer->user_data = writer;
+  return writer;
+}
+
+StreamWriter *
+stream_writer_new_for_func (StreamWriterFunc write, gpointer user_data)
+{
+  StreamWriter *writer = g_new0 (StreamWriter, 1);
+
+  writer->write = write;
+  writer->user_data = user_data;
   writer->blocks = g_array_new (FALSE, FALSE, sizeof (StreamBlock));
   writer->last_block = G_MAXUINT;
   writer->buffer = g_malloc (BUFFER_SIZE);
@@ -75,10 +100,7 @@ flush (StreamWriter *writer, GError **error)
   gsize len = writer->used;
 
   writer->used = 0;
-  if (fd_write_full (writer->fd, writer->buffer, len, error))
-    return TRUE;
-  g_prefix_error (error, "the migration stream: ");
-  return FALSE;
+  return writer->write (writer->buffer, len, writer->user_data, error);
 }
 
 static gboolean

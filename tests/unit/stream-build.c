@@ -122,3 +122,23 @@ build_stream (void)
   build_description (stream, 14, "{\"devices\":[]}");
   return stream;
 }
+
+GByteArray *
+build_full_stream (void)
+{
+  GByteArray *stream = g_byte_array_new();
+
+  build_header (stream);
+  build_ram_start (stream);
+  build_ram_part (stream, STREAM_SECTION_PART);
+  for (guint i = 0; i < 4; i++)
+    build_page (stream, i == 0 ? "a" : NULL, i * STREAM_PAGE_SIZE, i < 3 ? 'a' + i : 0);
+  build_page (stream, "b", 0, 'b');
+  build_page (stream, NULL, STREAM_PAGE_SIZE, 0);
+  build_ram_end (stream);
+  build_ram_part (stream, STREAM_SECTION_END);
+  build_ram_end (stream);
+  build_devices (stream);
+  build_description (stream, 14, "{\"devices\":[]}");
+  return stream;
+}

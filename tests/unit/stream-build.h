@@ -33,3 +33,6 @@ void build_description (GByteArray *stream, guint32 announced, const char *text)
 
 /* All of it, with one page of each block. */
 GByteArray *build_stream (void);
+
+/* The same with every page of both, some of zeros. */
+GByteArray *build_full_stream (void);

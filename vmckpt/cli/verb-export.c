@@ -16,7 +16,7 @@
 #define ZEROS 65536
 
 typedef struct {
-  char *format, *output, *part;
+  char *format, *output, *part, *libvirt_save;
   gboolean physical, force;
 } ExportValues;
 
@@ -25,7 +25,9 @@ static const VerbOption export_options[] = {
   { "output", 'o', G_OPTION_ARG_FILENAME, VALUE (output), "FILE",
     "where to; - is standard output" },
   { "format", 0, G_OPTION_ARG_FILENAME, VALUE (format), "FORMAT",
-    "archive (default), elf, ram or disk" },
+    "archive (default), elf, ram, disk or libvirt" },
+  { "libvirt-save", 0, G_OPTION_ARG_FILENAME, VALUE (libvirt_save), "FILE",
+    "--format libvirt --output FILE" },
   { "part", 0, G_OPTION_ARG_FILENAME, VALUE (part), "NAME", "which RAM block or disk" },
   { "physical", 0, G_OPTION_ARG_NONE, VALUE (physical), NULL,
     "ram: by guest-physical address, with holes" },
@@ -143,7 +145,9 @@ make_path (Cli *cli, const VerbCall *call, GError **error)
 
   if (path == NULL)
     return NULL;
-  if (values->format != NULL)
+  if (values->libvirt_save != NULL)
+    api_path_add (path, "format", "libvirt");
+  else if (values->format != NULL)
     api_path_add (path, "format", values->format);
   if (values->part != NULL)
     api_path_add (path, "part", values->part);
@@ -152,14 +156,25 @@ make_path (Cli *cli, const VerbCall *call, GError **error)
   return path;
 }
 
+static const char *
+output_of (const ExportValues *values)
+{
+  return values->libvirt_save != NULL ? values->libvirt_save : values->output;
+}
+
 /* A terminal is no place for a guest's memory. */
 static gboolean
 check_output (Cli *cli, const ExportValues *values, GError **error)
 {
-  if (values->output == NULL)
+  const char *output = output_of (values);
+
+  if (values->libvirt_save != NULL && (values->output != NULL || values->format != NULL))
+    g_set_error_literal (error, CLI_ERROR, CLI_ERROR_USAGE,
+                         "export: --libvirt-save goes without --output and --format");
+  else if (output == NULL)
     g_set_error_literal (error, CLI_ERROR, CLI_ERROR_USAGE,
                          "export: where to? Give --output FILE, or --output - for a pipe");
-  else if (g_str_equal (values->output, "-") && isatty (cli->out->fd))
+  else if (g_str_equal (output, "-") && isatty (cli->out->fd))
     g_set_error_literal (error, CLI_ERROR, CLI_ERROR_USAGE,
                          "export: standard output is a terminal; give --output FILE");
   else
@@ -185,13 +200,13 @@ finish (ExportCopy *copy, const ExportValues *values, GError **error)
   if (copy->file == NULL)
     return TRUE; /* standard output is the export's alone */
   if (cli->json) {
-    json_object_set_string_member (copy->result, "output", values->output);
+    json_object_set_string_member (copy->result, "output", output_of (values));
     cli_print_json (cli, copy->result);
     return TRUE;
   }
   g_autofree char *size = format_size_member (copy->result, "bytes");
   g_autofree char *id = format_id_member (copy->result, "id");
-  cli_say (cli, "checkpoint %s is in %s, %s", id, values->output, size);
+  cli_say (cli, "checkpoint %s is in %s, %s", id, output_of (values), size);
   return TRUE;
 }
 
@@ -204,9 +219,9 @@ run_export (Cli *cli, const VerbCall *call, GError **error)
 
   if (!check_output (cli, values, error) || (path = make_path (cli, call, error)) == NULL)
     return FALSE;
-  if (g_str_equal (values->output, "-"))
+  if (g_str_equal (output_of (values), "-"))
     cli->interrupted = "interrupted; what was written is not whole";
-  else if ((copy.file = new_file_begin (values->output, values->force, error)) == NULL)
+  else if ((copy.file = new_file_begin (output_of (values), values->force, error)) == NULL)
     return FALSE;
   if (!cli->json && !cli->quiet && isatty (cli->err->fd)) {
     g_autofree char *title = format_clean (call->args[0]);
@@ -229,6 +244,8 @@ const Verb verb_export = {
              "elf      RAM and CPU registers, for gdb, crash and Volatility\n"
              "ram      the main RAM block (or --part), byte by byte\n"
              "disk     a disk, raw\n"
+             "libvirt  a libvirt domain, for `virsh restore`; its disks are not in it, but see\n"
+             "         `vmckpt restore`\n"
              "What is written is not encrypted, also from an encrypted store.",
   .group = VERB_GROUP_CHECKPOINTS,
   .options = export_options,

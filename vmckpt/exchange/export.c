@@ -5,12 +5,13 @@
 #include "vmcoreinfo.h"
 
 #include <vmckpt/exchange/archive.h>
+#include <vmckpt/exchange/libvirt-save.h>
 #include <vmckpt/store/writer.h>
 #include <vmckpt/util/error.h>
 
 #define DEVICE_STATE_MAX (256u << 20)
 
-const char *const export_format_names[] = { "archive", "elf", "ram", "disk", NULL };
+const char *const export_format_names[] = { "archive", "elf", "ram", "disk", "libvirt", NULL };
 
 /* One piece of a checkpoint on its way out, byte by byte. */
 typedef struct {
@@ -200,15 +201,27 @@ send_disk (Store *store, const Manifest *manifest, const ExportOptions *options,
   return send_piece (&piece, store, part, error);
 }
 
+static gboolean
+send_libvirt (Store *store, const Manifest *manifest, const ExportSink *sink, GError **error)
+{
+  LibvirtDomain domain;
+
+  return libvirt_domain_of (manifest, &domain, error) &&
+         libvirt_save_write (store, manifest, &domain, sink, error);
+}
+
 gboolean
 export_check (Store *store, const Manifest *manifest, ExportFormat format,
               const ExportOptions *options, GError **error)
 {
   ERROR_PREFIX (error, "exporting checkpoint %.12s of guest %s", manifest->id, manifest->guest);
   MemoryRange ranges[2];
+  LibvirtDomain domain;
   guint count;
 
   switch (format) {
+  case EXPORT_LIBVIRT:
+    return libvirt_domain_of (manifest, &domain, error);
   case EXPORT_ELF: {
     g_autoptr (GArray) cpus = read_cpus (store, manifest, error);
     return cpus != NULL && memory_layout_of (manifest, ranges, &count, error);
@@ -237,6 +250,8 @@ export_checkpoint (Store *store, const Manifest *manifest, ExportFormat format,
     return send_ram (store, manifest, options, sink, error);
   case EXPORT_DISK:
     return send_disk (store, manifest, options, sink, error);
+  case EXPORT_LIBVIRT:
+    return send_libvirt (store, manifest, sink, error);
   default:
     return archive_write (store, manifest, sink, error);
   }

@@ -19,6 +19,7 @@
 
 #include <fcntl.h>
 #include <gio/gunixinputstream.h>
+#include <string.h>
 #include <unistd.h>
 
 typedef struct {
@@ -26,6 +27,7 @@ typedef struct {
   const ImportOptions *options;
   Manifest *manifest;
   GuestSpec *spec;      /* (nullable): libvirt's domain */
+  JsonObject *domain;   /* (nullable): the same as libvirt needs it again */
   GPtrArray *notes;     /* of char * */
   GSubprocess *program; /* (nullable) */
   const char *program_name;
@@ -40,6 +42,7 @@ stream_source_clear (StreamSource *source)
   }
   g_clear_object (&source->program);
   g_clear_pointer (&source->spec, guest_spec_free);
+  g_clear_pointer (&source->domain, json_object_unref);
   g_ptr_array_unref (source->notes);
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (StreamSource, stream_source_clear)
@@ -57,6 +60,27 @@ take (int fd, guint8 *data, gsize len, GError **error)
   return got == (gssize)len;
 }
 
+/* The record of the domain (exchange/libvirt-save.h). What is not UTF-8 is no text of libvirt's. */
+static JsonObject *
+record_domain (const LibvirtHeader *header, const char *data)
+{
+  const gsize xml_len = strnlen (data, header->data_len);
+  const char *cookie = data + header->cookie_offset;
+  const gsize cookie_len = strnlen (cookie, header->data_len - header->cookie_offset);
+  JsonObject *domain = json_object_new();
+
+  if (g_utf8_validate (data, xml_len, NULL)) {
+    g_autofree char *xml = g_strndup (data, xml_len);
+    json_object_set_string_member (domain, "xml", xml);
+  }
+  if (header->cookie_offset > 0 && g_utf8_validate (cookie, cookie_len, NULL)) {
+    g_autofree char *text = g_strndup (cookie, cookie_len);
+    json_object_set_string_member (domain, "cookie", text);
+  }
+  json_object_set_boolean_member (domain, "was_running", header->was_running);
+  return domain;
+}
+
 static gboolean
 take_libvirt_head (StreamSource *source, int fd, GError **error)
 {
@@ -70,7 +94,10 @@ take_libvirt_head (StreamSource *source, int fd, GError **error)
   if (!take (fd, xml, header.data_len, error))
     return FALSE;
   source->spec = libvirt_xml_parse ((const char *)xml, header.data_len, source->notes, error);
-  return source->spec != NULL;
+  if (source->spec == NULL)
+    return FALSE;
+  source->domain = record_domain (&header, (const char *)xml);
+  return TRUE;
 }
 
 /* Starts the program that decompresses @fd; the stream is then its output, else @fd itself. */
@@ -246,6 +273,8 @@ import_stream (Store *store, StoreWriter *writer, int fd, gboolean libvirt,
   StreamFacts facts = { report.machine, state };
   if (!record_machine (&source, store, &facts, error))
     return FALSE;
+  if (source.domain != NULL)
+    json_object_set_object_member (manifest->machine, "libvirt", json_object_ref (source.domain));
   describe (&source, &report);
   for (guint i = 0; i < source.notes->len && options->message != NULL; i++)
     options->message (source.notes->pdata[i], options->user_data);

@@ -46,11 +46,24 @@ libvirt_header_parse (const guint8 data[LIBVIRT_HEADER_BYTES], LibvirtHeader *he
   header->data_len = byte_reader_le32 (&reader);
   header->was_running = byte_reader_le32 (&reader) != 0;
   header->compressed = byte_reader_le32 (&reader);
-  if (header->data_len >= 2 && header->data_len <= LIBVIRT_XML_MAX)
+  header->cookie_offset = byte_reader_le32 (&reader);
+  if (header->data_len >= 2 && header->data_len <= LIBVIRT_XML_MAX &&
+      header->cookie_offset < header->data_len)
     return TRUE;
   g_set_error (error, EXCHANGE_ERROR, EXCHANGE_ERROR_DAMAGED,
                "the libvirt save image's description of %u bytes is impossible", header->data_len);
   return FALSE;
+}
+
+void
+libvirt_header_build (const LibvirtHeader *header, guint8 data[LIBVIRT_HEADER_BYTES])
+{
+  const guint32 numbers[] = { VERSION, header->data_len, header->was_running, header->compressed,
+                              header->cookie_offset };
+
+  memset (data, 0, LIBVIRT_HEADER_BYTES);
+  memcpy (data, MAGIC, MAGIC_BYTES);
+  memcpy (data + MAGIC_BYTES, numbers, sizeof numbers);
 }
 
 gboolean

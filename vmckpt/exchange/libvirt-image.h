@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The head of a file of `virsh save` (libvirt: src/qemu/qemu_saveimage.h): 92 bytes in the host's
- * byte order, then the domain's description in XML, then the migration stream, compressed or not.
+ * byte order, then the domain's description in XML and its cookie, each up to a NUL, then the
+ * migration stream, compressed or not.
  */
 #pragma once
 
@@ -13,12 +14,16 @@
 typedef struct {
   guint32 data_len; /* bytes between header and stream */
   gboolean was_running;
-  guint32 compressed; /* as libvirt numbers the programs */
+  guint32 compressed;    /* as libvirt numbers the programs */
+  guint32 cookie_offset; /* from the header's end; 0: there is no cookie */
 } LibvirtHeader;
 
 /* Parses the header. EXCHANGE_ERROR_DAMAGED, or _UNSUPPORTED for an unfinished or strange one. */
 gboolean libvirt_header_parse (const guint8 data[LIBVIRT_HEADER_BYTES], LibvirtHeader *header,
                                GError **error);
+
+/* The header of a complete image, for this host. */
+void libvirt_header_build (const LibvirtHeader *header, guint8 data[LIBVIRT_HEADER_BYTES]);
 
 /* The program that decompresses the stream, NULL if it is not compressed. FALSE with
  * EXCHANGE_ERROR_UNSUPPORTED for a method that is not known. */

@@ -14,6 +14,7 @@ typedef enum {
   EXPORT_ELF,     /* RAM and CPU registers as an ELF core: gdb, crash, Volatility */
   EXPORT_RAM,     /* one RAM block, or RAM as the guest sees it, byte by byte */
   EXPORT_DISK,    /* a disk, raw */
+  EXPORT_LIBVIRT, /* of a libvirt domain, what `virsh restore` takes (libvirt-save.h) */
 } ExportFormat;
 
 /* Names of the formats, in the order of the enumeration, NULL-terminated. */

@@ -14,6 +14,13 @@ typedef struct _StreamWriter StreamWriter;
 /* Writes to @fd (borrowed), blocking. SIGPIPE must be ignored by the process. One thread at a time.
  */
 StreamWriter *stream_writer_new (int fd);
+
+/* Takes the next bytes of the stream; FALSE with an error ends it. */
+typedef gboolean (*StreamWriterFunc) (gconstpointer data, gsize len, gpointer user_data,
+                                      GError **error);
+
+/* The same, but the stream goes to @write, in large pieces. */
+StreamWriter *stream_writer_new_for_func (StreamWriterFunc write, gpointer user_data);
 /* Frees @writer. */
 void stream_writer_free (StreamWriter *writer);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (StreamWriter, stream_writer_free)
