@@ -2,8 +2,8 @@
 #include "api.h"
 
 #include "cli-error.h"
-#include "line-splitter.h"
-#include "operation.h"
+#include <vmckpt/util/line-splitter.h>
+#include <vmckpt/util/operation.h>
 
 #include <gio/gunixsocketaddress.h>
 #include <string.h>

@@ -16,5 +16,9 @@
 GSource *client_watch (SoupServerMessage *message, GSourceFunc func, gpointer user_data,
                        GDestroyNotify destroy);
 
+/* A connection that libsoup was given as a stream: @remote, which it was given with it, leads to
+ * its socket. */
+void client_watch_set_socket (GSocketAddress *remote, GSocket *socket);
+
 /* Ends a watch; safe on NULL. */
 void client_watch_end (GSource **watch);

@@ -20,6 +20,7 @@ typedef struct {
   Hydrations *hydrations;
   DiskExports *exports;
   Arrivals *arrivals;
+  char *tls; /* (nullable): directory of the certificates to other hosts (peer-tls.h) */
   GMainLoop *loop;
   GCancellable *stopping; /* cancelled when the daemon is to end */
   int calls;              /* requests at work (atomic) */

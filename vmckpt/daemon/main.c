@@ -6,6 +6,8 @@
 #include "api-error.h"
 #include "console.h"
 #include "daemon.h"
+#include "peer-server.h"
+#include "peer-tls.h"
 #include "proof.h"
 #include "router.h"
 
@@ -34,7 +36,8 @@
 
 typedef struct {
   char *runtime, *disks;
-  int idle_exit; /* seconds without guests and calls; 0: never */
+  char *listen, *tls; /* for other hosts */
+  int idle_exit;      /* seconds without guests and calls; 0: never */
   int ready_fd;
   gboolean version;
 } Options;
@@ -44,6 +47,8 @@ options_clear (Options *options)
 {
   g_free (options->runtime);
   g_free (options->disks);
+  g_free (options->listen);
+  g_free (options->tls);
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Options, options_clear)
 
@@ -53,6 +58,10 @@ parse_options (int *argc, char ***argv, Options *options, GError **error)
   const GOptionEntry entries[] = {
     { "runtime", 0, 0, G_OPTION_ARG_FILENAME, &options->runtime, "Runtime directory", "DIR" },
     { "disks", 0, 0, G_OPTION_ARG_FILENAME, &options->disks, "Directory for guests' disks", "DIR" },
+    { "listen", 0, 0, G_OPTION_ARG_STRING, &options->listen, "Serve other hosts there, over TLS",
+      "ADDRESS[:PORT]" },
+    { "tls", 0, 0, G_OPTION_ARG_FILENAME, &options->tls,
+      "Certificates of this host: ca-cert.pem, server-*.pem, client-*.pem", "DIR" },
     { "idle-exit", 0, 0, G_OPTION_ARG_INT, &options->idle_exit,
       "Exit after SECONDS without guests and calls", "SECONDS" },
     { "ready-fd", 0, 0, G_OPTION_ARG_INT, &options->ready_fd,
@@ -75,6 +84,12 @@ parse_options (int *argc, char ***argv, Options *options, GError **error)
     options->runtime = runtime_default_path();
   if (options->disks == NULL)
     options->disks = g_strdup (g_getenv ("VMCKPT_DISKS"));
+  if (options->listen == NULL)
+    options->listen = g_strdup (g_getenv ("VMCKPT_LISTEN"));
+  if (options->tls == NULL)
+    options->tls = g_strdup (g_getenv ("VMCKPT_TLS"));
+  if (options->tls == NULL && g_file_test (PEER_TLS_DIRECTORY, G_FILE_TEST_IS_DIR))
+    options->tls = g_strdup (PEER_TLS_DIRECTORY);
   return TRUE;
 }
 
@@ -217,6 +232,7 @@ run (const Options *options, GError **error)
                     .looks = looks_new (runtime),
                     .exports = disk_exports_new (runtime),
                     .arrivals = arrivals_new (runtime),
+                    .tls = options->tls,
                     .loop = g_main_loop_new (NULL, FALSE),
                     .stopping = g_cancellable_new() };
   SoupServer *server = soup_server_new ("server-header", "vmckptd", NULL);
@@ -230,7 +246,9 @@ run (const Options *options, GError **error)
   find_guests (&daemon);
   router_attach (server, &daemon);
   console_attach (server, &daemon);
-  if (!serve (server, runtime, &own_socket, error))
+  if ((options->listen != NULL &&
+       peer_server_new (&daemon, options->listen, options->tls, error) == NULL) ||
+      !serve (server, runtime, &own_socket, error))
     return 1;
   g_unix_signal_add (SIGTERM, on_signal, daemon.loop);
   g_unix_signal_add (SIGINT, on_signal, daemon.loop);

@@ -11,7 +11,7 @@
 static const Route *const tables[] = {
   guest_routes,      checkpoint_routes, store_routes,       store_maintain_routes,
   store_copy_routes, store_key_routes,  store_quota_routes, forget_routes,
-  look_routes,       nbd_routes,        migrate_routes
+  look_routes,       nbd_routes,        migrate_routes,     host_routes
 };
 
 /* A path's segment as text; FALSE if it is not UTF-8. */
@@ -99,37 +99,64 @@ refuse (SoupServerMessage *message, ApiKind kind, const char *text)
   call_refuse (message, error);
 }
 
+/* Parses what the client said, and has it answered. */
 static void
-on_request (SoupServer *server, SoupServerMessage *message, const char *path, GHashTable *query,
-            gpointer user_data)
+answer (SoupServerMessage *message, const Route *route, Request *request, GHashTable *query)
 {
-  const char *method = soup_server_message_get_method (message);
-  g_autoptr (Request) request = g_new0 (Request, 1);
-  g_autoptr (GBytes) body = NULL;
+  g_autoptr (Request) owned = request;
+  g_autoptr (GBytes) body =
+      import_is_meant (message)
+          ? g_bytes_new (NULL, 0)
+          : soup_message_body_flatten (soup_server_message_get_request_body (message));
   g_autoptr (GError) error = NULL;
-  gboolean path_known;
 
-  request->daemon = user_data;
-  const Route *route = find_route (method, path, request->params, &path_known);
-  if (route == NULL) {
-    refuse (message, path_known ? API_USAGE : API_NOT_FOUND,
-            path_known ? "this path has no such method" : "no such path; see docs/api.md");
-    return;
-  }
   request->query = query != NULL ? g_hash_table_ref (query) : NULL;
-  body = import_is_meant (message)
-             ? g_bytes_new (NULL, 0)
-             : soup_message_body_flatten (soup_server_message_get_request_body (message));
   if (!router_take_key (message, REQUEST_KEY_HEADER, &request->key, &error) ||
       !router_take_key (message, REQUEST_NEW_KEY_HEADER, &request->new_key, &error) ||
       !router_take_key (message, REQUEST_OTHER_KEY_HEADER, &request->other_key, &error) ||
       !request_parse_body (request, body, &error))
     call_refuse (message, error);
   else if (route->raw != NULL)
-    route->raw (user_data, message, request);
+    route->raw (request->daemon, message, request);
   else
-    call_start (message, g_steal_pointer (&request), route->handler,
+    call_start (message, g_steal_pointer (&owned), route->handler,
                 route->is_long && router_wants_stream (message));
+}
+
+static void
+on_request (SoupServer *server, SoupServerMessage *message, const char *path, GHashTable *query,
+            gpointer user_data)
+{
+  g_autoptr (Request) request = g_new0 (Request, 1);
+  gboolean path_known;
+
+  request->daemon = user_data;
+  const Route *route =
+      find_route (soup_server_message_get_method (message), path, request->params, &path_known);
+  if (route != NULL)
+    answer (message, route, g_steal_pointer (&request), query);
+  else
+    refuse (message, path_known ? API_USAGE : API_NOT_FOUND,
+            path_known ? "this path has no such method" : "no such path; see docs/api.md");
+}
+
+/* Another host asks: what it may not call is not there. */
+static void
+on_peer_request (SoupServer *server, SoupServerMessage *message, const char *path,
+                 GHashTable *query, gpointer user_data)
+{
+  g_autoptr (Request) request = g_new0 (Request, 1);
+  const char *remote = soup_server_message_get_remote_host (message);
+  gboolean path_known;
+
+  request->daemon = user_data;
+  request->peer = g_strdup (remote != NULL ? remote : "unknown");
+  const Route *route =
+      find_route (soup_server_message_get_method (message), path, request->params, &path_known);
+  if (route != NULL && route->for_peers)
+    answer (message, route, g_steal_pointer (&request), query);
+  else
+    refuse (message, API_NOT_FOUND, "other hosts may not call this");
 }
 
 /* A body beyond the bound is not collected: the request is refused when its headers are read. */
@@ -165,4 +192,33 @@ router_attach (SoupServer *server, Daemon *daemon)
   import_attach (server, daemon);
   soup_server_add_handler (server, IMPORT_PATH, on_request, daemon, NULL);
   soup_server_add_handler (server, NULL, on_request, daemon, NULL);
+}
+
+/* As on_got_headers(), but connections are kept: the next call of a migration has no time for a
+ * handshake. */
+static void
+on_got_peer_headers (SoupServerMessage *message, gpointer user_data)
+{
+  SoupMessageHeaders *headers = soup_server_message_get_request_headers (message);
+
+  if (soup_message_headers_get_encoding (headers) != SOUP_ENCODING_CHUNKED &&
+      soup_message_headers_get_content_length (headers) <= REQUEST_MAX_BODY)
+    return;
+  soup_message_body_set_accumulate (soup_server_message_get_request_body (message), FALSE);
+  soup_message_headers_replace (soup_server_message_get_response_headers (message), "Connection",
+                                "close");
+  refuse (message, API_USAGE, "the request's body must have a length, of at most 1 MiB");
+}
+
+static void
+on_peer_request_started (SoupServer *server, SoupServerMessage *message, gpointer user_data)
+{
+  g_signal_connect (message, "got-headers", G_CALLBACK (on_got_peer_headers), NULL);
+}
+
+void
+router_attach_peers (SoupServer *server, Daemon *daemon)
+{
+  g_signal_connect (server, "request-started", G_CALLBACK (on_peer_request_started), NULL);
+  soup_server_add_handler (server, NULL, on_peer_request, daemon, NULL);
 }

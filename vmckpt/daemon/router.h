@@ -14,7 +14,8 @@ typedef struct {
   const char *path; /* "/v1/guests/:name": a segment with ':' is a parameter */
   RequestHandler handler;
   RawHandler raw;
-  gboolean is_long; /* streams progress to a client that wants it */
+  gboolean is_long;   /* streams progress to a client that wants it */
+  gboolean for_peers; /* other hosts may call it, over the network: as little as they need */
 } Route;
 
 /* The tables of routes-*.c, each ended by a route without a method. */
@@ -29,9 +30,13 @@ extern const Route store_copy_routes[];
 extern const Route store_key_routes[];
 extern const Route look_routes[];
 extern const Route migrate_routes[];
+extern const Route host_routes[];
 
 /* Serves all routes on @server. */
 void router_attach (SoupServer *server, Daemon *daemon);
+
+/* Serves on @server those that other hosts may call (peer-server.h). */
+void router_attach_peers (SoupServer *server, Daemon *daemon);
 
 /* TRUE if the client asked for a stream of lines. */
 gboolean router_wants_stream (SoupServerMessage *message);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "line-splitter.h"
+#include <vmckpt/util/line-splitter.h>
 
 #include <string.h>
 
@@ -59,7 +59,7 @@ int
 main (int argc, char **argv)
 {
   g_test_init (&argc, &argv, NULL);
-  g_test_add_func ("/cli-line-splitter/any-cut", test_any_cut);
-  g_test_add_func ("/cli-line-splitter/bound", test_bound);
+  g_test_add_func ("/line-splitter/any-cut", test_any_cut);
+  g_test_add_func ("/line-splitter/bound", test_bound);
   return g_test_run();
 }

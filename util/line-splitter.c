@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "line-splitter.h"
+#include <vmckpt/util/line-splitter.h>
 
 #include <string.h>
 

@@ -24,7 +24,8 @@ void operation_on_ready (GObject *source, GAsyncResult *result, gpointer op);
  * operation_wait:
  * @deadline_ms: 0 for none
  *
- * Runs the default main context until the step that was started is done, or cancels the step when
- * the deadline passes. The result is to be finished by the caller: it stays @op's.
+ * Runs the main context that is the thread's default until the step that was started is done, or
+ * cancels the step when the deadline passes. The result is to be finished by the caller: it stays
+ * @op's.
  */
 GAsyncResult *operation_wait (Operation *op, guint deadline_ms);

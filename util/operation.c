@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "operation.h"
+#include <vmckpt/util/operation.h>
 
 static void
 on_outer_cancelled (GCancellable *outer, gpointer steps)
@@ -44,12 +44,17 @@ on_deadline (gpointer user_data)
 GAsyncResult *
 operation_wait (Operation *op, guint deadline_ms)
 {
-  guint timer = deadline_ms > 0 ? g_timeout_add (deadline_ms, on_deadline, op) : 0;
+  GMainContext *context = g_main_context_get_thread_default();
+  g_autoptr (GSource) timer = deadline_ms > 0 ? g_timeout_source_new (deadline_ms) : NULL;
 
+  if (timer != NULL) {
+    g_source_set_callback (timer, on_deadline, op, NULL);
+    g_source_attach (timer, context);
+  }
   g_clear_object (&op->result);
   while (op->result == NULL)
-    g_main_context_iteration (NULL, TRUE);
-  if (timer != 0)
-    g_source_remove (timer);
+    g_main_context_iteration (context, TRUE);
+  if (timer != NULL)
+    g_source_destroy (timer);
   return op->result;
 }
