@@ -52,9 +52,9 @@ forget (Request *request, GError **error)
 }
 
 const Route migrate_routes[] = {
-  { "GET", "/v1/migrations/:id", show, NULL, FALSE },
-  { "POST", "/v1/migrations/:id/go", go, NULL, FALSE },
-  { "POST", "/v1/migrations/:id/end", end, NULL, FALSE },
-  { "DELETE", "/v1/migrations/:id", forget, NULL, FALSE },
+  { "GET", "/v1/migrations/:id", show, NULL, FALSE, TRUE },
+  { "POST", "/v1/migrations/:id/go", go, NULL, FALSE, TRUE },
+  { "POST", "/v1/migrations/:id/end", end, NULL, FALSE, TRUE },
+  { "DELETE", "/v1/migrations/:id", forget, NULL, FALSE, TRUE },
   { NULL },
 };
