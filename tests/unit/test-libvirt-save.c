@@ -66,7 +66,7 @@ on_zeros (guint64 len, gpointer user_data, GError **error)
   return TRUE;
 }
 
-static GByteArray *export(Store *store, const Manifest *manifest, const LibvirtDomain *domain)
+static GByteArray *export(Store *store, const Manifest *manifest, const SavedDomain *domain)
 {
   GByteArray *image = g_byte_array_new();
   const ExportSink sink = { on_write, on_zeros, NULL, image, NULL };
@@ -84,10 +84,10 @@ test_out_again (void)
   g_autoptr (GByteArray) image = make_image();
   g_autoptr (Manifest) manifest = import (store, image);
   g_autoptr (GError) error = NULL;
-  LibvirtDomain domain;
+  SavedDomain domain;
   LibvirtHeader header;
 
-  g_assert_true (libvirt_domain_of (manifest, &domain, &error));
+  g_assert_true (saved_domain_of (manifest, &domain, &error));
   g_assert_cmpstr (domain.xml, ==, xml);
   g_assert_cmpstr (domain.cookie, ==, cookie);
   g_assert_false (domain.was_running);
@@ -116,10 +116,10 @@ test_other_guest (void)
 {
   g_autoptr (Manifest) manifest = fixture_manifest_new ("g1", 1);
   g_autoptr (GError) error = NULL;
-  LibvirtDomain domain;
+  SavedDomain domain;
 
   manifest->machine = json_object_new();
-  g_assert_false (libvirt_domain_of (manifest, &domain, &error));
+  g_assert_false (saved_domain_of (manifest, &domain, &error));
   g_assert_error (error, EXCHANGE_ERROR, EXCHANGE_ERROR_UNSUPPORTED);
 }
 

@@ -204,9 +204,9 @@ send_disk (Store *store, const Manifest *manifest, const ExportOptions *options,
 static gboolean
 send_libvirt (Store *store, const Manifest *manifest, const ExportSink *sink, GError **error)
 {
-  LibvirtDomain domain;
+  SavedDomain domain;
 
-  return libvirt_domain_of (manifest, &domain, error) &&
+  return saved_domain_of (manifest, &domain, error) &&
          libvirt_save_write (store, manifest, &domain, sink, error);
 }
 
@@ -216,12 +216,12 @@ export_check (Store *store, const Manifest *manifest, ExportFormat format,
 {
   ERROR_PREFIX (error, "exporting checkpoint %.12s of guest %s", manifest->id, manifest->guest);
   MemoryRange ranges[2];
-  LibvirtDomain domain;
+  SavedDomain domain;
   guint count;
 
   switch (format) {
   case EXPORT_LIBVIRT:
-    return libvirt_domain_of (manifest, &domain, error);
+    return saved_domain_of (manifest, &domain, error);
   case EXPORT_ELF: {
     g_autoptr (GArray) cpus = read_cpus (store, manifest, error);
     return cpus != NULL && memory_layout_of (manifest, ranges, &count, error);

@@ -12,7 +12,7 @@
 #define ROOM_TO_EDIT 65536
 
 gboolean
-libvirt_domain_of (const Manifest *manifest, LibvirtDomain *domain, GError **error)
+saved_domain_of (const Manifest *manifest, SavedDomain *domain, GError **error)
 {
   JsonObject *record = json_get_object (manifest->machine, "libvirt", NULL);
   const char *xml = record != NULL ? json_get_string_or (record, "xml", NULL) : NULL;
@@ -23,9 +23,9 @@ libvirt_domain_of (const Manifest *manifest, LibvirtDomain *domain, GError **err
                          "the one that was saved, with devices at other addresses");
     return FALSE;
   }
-  *domain = (LibvirtDomain){ .xml = xml,
-                             .cookie = json_get_string_or (record, "cookie", NULL),
-                             .was_running = json_get_bool_or (record, "was_running", TRUE) };
+  *domain = (SavedDomain){ .xml = xml,
+                           .cookie = json_get_string_or (record, "cookie", NULL),
+                           .was_running = json_get_bool_or (record, "was_running", TRUE) };
   return TRUE;
 }
 
@@ -58,7 +58,7 @@ write_piece (gconstpointer data, gsize len, gpointer user_data, GError **error)
 }
 
 static gboolean
-write_head (const LibvirtDomain *domain, const ExportSink *sink, GError **error)
+write_head (const SavedDomain *domain, const ExportSink *sink, GError **error)
 {
   const gsize xml = strlen (domain->xml) + 1;
   const gsize cookie = domain->cookie != NULL ? strlen (domain->cookie) + 1 : 0;
@@ -80,7 +80,7 @@ write_head (const LibvirtDomain *domain, const ExportSink *sink, GError **error)
 }
 
 gboolean
-libvirt_save_write (Store *store, const Manifest *manifest, const LibvirtDomain *domain,
+libvirt_save_write (Store *store, const Manifest *manifest, const SavedDomain *domain,
                     const ExportSink *sink, GError **error)
 {
   Saving saving = { .sink = sink };

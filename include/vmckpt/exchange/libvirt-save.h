@@ -15,25 +15,25 @@ typedef struct {
   const char *xml;      /* of the running domain, as libvirt migrates it */
   const char *cookie;   /* (nullable): what libvirt notes beside: the CPU as it was asked for */
   gboolean was_running; /* else the domain stays paused when it was restored */
-} LibvirtDomain;
+} SavedDomain;
 
 /**
- * libvirt_domain_of:
+ * saved_domain_of:
  * @domain: (out)
  *
  * Returns: FALSE with EXCHANGE_ERROR_UNSUPPORTED if @manifest is not of a libvirt domain. For
  * another guest no description is made up: libvirt would put devices at other addresses than those
  * that are in the stream.
  */
-gboolean libvirt_domain_of (const Manifest *manifest, LibvirtDomain *domain, GError **error);
+gboolean saved_domain_of (const Manifest *manifest, SavedDomain *domain, GError **error);
 
 /**
  * libvirt_save_write:
- * @domain: what is written before the stream: of libvirt_domain_of(), or with another description
+ * @domain: what is written before the stream: of saved_domain_of(), or with another description
  *
  * Blocks; any thread.
  *
  * Returns: FALSE with STORE_ERROR, or what @sink said.
  */
-gboolean libvirt_save_write (Store *store, const Manifest *manifest, const LibvirtDomain *domain,
+gboolean libvirt_save_write (Store *store, const Manifest *manifest, const SavedDomain *domain,
                              const ExportSink *sink, GError **error);
