@@ -39,6 +39,43 @@ gboolean guest_tracking_take_doubt (GuestTracking *tracking);
 /* The checkpoint that writes are known relative to, borrowed until the next one; FALSE: none. */
 gboolean guest_tracking_base (GuestTracking *tracking, const char **store, const char **id);
 
+/* ---- A guest that goes to another host ---- */
+
+/**
+ * guest_tracking_written:
+ * @most: bound on how many ranges; near ones are joined beyond it
+ *
+ * What was written since guest_tracking_base(), of a guest that stands still for good.
+ *
+ * Returns: (element-type guint64): the first page of each range and the one after its last; NULL
+ * with
+ * @error if that is not known.
+ */
+GArray *guest_tracking_written (GuestTracking *tracking, guint most, GError **error);
+
+/**
+ * guest_tracking_begin_arrived:
+ * @name: of the migration; stands for a base until that is known
+ *
+ * The memory has come from another host, and the guest has not run here: what it writes is known
+ * from here on, relative to a checkpoint that guest_tracking_accept() will name. Until then the
+ * next checkpoint reads and compares all of it.
+ */
+gboolean guest_tracking_begin_arrived (GuestTracking *tracking, const char *name, GError **error);
+
+/**
+ * guest_tracking_accept:
+ * @name: as for guest_tracking_begin_arrived()
+ * @store: its id
+ * @checkpoint: the guest's on its former host
+ * @ranges: (element-type guint64): what guest_tracking_written() said there
+ *
+ * Returns: FALSE with @error if tracking was not begun so, or has been begun anew since, or a range
+ * is none: nothing has changed.
+ */
+gboolean guest_tracking_accept (GuestTracking *tracking, const char *name, const char *store,
+                                const char *checkpoint, const GArray *ranges, GError **error);
+
 /* Borrowed. */
 GuestRam *guest_tracking_ram (GuestTracking *tracking);
 

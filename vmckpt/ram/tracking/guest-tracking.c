@@ -88,6 +88,86 @@ guest_tracking_base (GuestTracking *tracking, const char **store, const char **i
   return dirty_log_base (tracking->log, store, id);
 }
 
+/* ---- A guest that goes to another host ---- */
+
+#define ARRIVED_STORE "migration" /* no store has such an id */
+
+/* The ranges of @pages, with gaps of up to @gap pages between them taken along; NULL if these are
+ * more than @most. */
+static GArray *
+list_ranges (const PageBitmap *pages, guint64 gap, guint most)
+{
+  g_autoptr (GArray) ranges = g_array_new (FALSE, FALSE, sizeof (guint64));
+
+  for (guint64 first = 0, end; page_bitmap_next_run (pages, &first, &end); first = end) {
+    guint64 *last = ranges->len > 0 ? &g_array_index (ranges, guint64, ranges->len - 1) : NULL;
+    if (last != NULL && first - *last <= gap) {
+      *last = end;
+      continue;
+    }
+    if (ranges->len / 2 >= most)
+      return NULL;
+    g_array_append_val (ranges, first);
+    g_array_append_val (ranges, end);
+  }
+  return g_steal_pointer (&ranges);
+}
+
+GArray *
+guest_tracking_written (GuestTracking *tracking, guint most, GError **error)
+{
+  ERROR_PREFIX (error, "listing what the guest wrote");
+  g_autoptr (PageBitmap) written = page_bitmap_new (dirty_log_pages (tracking->log));
+  const char *store, *id;
+  GArray *ranges = NULL;
+
+  if (!dirty_log_base (tracking->log, &store, &id)) {
+    g_set_error_literal (error, RAM_ERROR, RAM_ERROR_IMPOSSIBLE,
+                         "nobody knows since which checkpoint");
+    return NULL;
+  }
+  if (!dirty_tracker_collect (tracking->tracker, NULL, error))
+    return NULL;
+  dirty_log_read_written (tracking->log, written);
+  for (guint64 gap = 0; ranges == NULL; gap = 2 * gap + 1)
+    ranges = list_ranges (written, gap, MAX (most, 1));
+  return ranges;
+}
+
+gboolean
+guest_tracking_begin_arrived (GuestTracking *tracking, const char *name, GError **error)
+{
+  dirty_log_set_base (tracking->log, ARRIVED_STORE, name);
+  return dirty_tracker_begin (tracking->tracker, TRACK_NONE, TRUE, error);
+}
+
+gboolean
+guest_tracking_accept (GuestTracking *tracking, const char *name, const char *store,
+                       const char *checkpoint, const GArray *ranges, GError **error)
+{
+  ERROR_PREFIX (error, "what the guest wrote before");
+  const guint64 *pages = (const guint64 *)(gconstpointer)ranges->data;
+  const char *base_store, *base_id;
+
+  if (!dirty_log_base (tracking->log, &base_store, &base_id) ||
+      !g_str_equal (base_store, ARRIVED_STORE) || !g_str_equal (base_id, name)) {
+    g_set_error_literal (error, RAM_ERROR, RAM_ERROR_IMPOSSIBLE,
+                         "what it has written since it came is not known");
+    return FALSE;
+  }
+  for (guint i = 0; i < ranges->len; i++)
+    if (ranges->len % 2 != 0 || pages[i] > dirty_log_pages (tracking->log) ||
+        (i > 0 && pages[i] < pages[i - 1])) {
+      g_set_error_literal (error, G_IO_ERROR, G_IO_ERROR_INVALID_DATA,
+                           "these are no ranges of its pages");
+      return FALSE;
+    }
+  for (guint i = 0; i < ranges->len; i += 2)
+    dirty_log_add (tracking->log, pages[i], pages[i + 1]);
+  dirty_log_rename_base (tracking->log, store, checkpoint);
+  return TRUE;
+}
+
 GuestRam *
 guest_tracking_ram (GuestTracking *tracking)
 {
