@@ -6,6 +6,8 @@ static const WorkKind kinds[] = {
   { "describe", FALSE, FALSE, work_describe },
   { "job-info", FALSE, FALSE, work_job_info },
   { "capabilities", FALSE, FALSE, work_capabilities },
+  { "compare-cpu", FALSE, FALSE, work_compare_cpu },
+  { "restore", TRUE, TRUE, work_restore },
 };
 
 const WorkKind *

@@ -55,3 +55,7 @@ JsonObject *work_job_info (Work *work, GError **error);
 JsonObject *work_capabilities (Work *work, GError **error);
 /* libvirt's job of a domain, "job-info"'s answer; NULL with libvirt's own error. */
 JsonObject *work_job_object (virDomainPtr domain, gboolean completed);
+
+/* ---- work-restore.c: domains from save images ---- */
+JsonObject *work_restore (Work *work, GError **error);
+JsonObject *work_compare_cpu (Work *work, GError **error);
