@@ -370,13 +370,17 @@ show_evidence() {
   local file
   echo "--- $0 with $QEMU"
   show_processes
-  for file in "$T"/[ab]/*.log "$T"/[ab]/daemon.out "$T"/[ab]/guests/*/{qemu,serial}.log "$T/err"; do
+  for file in "$T"/[ab]/*.log "$T"/[ab]/daemon.out "$T"/[ab]/guests/*/{qemu,serial,bridge}.log \
+    "$T"/[ab]/domains/*.log "$T"/[ab]/libvirt/{libvirtd.log,log/qemu/*.log} "$T/err"; do
     [ ! -s "$file" ] || { echo "--- $file" && tail -n 15 "$file"; }
   done
 }
 
+# Functions that end what is not vmckpt's, run whatever the verdict is.
+clean_up=()
+
 at_end() {
-  local status=$?
+  local status=$? step
   trap - EXIT ERR
   set +e
   if [ "$status" = 0 ]; then
@@ -387,6 +391,9 @@ at_end() {
   local pid
   for pid in $(our_processes); do
     kill -KILL "$pid" 2>/dev/null
+  done
+  for step in "${clean_up[@]}"; do
+    "$step"
   done
   rm -rf "$T"
   exit "$status"
