@@ -62,22 +62,25 @@ C
 
 # start_manager PROGRAM SOCKET: in this host's namespaces.
 start_manager() {
-  local d=$T/$host/libvirt listen=() network=()
+  local d=$T/$host/libvirt listen=() network=() modules=
+  [ "$QEMU" != 10.0 ] || modules=$(dirname "$QEMU_PROGRAM")/usr/lib/x86_64-linux-gnu/qemu
   if host_address >/dev/null; then
     network=(nsenter "--net=/run/netns/$(host_network)")
     [ "$1" = virtlogd ] || listen=(--listen)
   fi
   rm -f "$2"
   # shellcheck disable=SC2016
-  D=$d setsid "${network[@]}" unshare -m -u --propagation private bash -c '
+  D=$d MODULES=$modules setsid "${network[@]}" unshare -m -u --propagation private bash -c '
     for place in '"$LIBVIRT_PLACES"'; do
       mkdir -p "${place#*:}/libvirt"
       mount --bind "$D/${place%%:*}" "${place#*:}/libvirt" || exit 1
     done
+    # libvirt asks QEMU for all types, which loads all modules: those of the installed QEMU end another.
+    [ -z "$MODULES" ] || mount --bind "$MODULES" "/usr/${MODULES##*/usr/}" || exit 1
     hostname "$0"
     program=$1
     shift
-    unset VMCKPT_TEST_DIR
+    unset VMCKPT_TEST_DIR MODULES
     exec "$program" -p "$D/$program.pid" "$@"' \
     "$host" "$1" "${listen[@]}" >>"$d/$1.out" 2>&1 </dev/null &
   disown
