@@ -59,3 +59,12 @@ JsonObject *work_job_object (virDomainPtr domain, gboolean completed);
 /* ---- work-restore.c: domains from save images ---- */
 JsonObject *work_restore (Work *work, GError **error);
 JsonObject *work_compare_cpu (Work *work, GError **error);
+
+/* ---- work-change.c: states and definitions ---- */
+JsonObject *work_destroy (Work *work, GError **error);
+JsonObject *work_shutdown (Work *work, GError **error);
+JsonObject *work_suspend (Work *work, GError **error);
+JsonObject *work_resume (Work *work, GError **error);
+JsonObject *work_define (Work *work, GError **error);
+JsonObject *work_undefine (Work *work, GError **error);
+JsonObject *work_start (Work *work, GError **error);
