@@ -10,6 +10,7 @@
 #include "peer-tls.h"
 #include "proof.h"
 #include "router.h"
+#include "shutdown-lock.h"
 
 #include <vmckpt/ram/guest-tracking.h>
 #include <vmckpt/util/error.h>
@@ -36,8 +37,9 @@
 
 typedef struct {
   char *runtime, *disks;
-  char *listen, *tls; /* for other hosts */
-  int idle_exit;      /* seconds without guests and calls; 0: never */
+  char *listen, *tls;  /* for other hosts */
+  char *shutdown_unit; /* NULL: a shutdown of the host is not delayed */
+  int idle_exit;       /* seconds without guests and calls; 0: never */
   int ready_fd;
   gboolean version;
 } Options;
@@ -49,6 +51,7 @@ options_clear (Options *options)
   g_free (options->disks);
   g_free (options->listen);
   g_free (options->tls);
+  g_free (options->shutdown_unit);
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Options, options_clear)
 
@@ -66,6 +69,8 @@ parse_options (int *argc, char ***argv, Options *options, GError **error)
       "Exit after SECONDS without guests and calls", "SECONDS" },
     { "ready-fd", 0, 0, G_OPTION_ARG_INT, &options->ready_fd,
       "Write 'ready' to descriptor FD when serving", "FD" },
+    { "shutdown-unit", 0, 0, G_OPTION_ARG_STRING, &options->shutdown_unit,
+      "Delay a shutdown of the host while systemd stops UNIT, which saves guests", "UNIT" },
     { "version", 0, 0, G_OPTION_ARG_NONE, &options->version, "Print the version", NULL },
     { NULL },
   };
@@ -136,6 +141,20 @@ on_idle_check (gpointer user_data)
   watch->idle = busy ? 0 : watch->idle + IDLE_CHECK_SECONDS;
   if (watch->idle >= watch->limit)
     g_main_loop_quit (watch->daemon->loop);
+  return G_SOURCE_CONTINUE;
+}
+
+typedef struct {
+  Daemon *daemon;
+  ShutdownLock *lock;
+} GuestCount;
+
+static gboolean
+on_count_guests (gpointer user_data)
+{
+  GuestCount *count = user_data;
+
+  shutdown_lock_set_guests (count->lock, registry_count_alive (count->daemon->registry));
   return G_SOURCE_CONTINUE;
 }
 
@@ -237,6 +256,7 @@ run (const Options *options, GError **error)
                     .stopping = g_cancellable_new() };
   SoupServer *server = soup_server_new ("server-header", "vmckptd", NULL);
   IdleWatch idle = { .daemon = &daemon, .limit = options->idle_exit };
+  GuestCount count = { .daemon = &daemon };
   gboolean own_socket = FALSE;
 
   proof_clean (runtime);
@@ -255,6 +275,10 @@ run (const Options *options, GError **error)
   if (idle.limit > 0)
     g_timeout_add_seconds (IDLE_CHECK_SECONDS, on_idle_check, &idle);
   g_timeout_add_seconds (STORE_IDLE_CHECK_SECONDS, on_close_idle_stores, &daemon);
+  if (options->shutdown_unit != NULL) {
+    count.lock = shutdown_lock_new (options->shutdown_unit);
+    g_timeout_add_seconds (IDLE_CHECK_SECONDS, on_count_guests, &count);
+  }
   tell_ready (options->ready_fd);
   g_main_loop_run (daemon.loop);
   sd_notify (0, "STOPPING=1");
