@@ -2,8 +2,10 @@
 # The usual commands, thin over meson and ninja. `make help` lists them.
 BUILD  ?= build
 PREFIX ?= /usr/local
+# A prefix of its own has its own etc.
+SYSCONFDIR ?= $(if $(filter /usr /usr/local,$(PREFIX)),/etc,$(PREFIX)/etc)
 
-.PHONY: all deps demo check bench bench-ram bench-disk bench-store install clean help
+.PHONY: all deps demo check bench bench-ram bench-disk bench-store install uninstall clean help
 
 all: $(BUILD)/build.ninja ## build vmckpt in build/
 	@ninja -C $(BUILD)
@@ -34,8 +36,12 @@ bench-store: deps all ## the store beside restic, borg, casync, zstd
 	@tests/bench/store --build $(BUILD)
 
 install: all ## install under PREFIX (below DESTDIR)
-	@meson configure $(BUILD) --prefix "$(PREFIX)"
+	@meson configure $(BUILD) --prefix "$(PREFIX)" --sysconfdir "$(SYSCONFDIR)"
 	@DESTDIR="$(DESTDIR)" meson install -C $(BUILD)
+
+uninstall: ## remove what the last install put there; changed configuration stays
+	@DESTDIR="$(DESTDIR)" vmckpt/systemd/config-files uninstall "$(PREFIX)/share/vmckpt/default" "$(SYSCONFDIR)"
+	@ninja -C $(BUILD) uninstall
 
 clean: ## remove what was built; downloaded packages (.cache/) stay
 	@rm -rf $(BUILD) build-asan build-tsan
