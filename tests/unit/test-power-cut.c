@@ -699,6 +699,14 @@ test_path (gconstpointer data)
   try_path (data, NULL, g_test_slow() ? 20 : 1);
 }
 
+/* The points that the store visits; each that a path does not come to costs a run for nothing. */
+static const FaultPoint store_points[] = {
+  FAULT_WRITER_ANNOUNCED, FAULT_OBJECT_WRITTEN, FAULT_OBJECT_SYNCED,    FAULT_OBJECT_NAMED,
+  FAULT_PACKS_SYNCED,     FAULT_INDEX_WRITTEN,  FAULT_MANIFEST_WRITTEN, FAULT_GC_CONDEMNED,
+  FAULT_GC_UNINDEXED,     FAULT_GC_DELETING,    FAULT_REPAIR_INDEXED,   FAULT_REPAIR_SALVAGED,
+  FAULT_REPAIR_CONDEMNED, FAULT_KEY_MARKED,     FAULT_KEY_ADDED,
+};
+
 /* The way in which a path fails is a way to write, too. */
 static void
 test_failing (gconstpointer data)
@@ -706,7 +714,8 @@ test_failing (gconstpointer data)
   const Path *path = data;
   guint tried = 0, visits = g_test_slow() ? 3 : 1;
 
-  for (FaultPoint point = FAULT_NONE + 1; point < FAULT_COUNT; point++) {
+  for (guint i = 0; i < G_N_ELEMENTS (store_points); i++) {
+    FaultPoint point = store_points[i];
     for (guint visit = 1; visit <= visits; visit++) {
       g_autofree char *fault = g_strdup_printf ("%s:eio:%u", fault_point_name (point), visit);
       gboolean manifest = point == FAULT_MANIFEST_WRITTEN;
