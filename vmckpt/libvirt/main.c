@@ -2,8 +2,11 @@
 /*
  * vmckpt-libvirt: the only program of vmckpt's that links libvirt.
  *
- *   vmckpt-libvirt --connect URI serve     answers requests on standard input (libvirt-link.h)
+ *   vmckpt-libvirt --connect URI serve         answers requests on standard input (libvirt-link.h)
+ *   vmckpt-libvirt --connect URI --directory DIR bridge UUID    gives a domain sockets in DIR
+ *                                                              (libvirt-bridge.h)
  */
+#include "bridge.h"
 #include "serve.h"
 
 #include <vmckpt/libvirt/libvirt-link.h>
@@ -14,6 +17,8 @@
 
 typedef struct {
   char *uri;
+  char *directory;
+  int report_fd;
   gboolean version;
   char **words;
 } Options;
@@ -22,6 +27,7 @@ static void
 options_clear (Options *options)
 {
   g_free (options->uri);
+  g_free (options->directory);
   g_strfreev (options->words);
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Options, options_clear)
@@ -31,8 +37,13 @@ parse_options (int *argc, char ***argv, Options *options, GError **error)
 {
   const GOptionEntry entries[] = {
     { "connect", 'c', 0, G_OPTION_ARG_STRING, &options->uri, "libvirt's connection", "URI" },
+    { "directory", 0, 0, G_OPTION_ARG_FILENAME, &options->directory, "Where a bridge's sockets go",
+      "DIR" },
+    { "report-fd", 0, 0, G_OPTION_ARG_INT, &options->report_fd,
+      "Gets \"ok\" or what went wrong, once that is known", "N" },
     { "version", 0, 0, G_OPTION_ARG_NONE, &options->version, "Print the version", NULL },
-    { G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_STRING_ARRAY, &options->words, NULL, "serve" },
+    { G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_STRING_ARRAY, &options->words, NULL,
+      "serve | bridge UUID" },
     { NULL },
   };
   g_autoptr (GOptionContext) context = g_option_context_new ("- asks libvirt for vmckpt");
@@ -45,7 +56,7 @@ parse_options (int *argc, char ***argv, Options *options, GError **error)
   if (options->uri != NULL && options->words != NULL)
     return TRUE;
   g_set_error_literal (error, LIBVIRT_ERROR, LIBVIRT_ERROR_USAGE,
-                       "--connect URI and 'serve' are needed");
+                       "--connect URI and 'serve' or 'bridge UUID' are needed");
   return FALSE;
 }
 
@@ -68,10 +79,30 @@ run_serve (const Options *options)
   return serve (host, STDIN_FILENO, output);
 }
 
+static int
+run_bridge (const Options *options)
+{
+  g_autoptr (Host) host = host_new (options->uri);
+
+  return bridge_run (host, options->words[1], options->directory, options->report_fd);
+}
+
+/* SIGTERM is waited for by a thread that is made for it: before all others, so that none takes it.
+ */
+static void
+block_ending (void)
+{
+  sigset_t ending;
+
+  sigemptyset (&ending);
+  sigaddset (&ending, SIGTERM);
+  pthread_sigmask (SIG_BLOCK, &ending, NULL);
+}
+
 int
 main (int argc, char **argv)
 {
-  g_auto (Options) options = { NULL };
+  g_auto (Options) options = { .report_fd = -1 };
   g_autoptr (GError) error = NULL;
 
   signal (SIGPIPE, SIG_IGN);
@@ -81,8 +112,14 @@ main (int argc, char **argv)
     printf ("vmckpt-libvirt " VMCKPT_VERSION "\n");
     return 0;
   }
+  gboolean is_serve = g_str_equal (options.words[0], "serve") && options.words[1] == NULL;
+  gboolean is_bridge = g_str_equal (options.words[0], "bridge") && options.words[1] != NULL &&
+                       options.words[2] == NULL && options.directory != NULL &&
+                       g_uuid_string_is_valid (options.words[1]);
+  if (!is_serve && !is_bridge)
+    return usage ("what it does is 'serve' or, with --directory, 'bridge UUID'");
+  if (is_bridge)
+    block_ending();
   host_init_library();
-  if (g_str_equal (options.words[0], "serve") && options.words[1] == NULL)
-    return run_serve (&options);
-  return usage ("the only thing it does is 'serve'");
+  return is_serve ? run_serve (&options) : run_bridge (&options);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "serve.h"
 
+#include "line-input.h"
 #include "work.h"
 
 #include <vmckpt/util/json.h>
@@ -10,16 +11,14 @@
 #include <unistd.h>
 
 #define WORKERS_MAX 64
-#define FDS_MAX 64  /* that have come and belong to no request yet */
 #define FINISH_S 10 /* for what is under way when the asker is gone */
 
 typedef struct {
   Host *host;
-  int input, output;
+  int output;
   GMutex output_lock;
   GThreadPool *pool;
-  GByteArray *bytes; /* not yet a whole line */
-  GArray *fds;       /* AutoFd, in the order they came */
+  LineInput input;
 
   GMutex lock; /* guards what follows */
   GCond idle;
@@ -71,16 +70,6 @@ cancel (Server *server, gboolean all, guint64 id)
     g_cancellable_cancel (g_ptr_array_index (chosen, i));
 }
 
-static int
-take_fd (Server *server)
-{
-  if (server->fds->len == 0)
-    return -1;
-  int fd = g_array_index (server->fds, AutoFd, 0);
-  g_array_remove_index (server->fds, 0);
-  return fd;
-}
-
 static gboolean
 begin (Server *server, const char *line, gsize len, GError **error)
 {
@@ -94,7 +83,7 @@ begin (Server *server, const char *line, gsize len, GError **error)
   }
   Work *work = g_new0 (Work, 1);
   work->host = server->host;
-  work->fd = request->fd ? take_fd (server) : -1;
+  work->fd = request->fd ? line_input_take_fd (&server->input) : -1;
   work->request = g_steal_pointer (&request);
   work->say = say;
   work->user_data = server;
@@ -106,47 +95,23 @@ begin (Server *server, const char *line, gsize len, GError **error)
   return TRUE;
 }
 
-static gboolean
-begin_lines (Server *server, gsize searched, GError **error)
-{
-  gsize start = 0;
-  const guint8 *end;
-
-  while ((end = memchr (server->bytes->data + searched, '\n', server->bytes->len - searched)) !=
-         NULL) {
-    gsize at = end - server->bytes->data;
-    if (!begin (server, (const char *)server->bytes->data + start, at - start, error))
-      return FALSE;
-    start = searched = at + 1;
-  }
-  if (start > 0)
-    g_byte_array_remove_range (server->bytes, 0, start);
-  if (server->bytes->len <= LIBVIRT_LINE_MAX)
-    return TRUE;
-  g_set_error_literal (error, LIBVIRT_ERROR, LIBVIRT_ERROR_USAGE, "a request's line is too long");
-  return FALSE;
-}
-
 /* Requests until the input ends (TRUE) or makes no sense. */
 static gboolean
 read_requests (Server *server, GError **error)
 {
-  g_autofree guint8 *piece = g_malloc (64 * 1024);
+  g_autoptr (GError) cause = NULL;
+  gboolean fine = TRUE;
+  gsize len;
+  char *line;
 
-  for (;;) {
-    g_auto (AutoFd) fd = -1;
-    gsize searched = server->bytes->len;
-    gssize n = fd_receive (server->input, piece, 64 * 1024, &fd, error);
-    if (n <= 0)
-      return n == 0;
-    if (fd >= 0 && server->fds->len < FDS_MAX) {
-      AutoFd taken = fd_steal (&fd);
-      g_array_append_val (server->fds, taken);
-    }
-    g_byte_array_append (server->bytes, piece, n);
-    if (!begin_lines (server, searched, error))
-      return FALSE;
+  while (fine && (line = line_input_next (&server->input, &len, &cause)) != NULL) {
+    fine = begin (server, line, len, &cause);
+    g_free (line);
   }
+  if (cause == NULL)
+    return TRUE;
+  g_propagate_error (error, g_steal_pointer (&cause));
+  return FALSE;
 }
 
 static void
@@ -165,15 +130,14 @@ finish (Server *server)
 int
 serve (Host *host, int input, int output)
 {
-  Server server = { .host = host, .input = input, .output = output };
+  Server server = { .host = host, .output = output };
   g_autoptr (GError) error = NULL;
 
   g_mutex_init (&server.output_lock);
   g_mutex_init (&server.lock);
   g_cond_init (&server.idle);
   server.works = g_hash_table_new (NULL, NULL);
-  server.bytes = g_byte_array_new();
-  server.fds = g_array_new (FALSE, FALSE, sizeof (AutoFd));
+  line_input_init (&server.input, input, LIBVIRT_LINE_MAX);
   server.pool = g_thread_pool_new (run_in_pool, &server, WORKERS_MAX, FALSE, NULL);
   gboolean ended = read_requests (&server, &error);
   if (!ended)
