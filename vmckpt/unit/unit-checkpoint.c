@@ -85,7 +85,7 @@ describe (Manifest *manifest, const Unit *unit, const Manifest *parent,
   manifest->guest = g_strdup (unit->spec->name);
   manifest->guest_uuid = g_strdup (unit->spec->uuid);
   manifest->host = g_strdup (unit->host);
-  manifest->mode = g_strdup (modes[options->mode]);
+  manifest->mode = g_strdup (modes[options->hold != NULL ? CHECKPOINT_STOP : options->mode]);
   manifest->tag = g_strdup (options->tag);
   manifest->note = g_strdup (options->note);
 }
@@ -183,6 +183,13 @@ settle (const Unit *unit, const FormerCheckpoint *former, DiskCapture *disks,
   }
 }
 
+gboolean
+unit_release_hold (const Unit *unit, KeeperLease *lease, gboolean was_running, GError **error)
+{
+  return (!was_running || qmp_cont (unit->monitor, error)) &&
+         (lease == NULL || keeper_lease_end (lease, error));
+}
+
 /* A suspend that was not committed: the guest is as it was. @lease: (nullable). */
 static void
 take_suspend_back (const Unit *unit, const CaptureReport *report, KeeperLease *lease)
@@ -275,8 +282,10 @@ unit_checkpoint (const Unit *unit, Store *store, const CheckpointOptions *option
   settle (unit, &former, disks, &context, manifest, committed);
   if (!committed && options->mode == CHECKPOINT_SUSPEND)
     take_suspend_back (unit, &report, lease);
-  if (!committed ||
-      (options->mode == CHECKPOINT_SUSPEND && !power_off (unit, manifest, lease, error)))
+  if (committed && options->hold != NULL)
+    *options->hold = g_steal_pointer (&lease);
+  else if (!committed ||
+           (options->mode == CHECKPOINT_SUSPEND && !power_off (unit, manifest, lease, error)))
     return NULL;
   return g_steal_pointer (&manifest);
 }

@@ -303,9 +303,19 @@ track_disks (QmpClient *monitor, const GuestSpec *spec, GError **error)
   return TRUE;
 }
 
+/* All is loaded: it may run. */
+static gboolean
+let_run (QmpClient *monitor, KeeperLease *lease, const RestoreOptions *options, GError **error)
+{
+  if (options->decide != NULL)
+    return options->decide (monitor, lease, options->decide_data, error);
+  return (options->paused || qmp_cont (monitor, error)) && keeper_lease_end (lease, error);
+}
+
 static gboolean
 load (Store *store, const Manifest *manifest, const GuestSpec *spec, const RestoreOptions *options,
-      GuestRam *ram, QemuGuest *guest, const UnitWatcher *watcher, double *phase_ms, GError **error)
+      KeeperLease *lease, GuestRam *ram, QemuGuest *guest, const UnitWatcher *watcher,
+      double *phase_ms, GError **error)
 {
   const TrackedRestore restore = { .monitor = guest->monitor,
                                    .ram = ram,
@@ -315,11 +325,10 @@ load (Store *store, const Manifest *manifest, const GuestSpec *spec, const Resto
                                    .progress = watcher->progress,
                                    .cancellable = watcher->cancellable };
   g_autoptr (GuestTracking) tracking = NULL;
-  g_autoptr (KeeperLease) lease = keeper_lease_restore (guest->keeper, error);
   g_autoptr (KeeperFreeze) freeze = NULL; /* its end has the keeper thaw the guest */
   gint64 began_us = g_get_monotonic_time();
 
-  if (lease == NULL || !load_memory (&restore, spec, options, watcher, &tracking, error))
+  if (!load_memory (&restore, spec, options, watcher, &tracking, error))
     return FALSE;
   phase_ms[PHASE_REBUILD] += (g_get_monotonic_time() - began_us) / 1000.0;
   began_us = g_get_monotonic_time();
@@ -329,26 +338,59 @@ load (Store *store, const Manifest *manifest, const GuestSpec *spec, const Resto
   if (options->before_run != NULL && !options->before_run (options->before_run_data, error))
     return FALSE;
   if (!quiesce_take_over (manifest, spec, keeper_directory (guest->keeper), &freeze, error) ||
-      (!options->paused && !qmp_cont (guest->monitor, error)))
+      !let_run (guest->monitor, lease, options, error))
     return FALSE;
   phase_ms[PHASE_RESUME] = (g_get_monotonic_time() - began_us) / 1000.0;
-  return keeper_lease_end (lease, error) && fault_visit (FAULT_FILL_RUNNING, error);
+  return fault_visit (FAULT_FILL_RUNNING, error);
+}
+
+static void
+waiting_clear (UnitWaiting *waiting)
+{
+  g_clear_pointer (&waiting->lease, keeper_lease_free);
+  qemu_guest_clear (&waiting->qemu);
+  g_clear_pointer (&waiting->ram, guest_ram_unref);
+}
+
+void
+unit_waiting_end (UnitWaiting *waiting, const char *directory)
+{
+  if (waiting->qemu.monitor == NULL)
+    return;
+  qemu_end (directory, waiting->qemu.monitor, NULL);
+  waiting_clear (waiting);
+  qemu_remove_directory (directory);
 }
 
 gboolean
-unit_restore (Store *store, const Manifest *manifest, const GuestSpec *spec,
-              const RestoreOptions *options, const UnitWatcher *watcher, GuestRam **ram,
-              QemuGuest *guest, double *phase_ms, GError **error)
+unit_restore_wait (const GuestSpec *spec, const RestoreOptions *options, UnitWaiting *waiting,
+                   GError **error)
 {
-  ERROR_PREFIX (error, "restoring checkpoint %.12s of guest %s", manifest->id, manifest->guest);
   gint64 began_us = g_get_monotonic_time();
 
-  progress_report (watcher->progress, PHASE_REBUILD, 0, 0);
-  if (!unit_start (spec, options->directory, TRUE, ram, guest, error))
+  if (!unit_start (spec, options->directory, TRUE, &waiting->ram, &waiting->qemu, error))
     return FALSE;
-  phase_ms[PHASE_REBUILD] = (g_get_monotonic_time() - began_us) / 1000.0;
-  qemu_facts_confirm (options->facts, spec->qemu, qmp_client_greeting (guest->monitor));
-  if (load (store, manifest, spec, options, *ram, guest, watcher, phase_ms, error))
+  waiting->start_ms = (g_get_monotonic_time() - began_us) / 1000.0;
+  qemu_facts_confirm (options->facts, spec->qemu, qmp_client_greeting (waiting->qemu.monitor));
+  waiting->lease = keeper_lease_restore (waiting->qemu.keeper, error);
+  if (waiting->lease != NULL)
+    return TRUE;
+  unit_waiting_end (waiting, options->directory);
+  return FALSE;
+}
+
+gboolean
+unit_restore_into (Store *store, const Manifest *manifest, const GuestSpec *spec,
+                   const RestoreOptions *options, const UnitWatcher *watcher, UnitWaiting *waiting,
+                   GuestRam **ram, QemuGuest *guest, double *phase_ms, GError **error)
+{
+  g_autoptr (KeeperLease) lease = g_steal_pointer (&waiting->lease);
+
+  phase_ms[PHASE_REBUILD] = waiting->start_ms;
+  *ram = g_steal_pointer (&waiting->ram);
+  *guest = waiting->qemu;
+  waiting->qemu = (QemuGuest){ 0 };
+  if (load (store, manifest, spec, options, lease, *ram, guest, watcher, phase_ms, error))
     return TRUE;
   if (options->fill != NULL)
     g_clear_pointer (&options->fill->fill, guest_fill_unref);
@@ -357,5 +399,21 @@ unit_restore (Store *store, const Manifest *manifest, const GuestSpec *spec,
   qemu_guest_clear (guest);
   g_clear_pointer (ram, guest_ram_unref);
   qemu_remove_directory (options->directory);
+  return FALSE;
+}
+
+gboolean
+unit_restore (Store *store, const Manifest *manifest, const GuestSpec *spec,
+              const RestoreOptions *options, const UnitWatcher *watcher, GuestRam **ram,
+              QemuGuest *guest, double *phase_ms, GError **error)
+{
+  ERROR_PREFIX (error, "restoring checkpoint %.12s of guest %s", manifest->id, manifest->guest);
+  UnitWaiting waiting = { .ram = g_steal_pointer (ram) };
+
+  progress_report (watcher->progress, PHASE_REBUILD, 0, 0);
+  if (unit_restore_wait (spec, options, &waiting, error))
+    return unit_restore_into (store, manifest, spec, options, watcher, &waiting, ram, guest,
+                              phase_ms, error);
+  g_clear_pointer (&waiting.ram, guest_ram_unref);
   return FALSE;
 }

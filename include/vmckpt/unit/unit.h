@@ -86,6 +86,10 @@ typedef struct {
   int quiesce_ms;     /* if not 0, its file systems are frozen over the instant: how long freezing,
                          and thawing, may take */
   Store *standstill_store; /* (nullable): opened, the one that the unit's standstill names */
+  /* (nullable) (out) (transfer full): with CHECKPOINT_SUSPEND: the guest is not powered off but
+   * left standing, under this lease, for whoever runs it elsewhere. Contents NULL: it was saved
+   * before, and there is none. The checkpoint's mode is that of CHECKPOINT_STOP. */
+  KeeperLease **hold;
 } CheckpointOptions;
 
 /**
@@ -103,6 +107,11 @@ typedef struct {
  */
 Manifest *unit_checkpoint (const Unit *unit, Store *store, const CheckpointOptions *options,
                            const UnitWatcher *watcher, GError **error);
+
+/* A guest that `hold` left standing runs after all, if @was_running; the lease, if any, is ended.
+ * FALSE: it is left to the keeper, which goes on trying. */
+gboolean unit_release_hold (const Unit *unit, KeeperLease *lease, gboolean was_running,
+                            GError **error);
 
 /* When memory is read at a restore. */
 typedef enum {
@@ -140,6 +149,9 @@ typedef struct {
   /* (nullable): called when all is loaded, before it may run. */
   gboolean (*before_run) (gpointer user_data, GError **error);
   gpointer before_run_data;
+  /* (nullable): instead of letting it run: whether it does, and then the lease is ended. */
+  gboolean (*decide) (QmpClient *monitor, KeeperLease *lease, gpointer user_data, GError **error);
+  gpointer decide_data;
 } RestoreOptions;
 
 /**
@@ -151,6 +163,37 @@ typedef struct {
  */
 GuestSpec *unit_restore_spec (Store *store, const Manifest *manifest, const RestoreOptions *options,
                               GError **error);
+
+/* A QEMU that was started for a restore and waits, under a lease: this process's end is its end. */
+typedef struct {
+  GuestRam *ram; /* (nullable) */
+  QemuGuest qemu;
+  KeeperLease *lease;
+  double start_ms; /* what it took */
+} UnitWaiting;
+
+/**
+ * unit_restore_wait:
+ * @spec: from unit_restore_spec(), of this checkpoint or an earlier one of the same machine
+ *
+ * The first part of unit_restore(), for a checkpoint that is still to come.
+ */
+gboolean unit_restore_wait (const GuestSpec *spec, const RestoreOptions *options,
+                            UnitWaiting *waiting, GError **error);
+
+/* Ends a QEMU that waits, and its files; nothing happens if it was used or never there. */
+void unit_waiting_end (UnitWaiting *waiting, const char *directory);
+
+/**
+ * unit_restore_into:
+ * @waiting: (inout): emptied, whatever comes of it
+ *
+ * The second part: as unit_restore().
+ */
+gboolean unit_restore_into (Store *store, const Manifest *manifest, const GuestSpec *spec,
+                            const RestoreOptions *options, const UnitWatcher *watcher,
+                            UnitWaiting *waiting, GuestRam **ram, QemuGuest *guest,
+                            double *phase_ms, GError **error);
 
 /**
  * unit_restore:
