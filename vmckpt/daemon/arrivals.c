@@ -30,6 +30,7 @@ struct _Arrival {
   gboolean deciding;           /* somebody works on the decision, without the lock */
   const ArrivedGuest *arrived; /* (nullable): of whoever waits in arrival_wait_decided() */
   gint64 heard_us;             /* when the source was heard of last */
+  char *told;                  /* (nullable) by arrivals_tell() */
   GError *reason;              /* why it ended */
 };
 
@@ -93,6 +94,7 @@ arrival_unref (Arrival *arrival)
   g_free (arrival->id);
   g_free (arrival->guest);
   g_free (arrival->from);
+  g_free (arrival->told);
   g_object_unref (arrival->cancellable);
   g_clear_error (&arrival->reason);
   g_free (arrival);
@@ -267,6 +269,49 @@ is_silent (const Arrival *arrival)
          MIGRATION_SILENCE_SECONDS * (gint64)G_USEC_PER_SEC;
 }
 
+/* With the lock held; of one that is not being decided: whether the source is still to be waited
+ * for. */
+static gboolean
+is_worth_waiting (Arrival *arrival, GError **error)
+{
+  if (g_cancellable_set_error_if_cancelled (arrival->cancellable, error))
+    return FALSE;
+  if (!is_silent (arrival))
+    return TRUE;
+  g_set_error (error, API_ERROR, API_FAILED, "host %s has said nothing for %d seconds",
+               arrival->from, MIGRATION_SILENCE_SECONDS);
+  return FALSE;
+}
+
+/* With the lock held: why it does not run here. */
+static void
+set_reason (Arrival *arrival, GError **error)
+{
+  if (arrival->reason != NULL)
+    g_propagate_error (error, g_error_copy (arrival->reason));
+  else
+    g_set_error (error, API_ERROR, API_INTERRUPTED, "host %s has given the migration up",
+                 arrival->from);
+}
+
+char *
+arrival_wait_told (Arrival *arrival, GError **error)
+{
+  Arrivals *arrivals = arrival->arrivals;
+  g_autoptr (GError) reason = NULL;
+  LOCK (arrivals);
+
+  while (arrival->state == ARRIVAL_RECEIVING && arrival->told == NULL &&
+         is_worth_waiting (arrival, &reason))
+    g_cond_wait_until (&arrivals->changed, &arrivals->lock, g_get_monotonic_time() + CHECK_US);
+  if (arrival->state == ARRIVAL_RECEIVING && reason == NULL)
+    return g_strdup (arrival->told);
+  give_up (arrival, reason);
+  begin_end (arrival);
+  set_reason (arrival, error);
+  return NULL;
+}
+
 gboolean
 arrival_wait_decided (Arrival *arrival, const ArrivedGuest *guest, GError **error)
 {
@@ -277,16 +322,12 @@ arrival_wait_decided (Arrival *arrival, const ArrivedGuest *guest, GError **erro
   if (arrival->state == ARRIVAL_RECEIVING) {
     arrival->state = ARRIVAL_ARRIVED;
     arrival->arrived = guest;
+    g_cond_broadcast (&arrivals->changed);
   }
   while (arrival->state == ARRIVAL_ARRIVED) {
     /* Work on the decision uses what the caller has: it must not go before. */
-    if (!arrival->deciding && g_cancellable_set_error_if_cancelled (arrival->cancellable, &reason))
+    if (!arrival->deciding && !is_worth_waiting (arrival, &reason))
       break;
-    if (!arrival->deciding && is_silent (arrival)) {
-      g_set_error (&reason, API_ERROR, API_FAILED, "host %s has said nothing for %d seconds",
-                   arrival->from, MIGRATION_SILENCE_SECONDS);
-      break;
-    }
     g_cond_wait_until (&arrivals->changed, &arrivals->lock, g_get_monotonic_time() + CHECK_US);
   }
   give_up (arrival, reason);
@@ -294,11 +335,7 @@ arrival_wait_decided (Arrival *arrival, const ArrivedGuest *guest, GError **erro
   arrival->arrived = NULL;
   if (arrival->state == ARRIVAL_RUNNING)
     return TRUE;
-  if (arrival->reason != NULL)
-    g_propagate_error (error, g_error_copy (arrival->reason));
-  else
-    g_set_error (error, API_ERROR, API_INTERRUPTED, "host %s has given the migration up",
-                 arrival->from);
+  set_reason (arrival, error);
   return FALSE;
 }
 
@@ -427,6 +464,29 @@ arrivals_go (Arrivals *arrivals, const char *id, GError **error)
     begin_end (arrival);
     g_cancellable_cancel (arrival->cancellable);
   }
+  return arrival->state;
+}
+
+ArrivalState
+arrivals_tell (Arrivals *arrivals, const char *id, const char *text, GError **error)
+{
+  LOCK (arrivals);
+  g_autoptr (Arrival) arrival = NULL;
+  Arrival *found = hear_of (arrivals, id);
+
+  if (found == NULL)
+    return state_by_record (arrivals, id);
+  arrival = arrival_ref (found);
+  if (arrival->told == NULL)
+    arrival->told = g_strdup (text);
+  g_cond_broadcast (&arrivals->changed);
+  /* Who waits for the answer is not silent. */
+  while (arrival->state == ARRIVAL_RECEIVING) {
+    arrival->heard_us = g_get_monotonic_time();
+    g_cond_wait_until (&arrivals->changed, &arrivals->lock, g_get_monotonic_time() + CHECK_US);
+  }
+  if (arrival->state != ARRIVAL_ARRIVED && arrival->state != ARRIVAL_RUNNING)
+    set_reason (arrival, error);
   return arrival->state;
 }
 

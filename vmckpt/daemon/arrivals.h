@@ -100,6 +100,16 @@ typedef struct {
  */
 gboolean arrival_wait_decided (Arrival *arrival, const ArrivedGuest *guest, GError **error);
 
+/**
+ * arrival_wait_told:
+ *
+ * Waits for what the source says with arrivals_tell(): of a guest that comes through a store, the
+ * checkpoint by which it comes. Gives up as arrival_wait_decided() does.
+ *
+ * Returns: newly allocated; NULL with @error: ENDING
+ */
+char *arrival_wait_told (Arrival *arrival, GError **error);
+
 /* It will never run here, and its QEMU is gone. Also for one that never got as far as ARRIVED. */
 void arrival_set_ended (Arrival *arrival, const GError *reason);
 
@@ -118,6 +128,11 @@ ArrivalState arrivals_state (Arrivals *arrivals, const char *id);
  * @error a sentence that says why not.
  */
 ArrivalState arrivals_go (Arrivals *arrivals, const char *id, GError **error);
+
+/* Says @text to who waits in arrival_wait_told(), or will, and waits until the guest has arrived,
+ * or will not: returns any state but RECEIVING; with @error a sentence that says why not. The first
+ * text counts. */
+ArrivalState arrivals_tell (Arrivals *arrivals, const char *id, const char *text, GError **error);
 
 /* The source gives it up, if it has not been decided: waits a while for the end of its QEMU.
  * Returns RUNNING, ENDING, ENDED or UNKNOWN. */

@@ -37,9 +37,9 @@
 
 typedef struct {
   char *runtime, *disks;
-  char *listen, *tls;  /* for other hosts */
-  char *shutdown_unit; /* NULL: a shutdown of the host is not delayed */
-  int idle_exit;       /* seconds without guests and calls; 0: never */
+  char *listen, *tls, *key_file; /* for other hosts */
+  char *shutdown_unit;           /* NULL: a shutdown of the host is not delayed */
+  int idle_exit;                 /* seconds without guests and calls; 0: never */
   int ready_fd;
   gboolean version;
 } Options;
@@ -52,6 +52,7 @@ options_clear (Options *options)
   g_free (options->listen);
   g_free (options->tls);
   g_free (options->shutdown_unit);
+  g_free (options->key_file);
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Options, options_clear)
 
@@ -65,6 +66,8 @@ parse_options (int *argc, char ***argv, Options *options, GError **error)
       "ADDRESS[:PORT]" },
     { "tls", 0, 0, G_OPTION_ARG_FILENAME, &options->tls,
       "Certificates of this host: ca-cert.pem, server-*.pem, client-*.pem", "DIR" },
+    { "key-file", 0, 0, G_OPTION_ARG_FILENAME, &options->key_file,
+      "Opens encrypted stores through which guests come from other hosts", "FILE" },
     { "idle-exit", 0, 0, G_OPTION_ARG_INT, &options->idle_exit,
       "Exit after SECONDS without guests and calls", "SECONDS" },
     { "ready-fd", 0, 0, G_OPTION_ARG_INT, &options->ready_fd,
@@ -93,6 +96,8 @@ parse_options (int *argc, char ***argv, Options *options, GError **error)
     options->listen = g_strdup (g_getenv ("VMCKPT_LISTEN"));
   if (options->tls == NULL)
     options->tls = g_strdup (g_getenv ("VMCKPT_TLS"));
+  if (options->key_file == NULL)
+    options->key_file = g_strdup (g_getenv ("VMCKPT_KEY_FILE"));
   if (options->tls == NULL && g_file_test (PEER_TLS_DIRECTORY, G_FILE_TEST_IS_DIR))
     options->tls = g_strdup (PEER_TLS_DIRECTORY);
   return TRUE;
@@ -252,6 +257,7 @@ run (const Options *options, GError **error)
                     .exports = disk_exports_new (runtime),
                     .arrivals = arrivals_new (runtime),
                     .tls = options->tls,
+                    .key_file = options->key_file,
                     .loop = g_main_loop_new (NULL, FALSE),
                     .stopping = g_cancellable_new() };
   SoupServer *server = soup_server_new ("server-header", "vmckptd", NULL);

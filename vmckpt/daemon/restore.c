@@ -176,6 +176,51 @@ restore_note_disk_base (Guest *guest, Store *store, const Manifest *manifest, GE
          guest_set_disk_base (guest, base, error);
 }
 
+/* RestoreOptions' decide. */
+static gboolean
+decide_landing (QmpClient *monitor, KeeperLease *lease, gpointer data, GError **error)
+{
+  RestoreLanding *landing = data;
+
+  landing->decided = landing->decide (monitor, lease, landing->user_data, error);
+  return landing->decided;
+}
+
+/* The QEMU that waits, or a new one, loads the checkpoint. */
+static gboolean
+load_landing (Store *store, const Manifest *manifest, Guest *guest, RestoreLanding *landing,
+              const RestoreOptions *options, const UnitWatcher *watcher, GuestRam **ram,
+              QemuGuest *qemu, double *phase_ms, GError **error)
+{
+  if (landing->waiting.qemu.monitor == NULL &&
+      (!unit_restore_wait (guest_spec (guest), options, &landing->waiting, error) ||
+       !landing->started (options->directory, landing->user_data, error)))
+    return FALSE;
+  return unit_restore_into (store, manifest, guest_spec (guest), options, watcher,
+                            &landing->waiting, ram, qemu, phase_ms, error);
+}
+
+/* It was decided that the guest runs here. What fails now is trouble with a guest of this host. */
+static gboolean
+take_into_service (Request *request, Guest *guest, Store *store, const Manifest *manifest,
+                   const RestoreOptions *options, QemuGuest *qemu, GuestRam **ram)
+{
+  Daemon *daemon = request->daemon;
+  g_autoptr (GError) error = NULL;
+
+  if (!guest_connect (guest, qemu, ram, &error)) {
+    g_warning ("guest %s runs here, but: %s", guest_name (guest), error->message);
+    g_clear_error (&error);
+    guest_find_again (guest);
+  }
+  begin_filling (guest, g_steal_pointer (&options->fill->fill), FALSE);
+  guest_set_checkpoint (guest, manifest->id);
+  if (!restore_note_disk_base (guest, store, manifest, &error) ||
+      !claims_take (guest, daemon->runtime, store, request_query (request, "store"), TRUE, &error))
+    g_warning ("guest %s runs here, but: %s", guest_name (guest), error->message);
+  return TRUE;
+}
+
 /* From the reserved name to the guest in service. */
 static gboolean
 bring_up (Request *request, Guest *guest, Store *store, const Manifest *manifest,
@@ -187,7 +232,9 @@ bring_up (Request *request, Guest *guest, Store *store, const Manifest *manifest
   g_auto (QemuGuest) qemu = { 0 };
   g_autoptr (GuestRam) ram = NULL;
 
-  if (!claims_take (guest, daemon->runtime, store, store_path, wish->take_over, error))
+  /* One that comes from another host is claimed for that until it runs here. */
+  if (wish->landing == NULL &&
+      !claims_take (guest, daemon->runtime, store, store_path, wish->take_over, error))
     return FALSE;
   if (wish->disks == RESTORE_DISKS_IN_PLACE &&
       !disks_left_check_in_place (daemon->runtime, guest_uuid (guest), disks->planned, store,
@@ -200,6 +247,13 @@ bring_up (Request *request, Guest *guest, Store *store, const Manifest *manifest
                                         request->key, manifest, &request->watcher, error);
     if (disks->hydration == NULL)
       return FALSE;
+  }
+  if (wish->landing != NULL) {
+    if (load_landing (store, manifest, guest, wish->landing, options, &request->watcher, &ram,
+                      &qemu, phase_ms, error) ||
+        wish->landing->decided)
+      return take_into_service (request, guest, store, manifest, options, &qemu, &ram);
+    return FALSE;
   }
   if (!unit_restore (store, manifest, guest_spec (guest), options, &request->watcher, &ram, &qemu,
                      phase_ms, error) ||
@@ -247,6 +301,33 @@ describe (Guest *guest, const Manifest *manifest, const double *phase_ms, gint64
   return object;
 }
 
+static gboolean
+is_same_machine (const GuestSpec *one, const GuestSpec *other)
+{
+  g_autoptr (JsonObject) a = guest_spec_to_json (one);
+  g_autoptr (JsonObject) b = guest_spec_to_json (other);
+  g_autofree char *first = json_to_line (a);
+  g_autofree char *second = json_to_line (b);
+
+  return g_str_equal (first, second);
+}
+
+/* The guest's name is its own; the one of a landing is already, unless its machine has changed. */
+static Guest *
+reserve (Daemon *daemon, const GuestSpec *spec, RestoreLanding *landing, const char *directory,
+         GError **error)
+{
+  g_autoptr (Guest) reserved = landing != NULL ? g_steal_pointer (&landing->guest) : NULL;
+
+  if (reserved != NULL && is_same_machine (spec, guest_spec (reserved)))
+    return g_steal_pointer (&reserved);
+  if (reserved != NULL) {
+    unit_waiting_end (&landing->waiting, directory);
+    registry_remove (daemon->registry, reserved);
+  }
+  return registry_add (daemon->registry, spec, GUEST_RESTORING, error);
+}
+
 /* With boot files kept: spec, name, guest. */
 static Guest *
 restore_guest (Request *request, Store *store, const Manifest *manifest, const RestoreRequest *wish,
@@ -263,7 +344,7 @@ restore_guest (Request *request, Store *store, const Manifest *manifest, const R
   options->before_run_data = &disks;
   g_autoptr (GuestSpec) spec = unit_restore_spec (store, manifest, options, error);
   g_autoptr (Guest) guest =
-      spec != NULL ? registry_add (daemon->registry, spec, GUEST_RESTORING, error) : NULL;
+      spec != NULL ? reserve (daemon, spec, wish->landing, options->directory, error) : NULL;
 
   if (guest == NULL)
     return NULL;
@@ -280,6 +361,64 @@ restore_guest (Request *request, Store *store, const Manifest *manifest, const R
   return NULL;
 }
 
+static RestoreOptions
+make_options (Daemon *daemon, const RestoreRequest *wish, const char *name, const char *directory,
+              RestoreFill *fill)
+{
+  return (RestoreOptions){ .name = name,
+                           .directory = directory,
+                           .files = daemon->runtime->files,
+                           .qemu = wish->qemu,
+                           .accel = wish->accel,
+                           .paused = wish->paused,
+                           .accept_changed_disks = wish->accept_changed_disks,
+                           .facts = daemon->runtime->facts,
+                           .fill = fill,
+                           .decide = wish->landing != NULL ? decide_landing : NULL,
+                           .decide_data = wish->landing };
+}
+
+/* ---- A guest that comes from another host ---- */
+
+gboolean
+restore_prepare_landing (Request *request, Store *store, const Manifest *manifest,
+                         const RestoreRequest *wish, GError **error)
+{
+  Daemon *daemon = request->daemon;
+  RestoreLanding *landing = wish->landing;
+  const char *name = wish->as != NULL ? wish->as : manifest->guest;
+  g_autofree char *directory = runtime_guest_directory (daemon->runtime, name);
+  RestoreOptions options = make_options (daemon, wish, name, directory, NULL);
+
+  /* The guest goes on writing to disks that are shared; they are held against the last one. */
+  options.accept_changed_disks = TRUE;
+  if (!name_check (name, "guest name", error) ||
+      !check_not_here (daemon->registry, manifest, error))
+    return FALSE;
+  registry_begin_restore (daemon->registry);
+  g_autoptr (GuestSpec) spec = unit_restore_spec (store, manifest, &options, error);
+  landing->guest =
+      spec != NULL ? registry_add (daemon->registry, spec, GUEST_RESTORING, error) : NULL;
+  registry_end_restore (daemon->registry);
+  if (landing->guest == NULL)
+    return FALSE;
+  if (unit_restore_wait (spec, &options, &landing->waiting, error) &&
+      landing->started (directory, landing->user_data, error))
+    return TRUE;
+  restore_abandon_landing (request, landing);
+  return FALSE;
+}
+
+void
+restore_abandon_landing (Request *request, RestoreLanding *landing)
+{
+  if (landing->guest == NULL)
+    return;
+  unit_waiting_end (&landing->waiting, guest_directory (landing->guest));
+  registry_remove (request->daemon->registry, landing->guest);
+  g_clear_pointer (&landing->guest, guest_unref);
+}
+
 JsonObject *
 restore_checkpoint (Request *request, Store *store, const Manifest *manifest,
                     const RestoreRequest *wish, GError **error)
@@ -289,23 +428,19 @@ restore_checkpoint (Request *request, Store *store, const Manifest *manifest,
   const char *name = wish->as != NULL ? wish->as : manifest->guest;
   double phase_ms[PHASE_COUNT] = { 0 };
 
-  registry_wait_for_unfinished (daemon->registry, name);
+  gboolean reserved = wish->landing != NULL && wish->landing->guest != NULL;
+
+  if (!reserved)
+    registry_wait_for_unfinished (daemon->registry, name);
   if (!name_check (name, "guest name", error) ||
-      !check_not_here (daemon->registry, manifest, error))
+      (!reserved && !check_not_here (daemon->registry, manifest, error)))
     return NULL;
   g_autofree char *directory = runtime_guest_directory (daemon->runtime, name);
   RestoreFill fill = { .reading = wish->reading,
                        .store_path = request_query (request, "store"),
                        .func = filling_watch };
-  RestoreOptions options = { .name = name,
-                             .directory = directory,
-                             .files = daemon->runtime->files,
-                             .qemu = wish->qemu,
-                             .accel = wish->accel,
-                             .paused = wish->paused,
-                             .accept_changed_disks = wish->accept_changed_disks,
-                             .facts = daemon->runtime->facts,
-                             .fill = &fill };
+  RestoreOptions options = make_options (daemon, wish, name, directory, &fill);
+
   registry_begin_restore (daemon->registry);
   g_autoptr (Guest) guest =
       restore_guest (request, store, manifest, wish, &options, phase_ms, error);

@@ -6,6 +6,17 @@
 
 #include <vmckpt/unit/restore-disks.h>
 
+/* A guest that comes from another host by this restore. */
+typedef struct {
+  Guest *guest;        /* (nullable): reserved, with work begun; NULL: as for any restore */
+  UnitWaiting waiting; /* with @guest: its QEMU; emptied when it is used */
+  /* As RestoreOptions' decide. Once it has returned TRUE the guest runs here whatever happens. */
+  gboolean (*decide) (QmpClient *monitor, KeeperLease *lease, gpointer user_data, GError **error);
+  gpointer user_data;
+  gboolean decided;                                                                /* (out) */
+  gboolean (*started) (const char *directory, gpointer user_data, GError **error); /* its QEMU */
+} RestoreLanding;
+
 typedef struct {
   const char *as;    /* (nullable) new name */
   const char *qemu;  /* (nullable) program */
@@ -19,6 +30,7 @@ typedef struct {
   const char *disk_directory; /* (nullable): where they go; NULL: the disks directory */
   GHashTable *disk_paths;     /* (nullable): by name, where a disk is or goes */
   gboolean take_over;         /* the host that claims the guest is known to be dead */
+  RestoreLanding *landing;    /* (nullable) */
 } RestoreRequest;
 
 /* Reads the members of a request's body that say where disks go: "disks", "disk_format",
@@ -36,6 +48,21 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (RestoreRequest, restore_request_clear)
  */
 JsonObject *restore_checkpoint (Request *request, Store *store, const Manifest *manifest,
                                 const RestoreRequest *wish, GError **error);
+
+/**
+ * restore_prepare_landing:
+ * @manifest: of the guest that is to come, without disks; the one that it comes by is a later one
+ * @wish: its landing gets the guest and a QEMU that waits
+ *
+ * What can be done before the guest stands still.
+ *
+ * Returns: FALSE with @error, and then nothing is left of the attempt.
+ */
+gboolean restore_prepare_landing (Request *request, Store *store, const Manifest *manifest,
+                                  const RestoreRequest *wish, GError **error);
+
+/* Ends what restore_prepare_landing() made, if it was not used. */
+void restore_abandon_landing (Request *request, RestoreLanding *landing);
 
 /* The same of a checkpoint by which its guest was suspended: it goes on with the disks that it had,
  * if they are as it left them. @wish: (inout): `disks` is chosen. */

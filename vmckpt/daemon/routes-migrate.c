@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* /v1/migrations: guests that come here from other hosts, and what their source says. */
 #include "api-error.h"
+#include "arrive-store.h"
 #include "router.h"
 
 #include <vmckpt/util/json.h>
@@ -33,6 +34,38 @@ go (Request *request, GError **error)
   return describe (request, state, reason);
 }
 
+/* Of a guest that comes through a store: the checkpoint by which it comes. */
+static JsonObject *
+tell_checkpoint (Request *request, GError **error)
+{
+  const char *checkpoint = NULL;
+  g_autoptr (GError) reason = NULL;
+
+  if (!request_expect (request, error, "checkpoint", NULL) ||
+      !request_string (request, "checkpoint", &checkpoint, error))
+    return NULL;
+  if (checkpoint == NULL) {
+    g_set_error_literal (error, API_ERROR, API_USAGE, "checkpoint: an id is wanted");
+    return NULL;
+  }
+  ArrivalState state =
+      arrivals_tell (request->daemon->arrivals, request->params[0], checkpoint, &reason);
+  return describe (request, state, reason);
+}
+
+static JsonObject *
+receive (Request *request, GError **error)
+{
+  const char *way = "live";
+
+  if (!request_string (request, "way", &way, error))
+    return NULL;
+  if (g_str_equal (way, "store"))
+    return arrive_store (request, error);
+  g_set_error (error, API_ERROR, API_NOT_POSSIBLE, "way: guests cannot come here by '%.64s'", way);
+  return NULL;
+}
+
 static JsonObject *
 end (Request *request, GError **error)
 {
@@ -52,6 +85,8 @@ forget (Request *request, GError **error)
 }
 
 const Route migrate_routes[] = {
+  { "POST", "/v1/migrations", receive, NULL, TRUE, TRUE },
+  { "POST", "/v1/migrations/:id/checkpoint", tell_checkpoint, NULL, FALSE, TRUE },
   { "GET", "/v1/migrations/:id", show, NULL, FALSE, TRUE },
   { "POST", "/v1/migrations/:id/go", go, NULL, FALSE, TRUE },
   { "POST", "/v1/migrations/:id/end", end, NULL, FALSE, TRUE },
