@@ -3,11 +3,13 @@
 #include "dirty-log.h"
 
 #include <vmckpt/keeper/guest-fds.h>
+#include <vmckpt/ram/guest-ram.h>
 #include <vmckpt/util/fd.h>
 
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -93,14 +95,110 @@ do_environment (void)
     g_assert_cmpint (fcntl (fd, F_GETFD), ==, FD_CLOEXEC);
 }
 
+/* ---- In a child that inherits nothing but its environment, as from libvirt ---- */
+
+/* Opens its RAM as QEMU does. @path is that of no file. */
+static int
+open_own (const char *path)
+{
+  int fd = open (path, O_RDWR | O_CLOEXEC);
+
+  g_assert_cmpint (fd, >=, 0);
+  g_assert_cmpint (ftruncate (fd, BYTES), ==, 0);
+  return fd;
+}
+
+static void
+assert_found (int shift)
+{
+  g_autoptr (GError) error = NULL;
+  struct stat numbered, found;
+
+  g_autoptr (GuestRam) ram = guest_ram_find (process_id_of (getpid()), "pc.ram", &error);
+  g_assert_no_error (error);
+  g_assert_cmpuint (guest_ram_bytes (ram), ==, BYTES);
+  g_assert_cmpint (fstat (GUEST_FD_RAM + shift, &numbered), ==, 0);
+  g_assert_cmpint (fstat (guest_ram_fd (ram), &found), ==, 0);
+  g_assert_cmpuint (numbered.st_ino, ==, found.st_ino);
+  g_assert_cmpint (ftruncate (guest_ram_fd (ram), 2 * BYTES), <, 0);
+  g_assert_true (guest_ram_uffd_async (ram) >= 0 || guest_ram_untracked_reason (ram) != NULL);
+  for (int fd = GUEST_FD_RAM; fd <= GUEST_FD_LOG; fd++)
+    g_assert_cmpint (fcntl (fd + shift, F_GETFD), ==, FD_CLOEXEC);
+
+  /* Marks go into that log. */
+  g_autoptr (DirtyLog) log = dirty_log_open (guest_ram_log_fd (ram), BYTES, &error);
+  g_assert_no_error (error);
+  g_assert_cmpint (
+      fallocate (GUEST_FD_RAM + shift, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, AT (2), AT (1)),
+      ==, 0);
+  g_assert_cmpuint (*dirty_log_words (dirty_log_header (log), DIRTY_LOG_DISCARDED), ==, 1 << 2);
+}
+
+static void
+run_own (int shift)
+{
+  g_auto (AutoFd) fd = open_own ("/nowhere/1-g1/pc.ram");
+  guint8 *ram = mmap (NULL, BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+  g_assert_true (ram != MAP_FAILED);
+  ram[0] = 1;
+  assert_found (shift);
+  /* Once is enough. */
+  g_assert_cmpint (open ("/nowhere/1-g1/pc.ram", O_RDWR | O_CLOEXEC), <, 0);
+}
+
+static void
+do_own (void)
+{
+  run_own (0);
+}
+
+/* A number is somebody else's. */
+static void
+do_own_shifted (void)
+{
+  g_assert_cmpint (dup2 (STDERR_FILENO, GUEST_FD_UFFD_ASYNC), ==, GUEST_FD_UFFD_ASYNC);
+  run_own (GUEST_FD_SHIFT);
+}
+
+/* All are: QEMU has what it was told to have. */
+static void
+do_own_not (void)
+{
+  g_autofree char *directory = g_dir_make_tmp (NULL, NULL);
+  g_autofree char *path = g_build_filename (directory, "pc.ram", NULL);
+  struct stat named, opened;
+
+  for (int i = 0; i < GUEST_FD_SHIFTS; i++)
+    g_assert_cmpint (dup2 (STDERR_FILENO, GUEST_FD_LOG + i * GUEST_FD_SHIFT), >=, 0);
+  g_assert_true (g_file_set_contents (path, "", 0, NULL));
+  g_auto (AutoFd) fd = open_own (path);
+  g_assert_cmpint (fstat (fd, &opened), ==, 0);
+  g_assert_cmpint (stat (path, &named), ==, 0);
+  g_assert_cmpuint (named.st_ino, ==, opened.st_ino);
+  unlink (path);
+  rmdir (directory);
+}
+
+/* Neither another file, nor reading, is the RAM. */
+static void
+do_own_others (void)
+{
+  g_assert_cmpint (open ("/nowhere/pc.ram", O_RDONLY | O_CLOEXEC), <, 0);
+  g_assert_cmpint (open ("/nowhere/other.ram", O_RDWR | O_CLOEXEC), <, 0);
+  g_assert_cmpint (open ("/nowhere/pc.ram/x", O_RDWR | O_CLOEXEC), <, 0);
+  g_assert_cmpint (fcntl (GUEST_FD_RAM, F_GETFD), <, 0);
+  run_own (0);
+}
+
 static const struct {
   const char *name;
   void (*run) (void);
 } steps[] = {
-  { "discards", do_discards },
-  { "transfers", do_transfers },
-  { "copy", do_copy },
-  { "environment", do_environment },
+  { "discards", do_discards }, { "transfers", do_transfers },
+  { "copy", do_copy },         { "environment", do_environment },
+  { "own", do_own },           { "own-shifted", do_own_shifted },
+  { "own-not", do_own_not },   { "own-others", do_own_others },
 };
 
 static int
@@ -116,7 +214,7 @@ run_step (const char *name)
 
 /* ---- In the test ---- */
 
-/* Runs a step with @ram and @log as QEMU has them. */
+/* Runs a step with @ram and @log as QEMU has them, or with none (-1) where libvirt starts it. */
 static void
 run_child (const char *step, int ram, int log)
 {
@@ -124,8 +222,12 @@ run_child (const char *step, int ram, int log)
   g_autoptr (GSubprocess) child = NULL;
   g_autoptr (GError) error = NULL;
 
-  g_subprocess_launcher_take_fd (launcher, dup (ram), GUEST_FD_RAM);
-  g_subprocess_launcher_take_fd (launcher, dup (log), GUEST_FD_LOG);
+  if (ram >= 0) {
+    g_subprocess_launcher_take_fd (launcher, dup (ram), GUEST_FD_RAM);
+    g_subprocess_launcher_take_fd (launcher, dup (log), GUEST_FD_LOG);
+  } else {
+    g_subprocess_launcher_setenv (launcher, "VMCKPT_RAM_FILE", "pc.ram", TRUE);
+  }
   g_subprocess_launcher_setenv (launcher, "LD_PRELOAD", g_getenv ("VMCKPT_PRELOAD"), TRUE);
   g_subprocess_launcher_setenv (launcher, "ASAN_OPTIONS", "verify_asan_link_order=0", TRUE);
   g_subprocess_launcher_setenv (launcher, "STEP", step, TRUE);
@@ -181,6 +283,12 @@ test_step (gconstpointer data)
   g_assert_cmpstr (transferred, ==, expected->transferred);
 }
 
+static void
+test_own (gconstpointer step)
+{
+  run_child (step, -1, -1);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -193,5 +301,9 @@ main (int argc, char **argv)
     g_autofree char *path = g_strconcat ("/preload/", cases[i].step, NULL);
     g_test_add_data_func (path, &cases[i], test_step);
   }
+  g_test_add_data_func ("/preload/own", "own", test_own);
+  g_test_add_data_func ("/preload/own-shifted", "own-shifted", test_own);
+  g_test_add_data_func ("/preload/own-not", "own-not", test_own);
+  g_test_add_data_func ("/preload/own-others", "own-others", test_own);
   return g_test_run();
 }

@@ -94,7 +94,7 @@ tracked_child_start (TrackedChild *child, guint64 pages)
 
   *child = (TrackedChild){ .control = -1, .uffd_own = -1 };
   child->memory.bytes = bytes;
-  child->memory.memory = memfd_create ("ram", MFD_CLOEXEC);
+  child->memory.memory = memfd_create ("vmckpt-ram", MFD_CLOEXEC);
   g_assert_no_errno (ftruncate (child->memory.memory, bytes));
   g_assert_no_errno (socketpair (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets));
   child->child.pid = fork();

@@ -136,14 +136,20 @@ release_of (int pidfd, pid_t pid, int number, gboolean served, guint *released, 
   return TRUE;
 }
 
-/* Whether QEMU runs in RAM of ours, so that the numbers of guest-fds.h mean what they say. */
+/* Finds where the descriptors of guest-fds.h are in a QEMU that has RAM of ours, or a template's.
+ */
 static gboolean
-has_our_memory (pid_t pid)
+find_shift (pid_t pid, int *shift)
 {
-  g_autofree char *link = g_strdup_printf ("/proc/%d/fd/%d", (int)pid, GUEST_FD_RAM);
-  g_autofree char *target = g_file_read_link (link, NULL);
-
-  return target != NULL && g_str_has_prefix (target, "/memfd:");
+  for (int i = 0; i < GUEST_FD_SHIFTS; i++) {
+    g_autofree char *link =
+        g_strdup_printf ("/proc/%d/fd/%d", (int)pid, GUEST_FD_RAM + i * GUEST_FD_SHIFT);
+    g_autofree char *target = g_file_read_link (link, NULL);
+    *shift = i * GUEST_FD_SHIFT;
+    if (target != NULL && g_str_has_prefix (target, "/memfd:vmckpt-"))
+      return TRUE;
+  }
+  return FALSE;
 }
 
 /* A pidfd of @qemu, or -1. */
@@ -163,7 +169,8 @@ unprotect_memory (ProcessId qemu, guint *ranges, GError **error)
 {
   g_autofree char *directory = g_strdup_printf ("/proc/%d/fd", (int)qemu.pid);
   g_auto (AutoFd) pidfd = open_process (qemu, error);
-  gboolean ours = has_our_memory (qemu.pid);
+  int shift;
+  gboolean ours = find_shift (qemu.pid, &shift);
   g_autoptr (GDir) dir = NULL;
   const char *name;
   guint released = 0;
@@ -177,7 +184,7 @@ unprotect_memory (ProcessId qemu, guint *ranges, GError **error)
     return FALSE;
   while ((name = g_dir_read_name (dir)) != NULL) {
     int number = (int)g_ascii_strtoll (name, NULL, 10);
-    if (ours && (number == GUEST_FD_UFFD_ASYNC || number == GUEST_FD_UFFD_SYNC))
+    if (ours && (number == GUEST_FD_UFFD_ASYNC + shift || number == GUEST_FD_UFFD_SYNC + shift))
       continue;
     if (!release_of (pidfd, qemu.pid, number, FALSE, &released, error))
       return FALSE;
@@ -192,13 +199,14 @@ unprotect_served_memory (ProcessId qemu, guint *ranges, GError **error)
 {
   g_auto (AutoFd) pidfd = open_process (qemu, error);
   guint released = 0;
+  int shift;
 
   if (ranges != NULL)
     *ranges = 0;
   if (pidfd < 0)
     return FALSE;
-  if (has_our_memory (qemu.pid) &&
-      !release_of (pidfd, qemu.pid, GUEST_FD_UFFD_SYNC, TRUE, &released, error))
+  if (find_shift (qemu.pid, &shift) &&
+      !release_of (pidfd, qemu.pid, GUEST_FD_UFFD_SYNC + shift, TRUE, &released, error))
     return FALSE;
   if (ranges != NULL)
     *ranges = released;

@@ -13,3 +13,8 @@ enum {
   GUEST_FD_UFFD_ASYNC = 82, /* userfaultfd, or something else where QEMU could not get one */
   GUEST_FD_UFFD_SYNC = 83,  /* another one: a range of memory has one at a time */
 };
+
+/* A QEMU that libvirt started has them all this much higher, once or twice, if the numbers were
+ * taken: it inherits descriptors with the numbers that they have in libvirt. */
+#define GUEST_FD_SHIFT 300
+#define GUEST_FD_SHIFTS 3 /* none, once, twice: below 1024, the usual limit */

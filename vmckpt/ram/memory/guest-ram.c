@@ -25,6 +25,7 @@ struct _GuestRam {
   gboolean copy;
   AutoFd ram;
   AutoFd log;
+  int shift;          /* of the numbers in QEMU (guest-fds.h) */
   AutoFd placeholder; /* keeps the userfaultfds' numbers free until QEMU has made them */
   /* Once attached: */
   ProcessId qemu;
@@ -265,11 +266,11 @@ static void
 take_rest (GuestRam *ram, int pidfd, gboolean preloaded)
 {
   g_autofree char *pagemap = g_strdup_printf ("/proc/%d/pagemap", (int)ram->qemu.pid);
-  g_auto (AutoFd) probe = syscall (SYS_pidfd_getfd, pidfd, GUEST_FD_RAM, 0);
+  g_auto (AutoFd) probe = syscall (SYS_pidfd_getfd, pidfd, GUEST_FD_RAM + ram->shift, 0);
   int getfd_error = probe < 0 ? errno : 0;
 
-  ram->uffd_async = take_uffd (pidfd, GUEST_FD_UFFD_ASYNC);
-  ram->uffd_sync = take_uffd (pidfd, GUEST_FD_UFFD_SYNC);
+  ram->uffd_async = take_uffd (pidfd, GUEST_FD_UFFD_ASYNC + ram->shift);
+  ram->uffd_sync = take_uffd (pidfd, GUEST_FD_UFFD_SYNC + ram->shift);
   ram->pagemap = open (pagemap, O_RDONLY | O_CLOEXEC);
   if (ram->uffd_async < 0 || ram->uffd_sync < 0) {
     fd_close (&ram->uffd_async);
@@ -325,29 +326,46 @@ take_memfd (int pidfd, int number, GError **error)
   return fd_steal (&fd);
 }
 
+/* RAM and log at one of the places where they may be. */
+static gboolean
+take_files (GuestRam *ram, int pidfd, GError **error)
+{
+  g_autoptr (DirtyLog) log = NULL;
+  struct stat st;
+
+  fd_close (&ram->ram);
+  fd_close (&ram->log);
+  ram->ram = take_memfd (pidfd, GUEST_FD_RAM + ram->shift, error);
+  if (ram->ram < 0)
+    return FALSE;
+  if (fstat (ram->ram, &st) < 0)
+    return fd_set_errno_error (error, "looking at it");
+  ram->bytes = st.st_size;
+  ram->log = take_memfd (pidfd, GUEST_FD_LOG + ram->shift, error);
+  log = ram->log >= 0 ? dirty_log_open (ram->log, ram->bytes, error) : NULL;
+  return log != NULL;
+}
+
 GuestRam *
 guest_ram_find (ProcessId qemu, const char *block, GError **error)
 {
   ERROR_PREFIX (error, "finding the RAM of a running guest");
   g_autoptr (GuestRam) ram = ram_new (block);
+  g_autoptr (GError) problem = NULL;
   g_auto (AutoFd) pidfd = open_process (qemu, error);
-  g_autoptr (DirtyLog) log = NULL;
-  struct stat st;
 
   if (pidfd < 0)
     return NULL;
-  ram->ram = take_memfd (pidfd, GUEST_FD_RAM, error);
-  if (ram->ram < 0)
-    return NULL;
-  if (fstat (ram->ram, &st) < 0) {
-    fd_set_errno_error (error, "looking at it");
-    return NULL;
+  if (!take_files (ram, pidfd, &problem)) {
+    /* What is at the other places tells nothing of why there is nothing here. */
+    do {
+      ram->shift += GUEST_FD_SHIFT;
+    } while (ram->shift < GUEST_FD_SHIFTS * GUEST_FD_SHIFT && !take_files (ram, pidfd, NULL));
+    if (ram->shift >= GUEST_FD_SHIFTS * GUEST_FD_SHIFT) {
+      g_propagate_error (error, g_steal_pointer (&problem));
+      return NULL;
+    }
   }
-  ram->bytes = st.st_size;
-  ram->log = take_memfd (pidfd, GUEST_FD_LOG, error);
-  log = ram->log >= 0 ? dirty_log_open (ram->log, ram->bytes, error) : NULL;
-  if (log == NULL)
-    return NULL;
   return guest_ram_attach (ram, qemu, error) ? g_steal_pointer (&ram) : NULL;
 }
 

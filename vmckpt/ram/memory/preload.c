@@ -5,21 +5,24 @@
  * so QEMU itself must; whoever serves the guest takes duplicates (pidfd_getfd(2)). That QEMU holds
  * them is what makes a guest wait, and not read zeros, when nobody serves it.
  *
- * The process that maps the guest's RAM is QEMU. Any other in which this object finds itself, such
+ * The process that maps the guest's RAM is QEMU, also where it has not inherited that RAM
+ * (preload-memory.h). Any other in which this object finds itself, such
  * as the shell of a wrapper script, is left alone and passes everything on.
  *
  * Plain C without libraries beyond libc: it must not bring anything into QEMU.
  */
 
-/* Both mmap(2)s are defined here, so none may be another name of the other. */
+/* Both of each pair of functions are defined here, so none may be another name of the other. */
 #undef _FILE_OFFSET_BITS
 
 #include "preload-marks.h"
+#include "preload-memory.h"
 
 #include <vmckpt/keeper/guest-fds.h>
 
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
+#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
@@ -70,16 +73,24 @@ place_userfaultfd (int number)
   close (fd);
 }
 
+/* The number of one of guest-fds.h in this process. */
+static int
+number_of (int fd)
+{
+  return fd + preload_memory_shift();
+}
+
 /* Called when the guest's RAM is being mapped: this is QEMU. */
 static void
 become_qemu (void)
 {
   if (atomic_exchange (&found_ram, 1))
     return;
-  fcntl (GUEST_FD_RAM, F_SETFD, FD_CLOEXEC);
-  fcntl (GUEST_FD_LOG, F_SETFD, FD_CLOEXEC);
-  place_userfaultfd (GUEST_FD_UFFD_ASYNC);
-  place_userfaultfd (GUEST_FD_UFFD_SYNC);
+  preload_memory_settle();
+  fcntl (number_of (GUEST_FD_RAM), F_SETFD, FD_CLOEXEC);
+  fcntl (number_of (GUEST_FD_LOG), F_SETFD, FD_CLOEXEC);
+  place_userfaultfd (number_of (GUEST_FD_UFFD_ASYNC));
+  place_userfaultfd (number_of (GUEST_FD_UFFD_SYNC));
   /* Where Yama restricts ptrace(2) to ancestors, the next daemon is none. */
   prctl (PR_SET_PTRACER, PR_SET_PTRACER_ANY, 0, 0, 0);
   unsetenv ("LD_PRELOAD");
@@ -90,7 +101,7 @@ is_guest_ram (int fd)
 {
   struct stat file, ram;
 
-  return fd >= 0 && fstat (fd, &file) == 0 && fstat (GUEST_FD_RAM, &ram) == 0 &&
+  return fd >= 0 && fstat (fd, &file) == 0 && fstat (number_of (GUEST_FD_RAM), &ram) == 0 &&
          file.st_ino == ram.st_ino && file.st_dev == ram.st_dev;
 }
 
@@ -104,9 +115,9 @@ mmap (void *address, size_t length, int protection, int flags, int fd, off_t off
     become_qemu();
   mapped = (void *)syscall (SYS_mmap, address, length, protection, flags, fd, offset);
   if (found && mapped != MAP_FAILED && (flags & MAP_TYPE) != MAP_PRIVATE)
-    preload_marks_begin (GUEST_FD_RAM, GUEST_FD_LOG, mapped, length);
+    preload_marks_begin (number_of (GUEST_FD_RAM), number_of (GUEST_FD_LOG), mapped, length);
   else if (found && mapped != MAP_FAILED)
-    preload_marks_spare (GUEST_FD_RAM);
+    preload_marks_spare (number_of (GUEST_FD_RAM));
   return mapped;
 }
 
@@ -114,4 +125,59 @@ EXPORT void *
 mmap64 (void *address, size_t length, int protection, int flags, int fd, off64_t offset)
 {
   return mmap (address, length, protection, flags, fd, offset);
+}
+
+/* ---- The file that QEMU is told to have its RAM in ---- */
+
+static int
+open_file (const char *path, int flags, mode_t mode)
+{
+  int fd = atomic_load_explicit (&found_ram, memory_order_relaxed)
+               ? -1
+               : preload_memory_open (path, flags);
+
+  return fd >= 0 ? fd : (int)syscall (SYS_openat, AT_FDCWD, path, flags, mode);
+}
+
+/* The mode is there only if a file may be made. */
+#define MODE_OF(mode, flags)                                                                       \
+  if ((flags)&O_CREAT || ((flags)&O_TMPFILE) == O_TMPFILE) {                                       \
+    va_list args;                                                                                  \
+    va_start (args, flags);                                                                        \
+    (mode) = va_arg (args, mode_t);                                                                \
+    va_end (args);                                                                                 \
+  }
+
+EXPORT int
+open (const char *path, int flags, ...)
+{
+  mode_t mode = 0;
+
+  MODE_OF (mode, flags)
+  return open_file (path, flags, mode);
+}
+
+EXPORT int
+open64 (const char *path, int flags, ...)
+{
+  mode_t mode = 0;
+
+  MODE_OF (mode, flags)
+  return open_file (path, flags, mode);
+}
+
+/* What a compiler makes of the same when it checks for a forgotten mode. */
+EXPORT int __open_2 (const char *path, int flags);
+EXPORT int __open64_2 (const char *path, int flags);
+
+EXPORT int
+__open_2 (const char *path, int flags)
+{
+  return open_file (path, flags, 0);
+}
+
+EXPORT int
+__open64_2 (const char *path, int flags)
+{
+  return open_file (path, flags, 0);
 }
