@@ -28,7 +28,7 @@ test_life (void)
 
   qemu_guest_clear (&guest.qemu);
   tiny_guest_wait_output (&guest, 1000);
-  qemu_attach (guest.directory, &again, &error);
+  qemu_attach (guest.directory, GUEST_DRIVER_QEMU, &again, &error);
   g_assert_no_error (error);
   g_autofree char *after = qmp_query_status (again.monitor, &error);
   g_assert_cmpstr (after, ==, "running");
@@ -48,7 +48,7 @@ test_life (void)
   qemu_end (guest.directory, NULL, &error);
   g_assert_no_error (error);
 
-  g_assert_false (qemu_attach (guest.directory, &again, &error));
+  g_assert_false (qemu_attach (guest.directory, GUEST_DRIVER_QEMU, &again, &error));
   g_assert_error (error, DRIVER_ERROR, DRIVER_ERROR_NOT_FOUND);
   g_assert_nonnull (strstr (error->message, "powered off"));
 }
@@ -105,7 +105,7 @@ test_unresponsive (void)
   qemu = keeper_qemu (guest.qemu.keeper);
   qemu_guest_clear (&guest.qemu);
   g_assert_true (process_id_signal (qemu, SIGSTOP));
-  g_assert_false (qemu_attach (guest.directory, &again, &error));
+  g_assert_false (qemu_attach (guest.directory, GUEST_DRIVER_QEMU, &again, &error));
   g_assert_error (error, DRIVER_ERROR, DRIVER_ERROR_FAILED);
   g_assert_nonnull (strstr (error->message, "does not answer"));
   g_assert_true (process_id_alive (qemu));
@@ -136,7 +136,7 @@ test_adopt (gconstpointer paused)
   qemu_guest_clear (&guest.qemu);
   g_assert_true (process_id_alive (state.qemu));
 
-  qemu_attach (guest.directory, &guest.qemu, &error);
+  qemu_attach (guest.directory, GUEST_DRIVER_QEMU, &guest.qemu, &error);
   g_assert_no_error (error);
   /* A lease is granted when the new keeper has looked after the guest. */
   g_autoptr (KeeperLease) lease = keeper_lease_checkpoint (guest.qemu.keeper, -1, TRUE, &error);

@@ -65,7 +65,7 @@ run_daemon (const char *mode, const char *directory)
 
   g_assert_true (g_unix_open_pipe (daemon.stream, FD_CLOEXEC, &error));
   if (!g_str_equal (mode, "guard"))
-    qemu_attach (directory, &daemon.guest, &error);
+    qemu_attach (directory, GUEST_DRIVER_QEMU, &daemon.guest, &error);
   g_assert_no_error (error);
   if (g_str_equal (mode, "restore")) {
     daemon.lease = keeper_lease_restore (daemon.guest.keeper, &error);
@@ -137,7 +137,7 @@ attach_again (TinyGuest *guest)
   g_autoptr (GError) error = NULL;
   g_autoptr (KeeperLease) lease = NULL;
 
-  qemu_attach (guest->directory, &guest->qemu, &error);
+  qemu_attach (guest->directory, GUEST_DRIVER_QEMU, &guest->qemu, &error);
   g_assert_no_error (error);
   lease = keeper_lease_checkpoint (guest->qemu.keeper, -1, TRUE, &error);
   g_assert_no_error (error);

@@ -32,13 +32,26 @@ guest_drive_free (GuestDrive *drive)
   g_free (drive);
 }
 
+/* The device of id @id: a virtio-blk device is told as the path of its back end in QOM. */
+static gboolean
+is_device (const char *qdev, const char *id)
+{
+  const char *below = qdev != NULL && g_str_has_prefix (qdev, "/machine/peripheral/")
+                          ? qdev + strlen ("/machine/peripheral/")
+                          : NULL;
+  gsize len = strlen (id);
+
+  return g_strcmp0 (qdev, id) == 0 ||
+         (below != NULL && strncmp (below, id, len) == 0 && (below[len] == '/' || below[len] == 0));
+}
+
 GuestDrive *
 disk_find_drive (GPtrArray *drives, const char *node)
 {
   for (guint i = 0; i < drives->len; i++) {
     GuestDrive *drive = g_ptr_array_index (drives, i);
     if (g_strcmp0 (drive->node, node) == 0 || g_strcmp0 (drive->device, node) == 0 ||
-        g_strcmp0 (drive->qdev, node) == 0)
+        is_device (drive->qdev, node))
       return drive;
   }
   return NULL;

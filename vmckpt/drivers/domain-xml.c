@@ -19,6 +19,8 @@ invalid (GError **error, const char *problem)
 static gboolean
 check_text (const char *xml, gsize len, GError **error)
 {
+  if (len == 0)
+    return invalid (error, "is no XML that can be read");
   if (len > DOMAIN_XML_MAX)
     return invalid (error, "is longer than 4 MiB");
   if (!g_utf8_validate_len (xml, len, NULL))

@@ -46,9 +46,22 @@ record_qemu (QmpClient *monitor)
   return object;
 }
 
+/* Of a domain libvirt's own description counts, which names models that QEMU may not know. */
+static JsonObject *
+record_domain_cpu (const GuestSpec *spec)
+{
+  JsonObject *object = json_object_new();
+
+  json_object_set_string_member (object, "model", spec->cpu != NULL ? spec->cpu : "host");
+  json_object_set_array_member (object, "features", json_array_new());
+  return object;
+}
+
 static JsonObject *
 record_cpu (const GuestSpec *spec, QmpClient *monitor, GError **error)
 {
+  if (spec->driver == GUEST_DRIVER_LIBVIRT)
+    return record_domain_cpu (spec);
   g_autoptr (JsonObject) model = cpu_expand (monitor, spec->cpu, error);
   JsonArray *features = json_array_new();
   JsonObject *object;
@@ -198,7 +211,7 @@ machine_recorder_record (MachineRecorder *recorder, const GuestSpec *spec, QmpCl
     return NULL;
   if (!refresh_devices (recorder, spec, monitor, error))
     return NULL;
-  json_object_set_string_member (machine, "driver", "qemu");
+  json_object_set_string_member (machine, "driver", guest_driver_name (spec->driver));
   json_object_set_object_member (machine, "spec", json_object_ref (recorder->spec));
   json_object_set_object_member (machine, "qemu", record_qemu (monitor));
   json_object_set_string_member (machine, "machine", spec->machine);

@@ -31,7 +31,7 @@ static const char *const guest_files[] = {
   GUEST_FILE_STATE,    GUEST_FILE_DAEMON,  GUEST_FILE_TEMPLATE,
   GUEST_FILE_DISKS,    GUEST_FILE_FILL,    GUEST_FILE_AGENT,
   GUEST_FILE_TPM,      GUEST_FILE_TPM_LOG, GUEST_FILE_TPM_STATE,
-  GUEST_FILE_TPM_LOCK,
+  GUEST_FILE_TPM_LOCK, GUEST_FILE_BRIDGE,  GUEST_FILE_MIGRATION,
 };
 
 void
@@ -178,9 +178,9 @@ qemu_start (const GuestSpec *spec, const char *directory, const QemuLaunch *laun
 /* Replaces a keeper that was killed. If it held no lease, a guest that is stopped was stopped on
  * purpose. */
 static Keeper *
-replace_keeper (const char *directory, const KeeperState *state, GError **error)
+replace_keeper (const char *directory, GuestDriver driver, const KeeperState *state, GError **error)
 {
-  gboolean paused = FALSE;
+  KeeperAdopt how = driver == GUEST_DRIVER_QEMU ? 0 : KEEPER_ADOPT_FOREIGN;
 
   if (!state->leased) {
     g_autofree char *path = g_build_filename (directory, GUEST_FILE_MONITOR, NULL);
@@ -192,13 +192,14 @@ replace_keeper (const char *directory, const KeeperState *state, GError **error)
       g_set_error (error, DRIVER_ERROR, DRIVER_ERROR_FAILED, "QEMU does not answer on its monitor");
       return NULL;
     }
-    paused = !g_str_equal (status, "running");
+    if (!g_str_equal (status, "running"))
+      how |= KEEPER_ADOPT_PAUSED;
   }
-  return keeper_adopt (directory, state->qemu, paused, error);
+  return keeper_adopt (directory, state->qemu, how, error);
 }
 
 static Keeper *
-find_keeper (const char *directory, const KeeperState *state, GError **error)
+find_keeper (const char *directory, GuestDriver driver, const KeeperState *state, GError **error)
 {
   g_autoptr (GError) cause = NULL;
   Keeper *keeper = NULL;
@@ -206,14 +207,32 @@ find_keeper (const char *directory, const KeeperState *state, GError **error)
   if (process_id_alive (state->keeper))
     keeper = keeper_attach (directory, &cause);
   else
-    keeper = replace_keeper (directory, state, &cause);
+    keeper = replace_keeper (directory, driver, state, &cause);
   if (keeper == NULL)
     g_set_error_literal (error, DRIVER_ERROR, DRIVER_ERROR_FAILED, cause->message);
   return keeper;
 }
 
 gboolean
-qemu_attach (const char *directory, QemuGuest *guest, GError **error)
+qemu_adopt (const GuestSpec *spec, const char *directory, ProcessId qemu, QemuGuest *guest,
+            GError **error)
+{
+  g_autoptr (GError) cause = NULL;
+
+  *guest = (QemuGuest){ 0 };
+  if (!qemu_write_spec (spec, directory, error))
+    return FALSE;
+  guest->keeper = keeper_adopt (directory, qemu, KEEPER_ADOPT_FOREIGN, &cause);
+  if (guest->keeper == NULL)
+    g_set_error_literal (error, DRIVER_ERROR, DRIVER_ERROR_FAILED, cause->message);
+  else if (connect_monitor (directory, guest, error))
+    return TRUE;
+  qemu_guest_clear (guest);
+  return FALSE;
+}
+
+gboolean
+qemu_attach (const char *directory, GuestDriver driver, QemuGuest *guest, GError **error)
 {
   ERROR_PREFIX (error, "guest in %s", directory);
   g_autoptr (GError) cause = NULL;
@@ -232,7 +251,7 @@ qemu_attach (const char *directory, QemuGuest *guest, GError **error)
     g_set_error (error, DRIVER_ERROR, DRIVER_ERROR_NOT_FOUND, "its QEMU is gone (%s)", how);
     return FALSE;
   }
-  guest->keeper = find_keeper (directory, &state, error);
+  guest->keeper = find_keeper (directory, driver, &state, error);
   if (guest->keeper != NULL && connect_monitor (directory, guest, error))
     return TRUE;
   qemu_guest_clear (guest);

@@ -5,6 +5,7 @@
  *   vmckpt-keeper --directory=D [--timeout-ms=N] [--report-fd=N] [--preload=OBJECT]
  *                 [--pass-fd=N]… -- QEMU ARGUMENTS…
  *   vmckpt-keeper --directory=D [--timeout-ms=N] [--report-fd=N] --adopt=PID:START [--paused]
+ *                 [--foreign]
  *
  * It works in D, so that socket names are short whatever D is.
  */
@@ -41,7 +42,7 @@ typedef struct {
   int report_fd;
   int timeout_ms;
   char *adopt;
-  gboolean paused;
+  gboolean paused, foreign;
   char *preload;                /* (nullable): for QEMU alone */
   char **pass_words;            /* (nullable) */
   int pass_fds[KEEPER_FDS_MAX]; /* what QEMU inherits, by number, ascending */
@@ -108,6 +109,7 @@ parse_options (int argc, char **argv, Options *options, GError **error)
     { "timeout-ms", 0, 0, G_OPTION_ARG_INT, &options->timeout_ms, "until QEMU is up", "N" },
     { "adopt", 0, 0, G_OPTION_ARG_STRING, &options->adopt, "a QEMU that runs", "PID:START" },
     { "paused", 0, 0, G_OPTION_ARG_NONE, &options->paused, "it is stopped on purpose", NULL },
+    { "foreign", 0, 0, G_OPTION_ARG_NONE, &options->foreign, "somebody else runs it", NULL },
     { "preload", 0, 0, G_OPTION_ARG_FILENAME, &options->preload, "loaded into QEMU", "OBJECT" },
     { "pass-fd", 0, 0, G_OPTION_ARG_STRING_ARRAY, &options->pass_words, "open here, for QEMU",
       "N" },
@@ -393,7 +395,8 @@ on_qemu_gone (int fd, GIOCondition condition, gpointer user_data)
       ;
     child_process_release (&program->child);
   }
-  console_finish (program->console, FINISH_MS);
+  if (program->console != NULL)
+    console_finish (program->console, FINISH_MS);
   state->exited = TRUE;
   state->wait_status = status;
   state->exited_us = g_get_real_time();
@@ -426,7 +429,7 @@ get_qemu (Program *program, const Options *options, AutoFd *serial, GError **err
 
   if (options->adopt != NULL)
     return parse_adopted (options->adopt, &state->qemu, error) &&
-           launch_connect_serial (deadline, serial, error);
+           (options->foreign || launch_connect_serial (deadline, serial, error));
 
   if (fstat (STDERR_FILENO, &log) < 0)
     return fd_set_errno_error (error, "looking at %s", GUEST_FILE_STDERR);
@@ -440,19 +443,31 @@ get_qemu (Program *program, const Options *options, AutoFd *serial, GError **err
                             error);
 }
 
-/* Opens everything that others use, and says so in keeper.json. */
+/* The serial port's log and the console on it. */
 static gboolean
-serve (Program *program, AutoFd *serial, GError **error)
+serve_console (Program *program, AutoFd *serial, GError **error)
 {
   g_autoptr (SerialLog) log = serial_log_open (".", SERIAL_LOG_MAX_BYTES, error);
   g_auto (AutoFd) console = -1;
-  g_auto (AutoFd) leases = -1;
-  KeeperState *state = &program->record.public;
 
   if (log == NULL)
     return FALSE;
   console = fd_listen_unix (GUEST_FILE_CONSOLE, error);
   if (console < 0)
+    return FALSE;
+  program->console = console_new (GUEST_FILE_SERIAL, fd_steal (serial), fd_steal (&console),
+                                  g_steal_pointer (&log));
+  return TRUE;
+}
+
+/* Opens everything that others use, and says so in keeper.json. */
+static gboolean
+serve (Program *program, const Options *options, AutoFd *serial, GError **error)
+{
+  g_auto (AutoFd) leases = -1;
+  KeeperState *state = &program->record.public;
+
+  if (!options->foreign && !serve_console (program, serial, error))
     return FALSE;
   leases = fd_listen_unix (GUEST_FILE_KEEPER, error);
   if (leases < 0)
@@ -462,8 +477,6 @@ serve (Program *program, AutoFd *serial, GError **error)
   state->wait_status = -1;
   if (!keeper_record_write (".", &program->record, error))
     return FALSE;
-  program->console = console_new (GUEST_FILE_SERIAL, fd_steal (serial), fd_steal (&console),
-                                  g_steal_pointer (&log));
   program->server = lease_server_new (fd_steal (&leases), state, &lease_funcs, program);
   return TRUE;
 }
@@ -494,7 +507,7 @@ run (const Options *options, GError **error)
   program.record.lease = before.lease;
   program.record.guard = before.guard;
   program.record.frozen = before.frozen;
-  ok = get_qemu (&program, options, &serial, error) && serve (&program, &serial, error) &&
+  ok = get_qemu (&program, options, &serial, error) && serve (&program, options, &serial, error) &&
        watch_qemu (&program, &pidfd, error);
   if (ok) {
     if (options->adopt != NULL) {
@@ -502,7 +515,8 @@ run (const Options *options, GError **error)
       /* A daemon that lives thaws it too, which does no harm. */
       if (before.frozen)
         on_thaw (&program);
-      take_over (&program, before.lease, options->paused);
+      if (before.lease != LEASE_NONE || !options->foreign)
+        take_over (&program, before.lease, options->paused);
     }
     report (options->report_fd, "ok");
     g_main_loop_run (loop);

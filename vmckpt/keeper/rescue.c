@@ -4,8 +4,10 @@
 #include "drain.h"
 #include "unprotect.h"
 
+#include <vmckpt/keeper/keeper.h>
 #include <vmckpt/qmp/client.h>
 #include <vmckpt/qmp/commands.h>
+#include <vmckpt/qmp/migration-settings.h>
 
 #define ASK_TIMEOUT_MS 1000   /* for one answer of QEMU */
 #define ASK_INTERVAL_US 20000 /* between questions */
@@ -182,6 +184,7 @@ put_right (Rescue *rescue)
     if (monitor != NULL) {
       qmp_migrate_set_capability (monitor, "background-snapshot", FALSE, NULL);
       qmp_migrate_set_capability (monitor, "x-ignore-shared", FALSE, NULL);
+      qmp_migration_put_back (monitor, GUEST_FILE_MIGRATION, NULL);
     }
     restore_run_state (rescue);
   }

@@ -167,7 +167,7 @@ keeper_start (const char *directory, const KeeperLaunch *launch, GError **error)
 }
 
 Keeper *
-keeper_adopt (const char *directory, ProcessId qemu, gboolean paused_on_purpose, GError **error)
+keeper_adopt (const char *directory, ProcessId qemu, KeeperAdopt how, GError **error)
 {
   g_autofree char *program = find_program (error);
   g_autofree char *in = g_strdup_printf ("--directory=%s", directory);
@@ -175,8 +175,13 @@ keeper_adopt (const char *directory, ProcessId qemu, gboolean paused_on_purpose,
   g_autofree char *timeout = g_strdup_printf ("--timeout-ms=%d", ADOPT_TIMEOUT_MS);
   g_autofree char *adopt =
       g_strdup_printf ("--adopt=%d:%" G_GUINT64_FORMAT, (int)qemu.pid, qemu.start_ticks);
-  const char *args[] = { program, in, report, timeout, adopt, paused_on_purpose ? "--paused" : NULL,
-                         NULL };
+  const char *args[8] = { program, in, report, timeout, adopt };
+  guint n_args = 5;
+
+  if (how & KEEPER_ADOPT_PAUSED)
+    args[n_args++] = "--paused";
+  if (how & KEEPER_ADOPT_FOREIGN)
+    args[n_args++] = "--foreign";
 
   if (program == NULL || !run_keeper (args, NULL, 0, ADOPT_TIMEOUT_MS, error))
     return NULL;

@@ -2,6 +2,7 @@
 #include "engine.h"
 
 #include <vmckpt/drivers/disk-mark.h>
+#include <vmckpt/qmp/migration-settings.h>
 #include <vmckpt/ram/stream-engine.h>
 #include <vmckpt/ram/tracked-engine.h>
 #include <vmckpt/util/fd.h>
@@ -86,6 +87,8 @@ wait_for_memory (const Unit *unit, const CaptureContext *context, GError **error
 static const char *
 untracked_reason (const Unit *unit)
 {
+  if (unit->spec->driver == GUEST_DRIVER_LIBVIRT && unit->spec->memory == MEMORY_PRIVATE)
+    return "its memory is QEMU's own; 'vmckpt prepare' shows what changes that";
   if (unit->spec->memory == MEMORY_PRIVATE)
     return "its memory is QEMU's own (it was run with --memory private)";
   if (unit->ram == NULL)
@@ -153,10 +156,10 @@ capture_tracked (const Unit *unit, CaptureContext *context, Instant *instant, Ca
   return FALSE;
 }
 
-gboolean
-engine_capture (const Unit *unit, CaptureContext *context, DiskCapture *disks,
-                CheckpointEngine engine, CaptureMode mode, Manifest *manifest, KeeperLease **lease,
-                CaptureReport *report, GError **error)
+static gboolean
+capture (const Unit *unit, CaptureContext *context, DiskCapture *disks, CheckpointEngine engine,
+         CaptureMode mode, Manifest *manifest, KeeperLease **lease, CaptureReport *report,
+         GError **error)
 {
   Instant instant = { unit->spec, disks, manifest->machine };
   g_autoptr (GError) reason = NULL;
@@ -178,6 +181,25 @@ engine_capture (const Unit *unit, CaptureContext *context, DiskCapture *disks,
   manifest->engine = g_strdup ("stream");
   return wait_for_memory (unit, context, error) && prepare_disks (context, &instant, error) &&
          stream_engine_capture (context, mode, manifest, lease, report, error);
+}
+
+gboolean
+engine_capture (const Unit *unit, CaptureContext *context, DiskCapture *disks,
+                CheckpointEngine engine, CaptureMode mode, Manifest *manifest, KeeperLease **lease,
+                CaptureReport *report, GError **error)
+{
+  g_autofree char *kept = g_build_filename (unit->directory, GUEST_FILE_MIGRATION, NULL);
+  g_autoptr (GError) cause = NULL;
+
+  if (unit->spec->driver == GUEST_DRIVER_QEMU)
+    return capture (unit, context, disks, engine, mode, manifest, lease, report, error);
+  /* libvirt has set them as it needs them. */
+  if (!qmp_migration_keep (unit->monitor, kept, error))
+    return FALSE;
+  gboolean done = capture (unit, context, disks, engine, mode, manifest, lease, report, error);
+  if (!qmp_migration_put_back (unit->monitor, kept, &cause))
+    tell (context, cause->message);
+  return done;
 }
 
 void

@@ -162,6 +162,8 @@ capture (const Unit *unit, CaptureContext *context, DiskCapture *disks,
   if (former->manifest != NULL)
     return same_parts_capture (former, context, manifest, report, error);
   manifest->machine = machine_recorder_record (unit->recorder, unit->spec, unit->monitor, error);
+  if (manifest->machine != NULL && unit->libvirt != NULL)
+    json_object_set_object_member (manifest->machine, "libvirt", json_object_ref (unit->libvirt));
   if (manifest->machine == NULL ||
       !boot_files_store (context->writer, unit->spec, context->parent, manifest, error))
     return FALSE;
@@ -199,10 +201,17 @@ take_suspend_back (const Unit *unit, const CaptureReport *report, KeeperLease *l
 }
 
 static gboolean
+end_guest (const Unit *unit, GError **error)
+{
+  return unit->end != NULL ? unit->end (unit->end_data, error)
+                           : qemu_end (unit->directory, unit->monitor, error);
+}
+
+static gboolean
 power_off (const Unit *unit, const Manifest *manifest, KeeperLease *lease, GError **error)
 {
   /* Else what it did since would be lost, and its disks not be the checkpoint's. */
-  if (!same_parts_check_still (unit, error) || !qemu_end (unit->directory, unit->monitor, error)) {
+  if (!same_parts_check_still (unit, error) || !end_guest (unit, error)) {
     g_prefix_error (error,
                     "checkpoint %s exists, but the guest cannot be powered off: ", manifest->id);
     return FALSE;

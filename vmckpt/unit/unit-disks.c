@@ -15,7 +15,8 @@ unit_disks_new (const Unit *unit, const CaptureContext *context)
   for (guint i = 0; i < disks->len; i++) {
     const GuestDisk *disk = g_ptr_array_index (disks, i);
     if (disk->mode == DISK_CAPTURE && disk->path != NULL)
-      wanted[count++] = (DiskWanted){ disk->name, disk->name };
+      wanted[count++] =
+          (DiskWanted){ disk->name, disk->device != NULL ? disk->device : disk->name };
   }
   const DiskCaptureContext capture = { .monitor = context->monitor,
                                        .socket = socket,

@@ -47,7 +47,7 @@ unit_attach (const GuestSpec *spec, const char *directory, GuestRam **ram, QemuG
   g_autoptr (GError) cause = NULL;
 
   *ram = NULL;
-  if (!qemu_attach (directory, guest, error))
+  if (!qemu_attach (directory, spec->driver, guest, error))
     return FALSE;
   if (!qemu_spec_shares_memory (spec))
     return TRUE;

@@ -90,15 +90,27 @@ gboolean qemu_start (const GuestSpec *spec, const char *directory, const QemuLau
                      QemuGuest *guest, GError **error);
 
 /**
+ * qemu_adopt:
+ * @spec: of a domain
+ * @directory: its guest directory, where its bridge serves the monitors; no keeper has been here
+ * @qemu: its QEMU
+ *
+ * Writes guest.json and puts a keeper beside a QEMU that is somebody else's child.
+ */
+gboolean qemu_adopt (const GuestSpec *spec, const char *directory, ProcessId qemu, QemuGuest *guest,
+                     GError **error);
+
+/**
  * qemu_attach:
- * @directory: of a guest started by an earlier daemon
+ * @directory: of a guest started, or adopted, by an earlier daemon
+ * @driver: the guest's
  *
  * Finds the guest again: attaches to its keeper (or replaces a killed one) and its monitor. The
  * keeper may still be putting the guest right; a lease waits for that. DRIVER_ERROR_NOT_FOUND if
  * its QEMU is gone; DRIVER_ERROR_FAILED if QEMU or its keeper does not answer (10 s at most): the
  * guest is not touched then.
  */
-gboolean qemu_attach (const char *directory, QemuGuest *guest, GError **error);
+gboolean qemu_attach (const char *directory, GuestDriver driver, QemuGuest *guest, GError **error);
 
 /* Ends QEMU: `quit` over the monitor, SIGKILL when that is not answered soon; waits until it is
  * gone and its end is recorded. Idempotent. */

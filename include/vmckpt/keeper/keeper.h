@@ -48,7 +48,11 @@ typedef enum {
 #define GUEST_FILE_DAEMON "daemon.json"     /* D: what it must know again after a restart */
 #define GUEST_FILE_TEMPLATE "template.json" /* D: of a fork whose memory is not all there yet */
 #define GUEST_FILE_DISKS "disks.sock" /* Q: its NBD server while a checkpoint reads the disks */
-#define GUEST_FILE_FILL "fill.json"   /* D: where missing pages of its memory come from */
+#define GUEST_FILE_BRIDGE                                                                          \
+  "bridge.json" /* B: of a domain: its bridge, who has the monitors' sockets */
+#define GUEST_FILE_MIGRATION "migration.json" /* D: settings that a domain's QEMU is to get back   \
+                                               */
+#define GUEST_FILE_FILL "fill.json"           /* D: where missing pages of its memory come from */
 
 typedef struct _Keeper Keeper;
 
@@ -88,13 +92,19 @@ Keeper *keeper_start (const char *directory, const KeeperLaunch *launch, GError 
 /* Attaches to the keeper that serves @directory; KEEPER_ERROR_GONE if there is none. */
 Keeper *keeper_attach (const char *directory, GError **error);
 
-/* Starts a keeper for a QEMU that lives on although its keeper was killed. It cannot be the parent;
- * the exit status of that QEMU will be unknown. It first puts the guest right as after a broken
- * lease, as keeper.json says which lease its predecessor held: a QEMU in mid-restore is killed; any
- * other is freed from what was left half done and made to run, unless @paused_on_purpose. Leases
- * wait for that; this call does not. */
-Keeper *keeper_adopt (const char *directory, ProcessId qemu, gboolean paused_on_purpose,
-                      GError **error);
+typedef enum {
+  KEEPER_ADOPT_PAUSED = 1 << 0, /* the guest is stopped on purpose */
+  /* somebody else runs this QEMU, who has its serial port: there is no console and no log, and
+   * nothing is put right unless keeper.json names a lease */
+  KEEPER_ADOPT_FOREIGN = 1 << 1,
+} KeeperAdopt;
+
+/* Starts a keeper for a QEMU that lives on although its keeper was killed, or that had none. It
+ * cannot be the parent; the exit status of that QEMU will be unknown. It first puts the guest right
+ * as after a broken lease, as keeper.json says which lease its predecessor held: a QEMU in
+ * mid-restore is killed; any other is freed from what was left half done and made to run, unless it
+ * is paused on purpose. Leases wait for that; this call does not. */
+Keeper *keeper_adopt (const char *directory, ProcessId qemu, KeeperAdopt how, GError **error);
 
 void keeper_free (Keeper *keeper); /* detaches; keeper and QEMU live on */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (Keeper, keeper_free)

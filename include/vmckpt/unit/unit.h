@@ -33,6 +33,10 @@ typedef struct {
   /* Remembers, for a next daemon too, that it is @base from now on. */
   gboolean (*set_disk_base) (const DiskBase *base, gpointer user_data, GError **error);
   gpointer set_disk_base_data;
+  JsonObject *libvirt; /* (nullable): of a domain: what libvirt says of it, for the record */
+  /* (nullable): ends the guest where that is not our QEMU; @user_data is end_data. */
+  gboolean (*end) (gpointer user_data, GError **error);
+  gpointer end_data;
 } Unit;
 
 /* Whether the guest has a device through which it gives memory back to the host. */
