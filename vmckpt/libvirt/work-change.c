@@ -4,6 +4,8 @@
 
 #include <vmckpt/util/json.h>
 
+#include <libvirt/virterror.h>
+
 /* Runs @change on the request's domain: less than 0 is a failure. */
 static JsonObject *
 change_domain (Work *work, int (*change) (virDomainPtr domain), GError **error)
@@ -37,7 +39,15 @@ work_resume (Work *work, GError **error)
 JsonObject *
 work_shutdown (Work *work, GError **error)
 {
-  return change_domain (work, virDomainShutdown, error);
+  const char *mode = json_get_string_or (work->request->members, "mode", "");
+  g_autoptr (virDomain) domain = work_domain (work, error);
+  guint flags = g_str_equal (mode, "agent")  ? VIR_DOMAIN_SHUTDOWN_GUEST_AGENT
+                : g_str_equal (mode, "acpi") ? VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN
+                                             : VIR_DOMAIN_SHUTDOWN_DEFAULT;
+
+  if (domain == NULL)
+    return NULL;
+  return virDomainShutdownFlags (domain, flags) < 0 ? work_error (work, error) : json_object_new();
 }
 
 /* What a domain of the definition keeps besides stays: saved states, snapshots, variables of its
@@ -45,7 +55,12 @@ work_shutdown (Work *work, GError **error)
 static int
 undefine (virDomainPtr domain)
 {
-  return virDomainUndefineFlags (domain, VIR_DOMAIN_UNDEFINE_KEEP_NVRAM);
+  int result = virDomainUndefineFlags (domain, VIR_DOMAIN_UNDEFINE_KEEP_NVRAM);
+
+  /* Some of libvirt's drivers know no such variables, and refuse the flag. */
+  if (result < 0 && virGetLastErrorCode() == VIR_ERR_INVALID_ARG)
+    result = virDomainUndefine (domain);
+  return result;
 }
 
 JsonObject *

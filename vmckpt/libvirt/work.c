@@ -2,13 +2,23 @@
 #include "work.h"
 
 static const WorkKind kinds[] = {
-  { "list", FALSE, FALSE, work_list },         { "describe", FALSE, FALSE, work_describe },
-  { "job-info", FALSE, FALSE, work_job_info }, { "capabilities", FALSE, FALSE, work_capabilities },
-  { "destroy", TRUE, FALSE, work_destroy },    { "shutdown", TRUE, FALSE, work_shutdown },
-  { "suspend", TRUE, FALSE, work_suspend },    { "resume", TRUE, FALSE, work_resume },
-  { "define", TRUE, FALSE, work_define },      { "undefine", TRUE, FALSE, work_undefine },
-  { "start", TRUE, FALSE, work_start },        { "compare-cpu", FALSE, FALSE, work_compare_cpu },
+  { "list", FALSE, FALSE, work_list },
+  { "describe", FALSE, FALSE, work_describe },
+  { "job-info", FALSE, FALSE, work_job_info },
+  { "capabilities", FALSE, FALSE, work_capabilities },
+  { "destroy", TRUE, FALSE, work_destroy },
+  { "shutdown", TRUE, FALSE, work_shutdown },
+  { "suspend", TRUE, FALSE, work_suspend },
+  { "resume", TRUE, FALSE, work_resume },
+  { "define", TRUE, FALSE, work_define },
+  { "undefine", TRUE, FALSE, work_undefine },
+  { "start", TRUE, FALSE, work_start },
+  { "compare-cpu", FALSE, FALSE, work_compare_cpu },
   { "restore", TRUE, TRUE, work_restore },
+  { "open-console", TRUE, TRUE, work_open_console },
+  { "migrate", TRUE, FALSE, work_migrate },
+  { "migrate-postcopy", TRUE, FALSE, work_migrate_postcopy },
+  { "abort-job", TRUE, FALSE, work_abort_job },
 };
 
 const WorkKind *

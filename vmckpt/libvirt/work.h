@@ -3,7 +3,7 @@
 #pragma once
 
 #include "host.h"
-#include "request.h"
+#include "link-request.h"
 
 #include <vmckpt/util/fd.h>
 
@@ -68,3 +68,9 @@ JsonObject *work_resume (Work *work, GError **error);
 JsonObject *work_define (Work *work, GError **error);
 JsonObject *work_undefine (Work *work, GError **error);
 JsonObject *work_start (Work *work, GError **error);
+/* ---- work-console.c ---- */
+JsonObject *work_open_console (Work *work, GError **error);
+/* ---- work-migrate.c ---- */
+JsonObject *work_migrate (Work *work, GError **error);
+JsonObject *work_migrate_postcopy (Work *work, GError **error);
+JsonObject *work_abort_job (Work *work, GError **error);

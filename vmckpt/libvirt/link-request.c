@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "request.h"
+#include "link-request.h"
 
 #include <vmckpt/util/json.h>
 
