@@ -207,11 +207,24 @@ const Verb verb_kill = {
   .run = run_kill,
 };
 
+typedef struct {
+  gboolean take_over;
+} ContinueValues;
+
+static const VerbOption continue_options[] = {
+  { "take-over", 0, G_OPTION_ARG_NONE, G_STRUCT_OFFSET (ContinueValues, take_over), NULL,
+    "it was handed over to a host that is certainly dead" },
+  { NULL },
+};
+
 static gboolean
-post_action (Cli *cli, const char *name, const char *action, const char *what, GError **error)
+post_action (Cli *cli, const char *name, const char *action, gboolean take_over, const char *what,
+             GError **error)
 {
   g_autoptr (GString) path = cli_guest_path (name, action);
   g_autoptr (JsonObject) body = json_object_new();
+  if (take_over)
+    json_object_set_boolean_member (body, "take_over", TRUE);
   g_autoptr (JsonObject) guest = api_call (cli->api, "POST", path, body, error);
 
   if (guest == NULL)
@@ -223,13 +236,15 @@ post_action (Cli *cli, const char *name, const char *action, const char *what, G
 static gboolean
 pause_one (Cli *cli, const char *name, gpointer user_data, GError **error)
 {
-  return post_action (cli, name, "pause", "is paused", error);
+  return post_action (cli, name, "pause", FALSE, "is paused", error);
 }
 
 static gboolean
 continue_one (Cli *cli, const char *name, gpointer user_data, GError **error)
 {
-  return post_action (cli, name, "continue", "is running", error);
+  const ContinueValues *values = user_data;
+
+  return post_action (cli, name, "continue", values->take_over, "is running", error);
 }
 
 static gboolean
@@ -241,7 +256,7 @@ run_pause (Cli *cli, const VerbCall *call, GError **error)
 static gboolean
 run_continue (Cli *cli, const VerbCall *call, GError **error)
 {
-  return cli_for_each (cli, call->args, continue_one, NULL);
+  return cli_for_each (cli, call->args, continue_one, (gpointer)call->values);
 }
 
 const Verb verb_pause = {
@@ -259,6 +274,8 @@ const Verb verb_continue = {
   .arguments = "NAME…",
   .summary = "Let the CPUs of paused guests run",
   .group = VERB_GROUP_GUESTS,
+  .options = continue_options,
+  .values_size = sizeof (ContinueValues),
   .min_args = 1,
   .max_args = G_MAXUINT,
   .run = run_continue,

@@ -12,6 +12,7 @@ const Verb *const verbs[] = {
   &verb_pause,
   &verb_continue,
   &verb_kill,
+  &verb_migrate,
   &verb_checkpoint,
   &verb_restore,
   &verb_fork,

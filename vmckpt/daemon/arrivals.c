@@ -18,6 +18,7 @@
 #define MAX_FILE 65536
 #define MAX_DEPTH 4
 #define END_WAIT_US (20 * G_USEC_PER_SEC)
+#define SILENCE_CHECK_SECONDS 5
 #define CHECK_US (200 * G_TIME_SPAN_MILLISECOND)
 
 struct _Arrival {
@@ -65,6 +66,29 @@ arrival_state_parse (const char *name)
   return ARRIVAL_UNKNOWN;
 }
 
+/* With the lock held. */
+static gboolean
+is_silent (const Arrival *arrival)
+{
+  return g_get_monotonic_time() - arrival->heard_us >
+         MIGRATION_SILENCE_SECONDS * (gint64)G_USEC_PER_SEC;
+}
+
+static gboolean
+check_silence (gpointer user_data)
+{
+  Arrivals *arrivals = user_data;
+  GHashTableIter iter;
+  Arrival *arrival;
+  LOCK (arrivals);
+
+  g_hash_table_iter_init (&iter, arrivals->table);
+  while (g_hash_table_iter_next (&iter, NULL, (gpointer *)&arrival))
+    if (arrival->state == ARRIVAL_RECEIVING && is_silent (arrival))
+      g_cancellable_cancel (arrival->cancellable);
+  return G_SOURCE_CONTINUE;
+}
+
 Arrivals *
 arrivals_new (const Runtime *runtime)
 {
@@ -76,6 +100,7 @@ arrivals_new (const Runtime *runtime)
   g_cond_init (&arrivals->changed);
   arrivals->table =
       g_hash_table_new_full (g_str_hash, g_str_equal, NULL, (GDestroyNotify)arrival_unref);
+  g_timeout_add_seconds (SILENCE_CHECK_SECONDS, check_silence, arrivals);
   return arrivals;
 }
 
@@ -181,7 +206,7 @@ has_record (Arrivals *arrivals, const char *id, gboolean *paused)
 gboolean
 arrival_mark (Arrival *arrival, const char *directory, GError **error)
 {
-  g_autofree char *path = g_build_filename (directory, GUEST_FILE_MIGRATION, NULL);
+  g_autofree char *path = g_build_filename (directory, GUEST_FILE_ARRIVAL, NULL);
   g_autoptr (JsonObject) object = json_object_new();
 
   json_object_set_string_member (object, "id", arrival->id);
@@ -193,7 +218,7 @@ arrival_mark (Arrival *arrival, const char *directory, GError **error)
 void
 arrival_unmark (const char *directory)
 {
-  g_autofree char *path = g_build_filename (directory, GUEST_FILE_MIGRATION, NULL);
+  g_autofree char *path = g_build_filename (directory, GUEST_FILE_ARRIVAL, NULL);
 
   g_unlink (path);
 }
@@ -201,7 +226,7 @@ arrival_unmark (const char *directory)
 gboolean
 arrivals_find_left (Arrivals *arrivals, const char *directory, gboolean *runs, gboolean *paused)
 {
-  g_autofree char *path = g_build_filename (directory, GUEST_FILE_MIGRATION, NULL);
+  g_autofree char *path = g_build_filename (directory, GUEST_FILE_ARRIVAL, NULL);
   g_autoptr (JsonObject) object = NULL;
 
   if (!g_file_test (path, G_FILE_TEST_EXISTS))
@@ -263,10 +288,14 @@ begin_end (Arrival *arrival)
 
 /* With the lock held. */
 static gboolean
-is_silent (const Arrival *arrival)
+tell_reason (Arrival *arrival, GError **error)
 {
-  return g_get_monotonic_time() - arrival->heard_us >
-         MIGRATION_SILENCE_SECONDS * (gint64)G_USEC_PER_SEC;
+  if (arrival->reason != NULL)
+    g_propagate_error (error, g_error_copy (arrival->reason));
+  else
+    g_set_error (error, API_ERROR, API_INTERRUPTED, "host %s has given the migration up",
+                 arrival->from);
+  return FALSE;
 }
 
 /* With the lock held; of one that is not being decided: whether the source is still to be waited
@@ -283,17 +312,6 @@ is_worth_waiting (Arrival *arrival, GError **error)
   return FALSE;
 }
 
-/* With the lock held: why it does not run here. */
-static void
-set_reason (Arrival *arrival, GError **error)
-{
-  if (arrival->reason != NULL)
-    g_propagate_error (error, g_error_copy (arrival->reason));
-  else
-    g_set_error (error, API_ERROR, API_INTERRUPTED, "host %s has given the migration up",
-                 arrival->from);
-}
-
 char *
 arrival_wait_told (Arrival *arrival, GError **error)
 {
@@ -308,22 +326,30 @@ arrival_wait_told (Arrival *arrival, GError **error)
     return g_strdup (arrival->told);
   give_up (arrival, reason);
   begin_end (arrival);
-  set_reason (arrival, error);
+  tell_reason (arrival, error);
   return NULL;
 }
 
 gboolean
-arrival_wait_decided (Arrival *arrival, const ArrivedGuest *guest, GError **error)
+arrival_announce (Arrival *arrival, const ArrivedGuest *guest, GError **error)
+{
+  LOCK (arrival->arrivals);
+
+  if (arrival->state != ARRIVAL_RECEIVING)
+    return tell_reason (arrival, error);
+  arrival->state = ARRIVAL_ARRIVED;
+  arrival->arrived = guest;
+  g_cond_broadcast (&arrival->arrivals->changed);
+  return TRUE;
+}
+
+gboolean
+arrival_wait_decided (Arrival *arrival, GError **error)
 {
   Arrivals *arrivals = arrival->arrivals;
   g_autoptr (GError) reason = NULL;
   LOCK (arrivals);
 
-  if (arrival->state == ARRIVAL_RECEIVING) {
-    arrival->state = ARRIVAL_ARRIVED;
-    arrival->arrived = guest;
-    g_cond_broadcast (&arrivals->changed);
-  }
   while (arrival->state == ARRIVAL_ARRIVED) {
     /* Work on the decision uses what the caller has: it must not go before. */
     if (!arrival->deciding && !is_worth_waiting (arrival, &reason))
@@ -333,10 +359,7 @@ arrival_wait_decided (Arrival *arrival, const ArrivedGuest *guest, GError **erro
   give_up (arrival, reason);
   begin_end (arrival);
   arrival->arrived = NULL;
-  if (arrival->state == ARRIVAL_RUNNING)
-    return TRUE;
-  set_reason (arrival, error);
-  return FALSE;
+  return arrival->state == ARRIVAL_RUNNING || tell_reason (arrival, error);
 }
 
 void
@@ -486,7 +509,7 @@ arrivals_tell (Arrivals *arrivals, const char *id, const char *text, GError **er
     g_cond_wait_until (&arrivals->changed, &arrivals->lock, g_get_monotonic_time() + CHECK_US);
   }
   if (arrival->state != ARRIVAL_ARRIVED && arrival->state != ARRIVAL_RUNNING)
-    set_reason (arrival, error);
+    tell_reason (arrival, error);
   return arrival->state;
 }
 
@@ -515,6 +538,17 @@ arrivals_end (Arrivals *arrivals, const char *id)
   return arrival->state;
 }
 
+char *
+arrivals_guest (Arrivals *arrivals, const char *id, GError **error)
+{
+  LOCK (arrivals);
+  const Arrival *arrival = hear_of (arrivals, id);
+
+  if (arrival == NULL)
+    g_set_error (error, API_ERROR, API_NOT_FOUND, "no migration %.64s is known here", id);
+  return arrival != NULL ? g_strdup (arrival->guest) : NULL;
+}
+
 /* Whether a guest of this host still has the mark of that migration. */
 static gboolean
 has_mark (Arrivals *arrivals, const char *id)
@@ -525,7 +559,7 @@ has_mark (Arrivals *arrivals, const char *id)
 
   while (!found && dir != NULL && (name = g_dir_read_name (dir)) != NULL) {
     g_autofree char *directory = runtime_guest_directory (arrivals->runtime, name);
-    g_autofree char *path = g_build_filename (directory, GUEST_FILE_MIGRATION, NULL);
+    g_autofree char *path = g_build_filename (directory, GUEST_FILE_ARRIVAL, NULL);
     g_autoptr (JsonObject) object = read_object (path);
     found = object != NULL && g_strcmp0 (json_get_string_or (object, "id", NULL), id) == 0;
   }

@@ -27,7 +27,7 @@
 
 /* In a guest's directory from before its QEMU has got anything until the guest is in service: the
  * id of the migration that it comes by. */
-#define GUEST_FILE_MIGRATION "migration.json"
+#define GUEST_FILE_ARRIVAL "arrival.json"
 
 #define MIGRATION_PROTOCOL 1
 /* The source says something, if only a question, at least this often; half of it is the rule. */
@@ -74,7 +74,7 @@ const char *arrival_id (Arrival *arrival);
 /* Cancelled when the guest is not to arrive any more; for everything that takes long. Borrowed. */
 GCancellable *arrival_cancellable (Arrival *arrival);
 
-/* Writes GUEST_FILE_MIGRATION: from here on the next daemon knows that this QEMU is undecided. To
+/* Writes GUEST_FILE_ARRIVAL: from here on the next daemon knows that this QEMU is undecided. To
  * be called as soon as @directory is there. */
 gboolean arrival_mark (Arrival *arrival, const char *directory, GError **error);
 /* The guest is in service: the mark goes. */
@@ -87,18 +87,21 @@ typedef struct {
   gboolean paused;    /* it was paused by its user, and stays so */
 } ArrivedGuest;
 
+/* @guest: loaded, stopped; borrowed until arrival_wait_decided() returns. ARRIVED from here on:
+ * tell the source after this. FALSE with @error if it is not to arrive any more. */
+gboolean arrival_announce (Arrival *arrival, const ArrivedGuest *guest, GError **error);
+
 /**
  * arrival_wait_decided:
- * @guest: loaded, stopped
  *
- * ARRIVED from here on. Waits until the source says `go` and the guest runs, which whoever brings
- * the `go` does; or that it will not: the source said so, was silent for MIGRATION_SILENCE_SECONDS,
- * or arrival_cancellable() was cancelled.
+ * After arrival_announce(), in any case. Waits until the source says `go` and the guest runs, which
+ * whoever brings the `go` does; or that it will not: the source said so, was silent for
+ * MIGRATION_SILENCE_SECONDS, or arrival_cancellable() was cancelled.
  *
  * Returns: TRUE: it runs. FALSE with @error: ENDING; the caller ends its QEMU, then calls
  * arrival_set_ended().
  */
-gboolean arrival_wait_decided (Arrival *arrival, const ArrivedGuest *guest, GError **error);
+gboolean arrival_wait_decided (Arrival *arrival, GError **error);
 
 /**
  * arrival_wait_told:
@@ -137,6 +140,9 @@ ArrivalState arrivals_tell (Arrivals *arrivals, const char *id, const char *text
 /* The source gives it up, if it has not been decided: waits a while for the end of its QEMU.
  * Returns RUNNING, ENDING, ENDED or UNKNOWN. */
 ArrivalState arrivals_end (Arrivals *arrivals, const char *id);
+
+/* The name of its guest here, newly allocated; NULL with API_NOT_FOUND. */
+char *arrivals_guest (Arrivals *arrivals, const char *id, GError **error);
 
 /* The source knows how it ended: the record may go, unless a guest still has its mark. */
 void arrivals_forget (Arrivals *arrivals, const char *id);

@@ -130,10 +130,11 @@ wait_decided (QmpClient *monitor, KeeperLease *lease, gpointer user_data, GError
   Landing *work = user_data;
   const ArrivedGuest guest = { monitor, lease, work->wish.paused };
 
-  if (!fault_visit (FAULT_MOVE_ARRIVED, error))
+  /* Told only then: `go` may come at once. */
+  if (!fault_visit (FAULT_MOVE_ARRIVED, error) || !arrival_announce (work->arrival, &guest, error))
     return FALSE;
   send (work, "arrived");
-  return arrival_wait_decided (work->arrival, &guest, error);
+  return arrival_wait_decided (work->arrival, error);
 }
 
 /* ---- The guest ---- */

@@ -20,7 +20,7 @@ typedef struct {
   Hydrations *hydrations;
   DiskExports *exports;
   Arrivals *arrivals;
-  char *tls; /* (nullable): directory of the certificates to other hosts (peer-tls.h) */
+  char *tls;      /* (nullable): directory of the certificates to other hosts (peer-tls.h) */
   char *key_file; /* (nullable): of stores through which guests come here from other hosts */
   GMainLoop *loop;
   GCancellable *stopping; /* cancelled when the daemon is to end */

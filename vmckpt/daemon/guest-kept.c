@@ -2,6 +2,8 @@
 /* What is remembered of a guest over a restart of the daemon. */
 #include "guest-private.h"
 
+#include "api-error.h"
+
 void
 guest_save_memory (Guest *guest)
 {
@@ -88,4 +90,58 @@ guest_clear_claims (Guest *guest)
   LOCK (guest);
   g_ptr_array_set_size (guest->memory->claims, 0);
   guest_save_memory (guest);
+}
+
+/* ---- On its way to another host ---- */
+
+Departure *
+guest_departure (Guest *guest)
+{
+  LOCK (guest);
+  return guest->memory->departure != NULL ? departure_copy (guest->memory->departure) : NULL;
+}
+
+/* With the lock held: it may not run here by anybody's word. */
+static gboolean
+is_handed_over (Guest *guest)
+{
+  return guest->memory->departure != NULL && guest->memory->departure->state != DEPARTURE_MOVING;
+}
+
+gboolean
+guest_is_departing (Guest *guest)
+{
+  LOCK (guest);
+  return guest->memory->departure != NULL &&
+         (guest->state != GUEST_EXITED || guest->memory->departure->state == DEPARTURE_GOING);
+}
+
+gboolean
+guest_set_departure (Guest *guest, const Departure *departure, GError **error)
+{
+  LOCK (guest);
+  Departure *former = guest->memory->departure;
+
+  guest->memory->departure = departure != NULL ? departure_copy (departure) : NULL;
+  if (guest->removed || guest_memory_save (guest->memory, guest->directory, error)) {
+    departure_free (former);
+    return TRUE;
+  }
+  departure_free (guest->memory->departure);
+  guest->memory->departure = former;
+  return FALSE;
+}
+
+gboolean
+guest_check_here (Guest *guest, GError **error)
+{
+  LOCK (guest);
+
+  if (is_handed_over (guest))
+    g_set_error (error, API_ERROR, API_CONFLICT,
+                 "guest %s is handed over to %s, and it is not known yet whether it runs there: it "
+                 "is asked; if that host is certainly dead, 'vmckpt continue --take-over %s' has "
+                 "it go on here",
+                 guest->spec->name, guest->memory->departure->to, guest->spec->name);
+  return !is_handed_over (guest);
 }

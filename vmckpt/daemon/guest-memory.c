@@ -9,6 +9,58 @@
 #define MAX_FILE 65536
 #define MAX_CLAIMS 64
 
+static const char *const departure_states[] = {
+  [DEPARTURE_MOVING] = "moving", [DEPARTURE_GOING] = "going", [DEPARTURE_MOVED] = "moved"
+};
+
+void
+departure_free (Departure *departure)
+{
+  if (departure == NULL)
+    return;
+  g_free (departure->id);
+  g_free (departure->to);
+  g_free (departure);
+}
+
+Departure *
+departure_copy (const Departure *departure)
+{
+  Departure *copy = g_new (Departure, 1);
+
+  *copy = *departure;
+  copy->id = g_strdup (departure->id);
+  copy->to = g_strdup (departure->to);
+  return copy;
+}
+
+static JsonObject *
+departure_to_json (const Departure *departure)
+{
+  JsonObject *object = json_object_new();
+
+  json_object_set_string_member (object, "id", departure->id);
+  json_object_set_string_member (object, "to", departure->to);
+  json_object_set_string_member (object, "state", departure_states[departure->state]);
+  json_object_set_boolean_member (object, "runs", departure->runs);
+  return object;
+}
+
+static Departure *
+departure_from_json (JsonObject *object)
+{
+  const char *id = json_get_string_or (object, "id", NULL);
+  const char *to = json_get_string_or (object, "to", NULL);
+  const char *name = json_get_string_or (object, "state", "");
+
+  for (guint i = 0; id != NULL && to != NULL && i < G_N_ELEMENTS (departure_states); i++)
+    if (g_str_equal (name, departure_states[i])) {
+      const Departure read = { (char *)id, (char *)to, i, json_get_bool_or (object, "runs", TRUE) };
+      return departure_copy (&read);
+    }
+  return NULL;
+}
+
 GuestMemory *
 guest_memory_new (void)
 {
@@ -27,6 +79,7 @@ guest_memory_free (GuestMemory *memory)
   g_ptr_array_unref (memory->claims);
   standstill_free (memory->standstill);
   disk_base_free (memory->disk_base);
+  departure_free (memory->departure);
   g_free (memory);
 }
 
@@ -51,6 +104,9 @@ guest_memory_load (GuestMemory *memory, const char *directory)
   JsonObject *disk_base = json_get_object (object, "disk_base", NULL);
   disk_base_free (memory->disk_base);
   memory->disk_base = disk_base != NULL ? disk_base_from_json (disk_base) : NULL;
+  JsonObject *departure = json_get_object (object, "departure", NULL);
+  departure_free (memory->departure);
+  memory->departure = departure != NULL ? departure_from_json (departure) : NULL;
   JsonArray *claims = json_get_array (object, "claims", NULL);
   for (guint i = 0; claims != NULL && i < json_array_get_length (claims); i++)
     guest_memory_add_claim (memory, json_array_string_or_null (claims, i));
@@ -73,6 +129,8 @@ guest_memory_save (const GuestMemory *memory, const char *directory, GError **er
     json_object_set_object_member (object, "standstill", standstill_to_json (memory->standstill));
   if (memory->disk_base != NULL)
     json_object_set_object_member (object, "disk_base", disk_base_to_json (memory->disk_base));
+  if (memory->departure != NULL)
+    json_object_set_object_member (object, "departure", departure_to_json (memory->departure));
   g_autofree char *text = json_to_pretty (object);
   return !g_file_test (directory, G_FILE_TEST_IS_DIR) ||
          fd_replace_file (path, text, strlen (text), error);

@@ -7,12 +7,31 @@
 #include <vmckpt/keeper/keeper.h>
 #include <vmckpt/unit/standstill.h>
 
+/* How far a guest is on its way to another host (departures.h). */
+typedef enum {
+  DEPARTURE_MOVING,
+  DEPARTURE_GOING,
+  DEPARTURE_MOVED,
+} DepartureState;
+
+typedef struct {
+  char *id; /* of the migration */
+  char *to; /* the other host, as peer_new() takes it */
+  DepartureState state;
+  gboolean runs; /* it ran before, and is to */
+} Departure;
+
+void departure_free (Departure *departure);
+Departure *departure_copy (const Departure *departure);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (Departure, departure_free)
+
 typedef struct {
   char *checkpoint;       /* (nullable): id that the guest descends from */
   gint64 started_us;      /* when it was first seen here */
   GPtrArray *claims;      /* of char *: store paths in which the guest is claimed */
   Standstill *standstill; /* (nullable): the checkpoint since which it may not have run */
   DiskBase *disk_base;    /* (nullable): what the bitmaps of its disks are relative to */
+  Departure *departure;   /* (nullable): it is on its way to another host */
 } GuestMemory;
 
 GuestMemory *guest_memory_new (void);

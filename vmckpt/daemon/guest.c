@@ -234,7 +234,7 @@ guest_continue (Guest *guest, GError **error)
 {
   g_autoptr (QmpClient) monitor = guest_monitor (guest, error);
 
-  if (monitor == NULL || !guest_check_memory (guest, error))
+  if (monitor == NULL || !guest_check_here (guest, error) || !guest_check_memory (guest, error))
     return FALSE;
   return noted (guest, qmp_cont (monitor, error) && guest_refresh_state (guest, 0, error), error);
 }

@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include "guest-memory.h"
 #include "runtime.h"
 
 #include <vmckpt/drivers/qemu.h>
@@ -151,6 +152,12 @@ gboolean guest_set_disk_base (Guest *guest, const DiskBase *base, GError **error
 Standstill *guest_standstill (Guest *guest);
 /* @standstill: (transfer full) (nullable). */
 void guest_set_standstill (Guest *guest, Standstill *standstill);
+
+/* On its way to another host (transfer full), or NULL. */
+Departure *guest_departure (Guest *guest);
+gboolean guest_is_departing (Guest *guest);
+/* @departure: (nullable): none any more. On failure it is as before, for a next daemon too. */
+gboolean guest_set_departure (Guest *guest, const Departure *departure, GError **error);
 
 /* Stores in which this guest is claimed. */
 GStrv guest_claims (Guest *guest);

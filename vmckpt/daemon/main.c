@@ -6,6 +6,7 @@
 #include "api-error.h"
 #include "console.h"
 #include "daemon.h"
+#include "departures.h"
 #include "peer-server.h"
 #include "peer-tls.h"
 #include "proof.h"
@@ -269,7 +270,9 @@ run (const Options *options, GError **error)
   disk_exports_take_over (daemon.exports);
   daemon.hydrations = hydrations_new (runtime, daemon.registry, stores);
   registry_set_io_error_func (daemon.registry, hydrations_note_io_error, daemon.hydrations);
+  registry_set_arrivals (daemon.registry, daemon.arrivals);
   find_guests (&daemon);
+  departures_watch (&daemon);
   router_attach (server, &daemon);
   console_attach (server, &daemon);
   if ((options->listen != NULL &&

@@ -19,6 +19,7 @@
 struct _Registry {
   const Runtime *runtime;
   Stores *stores;
+  Arrivals *arrivals; /* (nullable) */
   GMutex lock;
   GCond found;        /* a guest has been looked for */
   GHashTable *guests; /* name → Guest */
@@ -64,6 +65,12 @@ registry_set_io_error_func (Registry *registry, GuestIoErrorFunc func, gpointer 
 {
   registry->io_error_func = func;
   registry->io_error_data = user_data;
+}
+
+void
+registry_set_arrivals (Registry *registry, Arrivals *arrivals)
+{
+  registry->arrivals = arrivals;
 }
 
 typedef struct {
@@ -121,6 +128,30 @@ settle_exited (Registry *registry, Guest *guest)
     registry_remove (registry, guest);
 }
 
+/* A guest that an earlier daemon was receiving from another host. If it was decided that it runs
+ * here, it does; else it must not: its source goes on with it. */
+static void
+settle_arrival (Registry *registry, Guest *guest)
+{
+  g_autoptr (GError) error = NULL;
+  gboolean runs, paused;
+
+  if (registry->arrivals == NULL ||
+      !arrivals_find_left (registry->arrivals, guest_directory (guest), &runs, &paused))
+    return;
+  if (runs && guest_state (guest) == GUEST_PAUSED && !paused && !guest_continue (guest, &error))
+    g_warning ("guest %s has arrived, and is to run: %s", guest_name (guest), error->message);
+  if (runs && guest_state (guest) != GUEST_UNRESPONSIVE)
+    arrival_unmark (guest_directory (guest));
+  if (runs || (!guest_kill (guest, &error) && guest_state (guest) != GUEST_EXITED)) {
+    if (!runs)
+      g_warning ("guest %s has not arrived: %s", guest_name (guest), error->message);
+    return;
+  }
+  arrival_unmark (guest_directory (guest));
+  registry_remove (registry, guest);
+}
+
 typedef struct {
   Registry *registry;
   GuestWork *work; /* on the guest */
@@ -150,6 +181,7 @@ find_thread (gpointer data)
   filling_take_over (guest, registry->stores);
   guest_find_again (guest);
   filling_take_over (guest, registry->stores);
+  settle_arrival (registry, guest);
   if (guest_state (guest) == GUEST_EXITED)
     settle_exited (registry, guest);
   guest_end_work (finding->work);

@@ -2,6 +2,7 @@
 /* The guests of this host, by name. Any thread. */
 #pragma once
 
+#include "arrivals.h"
 #include "guest.h"
 #include "stores.h"
 
@@ -14,6 +15,9 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (Registry, registry_free)
 
 /* Whom to tell when an I/O error stops a guest; before there are any. */
 void registry_set_io_error_func (Registry *registry, GuestIoErrorFunc func, gpointer user_data);
+
+/* Who knows how guests that an earlier daemon was receiving were decided; before that. Borrowed. */
+void registry_set_arrivals (Registry *registry, Arrivals *arrivals);
 
 /**
  * registry_find_guests:

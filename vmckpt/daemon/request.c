@@ -14,6 +14,7 @@ request_free (Request *request)
     g_free (request->params[i]);
   g_clear_pointer (&request->query, g_hash_table_unref);
   g_free (request->peer);
+  g_free (request->local);
   g_clear_pointer (&request->body, json_object_unref);
   g_clear_object (&request->cancellable);
   g_clear_pointer (&request->key, key_material_free);

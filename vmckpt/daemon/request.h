@@ -21,10 +21,11 @@
 
 typedef struct {
   Daemon *daemon;
-  char *params[REQUEST_MAX_PARAMS];       /* what the path's :placeholders stood for */
-  GHashTable *query;                      /* (nullable) */
-  char *peer;                             /* (nullable): the address of the host that asks */
-  JsonObject *body;                       /* empty if there was none */
+  char *params[REQUEST_MAX_PARAMS]; /* what the path's :placeholders stood for */
+  GHashTable *query;                /* (nullable) */
+  char *peer;                       /* (nullable): the address of the host that asks */
+  char *local;                      /* (nullable): and the address of this one that it asked */
+  JsonObject *body;                 /* empty if there was none */
   KeyMaterial *key, *new_key, *other_key; /* (nullable) what the client sent in the headers above */
   GCancellable *cancellable;              /* the client has gone */
   Progress progress;

@@ -140,6 +140,18 @@ on_request (SoupServer *server, SoupServerMessage *message, const char *path, GH
             path_known ? "this path has no such method" : "no such path; see docs/api.md");
 }
 
+/* The address of this host that the client has connected to; newly allocated. */
+static char *
+local_address (SoupServerMessage *message)
+{
+  GSocketAddress *address = soup_server_message_get_local_address (message);
+
+  return address != NULL && G_IS_INET_SOCKET_ADDRESS (address)
+             ? g_inet_address_to_string (
+                   g_inet_socket_address_get_address (G_INET_SOCKET_ADDRESS (address)))
+             : NULL;
+}
+
 /* Another host asks: what it may not call is not there. */
 static void
 on_peer_request (SoupServer *server, SoupServerMessage *message, const char *path,
@@ -151,6 +163,7 @@ on_peer_request (SoupServer *server, SoupServerMessage *message, const char *pat
 
   request->daemon = user_data;
   request->peer = g_strdup (remote != NULL ? remote : "unknown");
+  request->local = local_address (message);
   const Route *route =
       find_route (soup_server_message_get_method (message), path, request->params, &path_known);
   if (route != NULL && route->for_peers)

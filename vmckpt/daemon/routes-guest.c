@@ -290,10 +290,18 @@ retry_memory (Request *request, Guest *guest)
 static JsonObject *
 continue_guest (Request *request, GError **error)
 {
-  g_autoptr (Guest) guest = no_body (request, error) ? find_guest (request, error) : NULL;
+  gboolean take_over = FALSE;
+
+  if (!request_expect (request, error, "take_over", NULL) ||
+      !request_bool (request, "take_over", &take_over, error))
+    return NULL;
+  g_autoptr (Guest) guest = find_guest (request, error);
   g_autoptr (GuestWork) work =
       guest != NULL ? guest_begin_work_when_found (guest, "continue", error) : NULL;
 
+  /* By the user's word, nobody is asked any more. */
+  if (work != NULL && take_over && !guest_set_departure (guest, NULL, error))
+    return NULL;
   if (work != NULL)
     retry_memory (request, guest);
   if (work == NULL ||

@@ -2,6 +2,8 @@
 /* /v1/migrations: guests that come here from other hosts, and what their source says. */
 #include "api-error.h"
 #include "arrive-store.h"
+#include "migrate-in.h"
+#include "migrate-out.h"
 #include "router.h"
 
 #include <vmckpt/util/json.h>
@@ -62,6 +64,8 @@ receive (Request *request, GError **error)
     return NULL;
   if (g_str_equal (way, "store"))
     return arrive_store (request, error);
+  if (g_str_equal (way, "live"))
+    return migrate_in (request, error);
   g_set_error (error, API_ERROR, API_NOT_POSSIBLE, "way: guests cannot come here by '%.64s'", way);
   return NULL;
 }
@@ -85,11 +89,13 @@ forget (Request *request, GError **error)
 }
 
 const Route migrate_routes[] = {
+  { "POST", "/v1/guests/:name/migrate", migrate_out, NULL, TRUE, FALSE },
   { "POST", "/v1/migrations", receive, NULL, TRUE, TRUE },
   { "POST", "/v1/migrations/:id/checkpoint", tell_checkpoint, NULL, FALSE, TRUE },
   { "GET", "/v1/migrations/:id", show, NULL, FALSE, TRUE },
   { "POST", "/v1/migrations/:id/go", go, NULL, FALSE, TRUE },
   { "POST", "/v1/migrations/:id/end", end, NULL, FALSE, TRUE },
+  { "POST", "/v1/migrations/:id/written", migrate_in_written, NULL, FALSE, TRUE },
   { "DELETE", "/v1/migrations/:id", forget, NULL, FALSE, TRUE },
   { NULL },
 };

@@ -94,6 +94,9 @@ ask_migration (Rescue *rescue, guint64 *moved)
     return MIGRATION_OVER;
   if (g_str_equal (status, "failed") || g_str_equal (status, "cancelled"))
     return MIGRATION_FAILED;
+  /* A migration to another host waits here for a word of the daemon's, which will not come. */
+  g_autoptr (JsonObject) cancelled G_GNUC_UNUSED =
+      g_str_equal (status, "pre-switchover") ? ask (rescue, "migrate_cancel", NULL) : NULL;
   return g_str_equal (status, "cancelling") ? MIGRATION_STUCK : MIGRATION_ACTIVE;
 }
 
