@@ -19,6 +19,8 @@ static const WorkKind kinds[] = {
   { "migrate", TRUE, FALSE, work_migrate },
   { "migrate-postcopy", TRUE, FALSE, work_migrate_postcopy },
   { "abort-job", TRUE, FALSE, work_abort_job },
+  { "configuration", FALSE, FALSE, work_configuration },
+  { "reconfigure", TRUE, FALSE, work_reconfigure },
 };
 
 const WorkKind *

@@ -74,3 +74,6 @@ JsonObject *work_open_console (Work *work, GError **error);
 JsonObject *work_migrate (Work *work, GError **error);
 JsonObject *work_migrate_postcopy (Work *work, GError **error);
 JsonObject *work_abort_job (Work *work, GError **error);
+/* ---- work-configuration.c: what a domain's next start is made from ---- */
+JsonObject *work_configuration (Work *work, GError **error);
+JsonObject *work_reconfigure (Work *work, GError **error);

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What checkpoints of a libvirt domain will contain, and what stands against them, told from its
+ * description before anybody relies on it. Of the host only the domain's disks are looked at.
+ */
+#pragma once
+
+#include <vmckpt/drivers/domain-xml.h>
+
+#include <json-glib/json-glib.h>
+
+/* What is known beside the description; zeros where nothing is. */
+typedef struct {
+  gboolean running;
+  guint qemu_major, qemu_minor; /* of the emulator that it names; 0: not known */
+  const char *no_userfaultfd;   /* (nullable): why its QEMU may not have one */
+  const char *untracked;        /* (nullable): why a prepared domain that runs is not followed */
+} DomainCircumstances;
+
+/**
+ * domain_doctor:
+ * @xml: the live description of a domain that runs, else the inactive one
+ * @inactive: (nullable): the inactive one of a domain that runs
+ *
+ * Returns: (transfer full): { "domain", "uuid", "running", "prepared": "no"|"next-start"|"yes",
+ *   "engine": "tracked"|"stream"|"none", "possible": bool,
+ *   "contents": [{ "part": "memory"|"disk"|"nvram"|"tpm"|…, "name", "bytes" (nullable),
+ *                  "kept": bool, "how" }],
+ *   "findings": [{ "check", "level": "blocks"|"degrades"|"note", "found", "mend" (nullable) }] };
+ * NULL with DRIVER_ERROR_INVALID: no such description.
+ */
+JsonObject *domain_doctor (const char *xml, const char *inactive,
+                           const DomainCircumstances *circumstances, GError **error);
