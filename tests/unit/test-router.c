@@ -26,6 +26,7 @@ set_up (Fixture *f, gconstpointer data)
   g_assert_no_error (error);
   f->daemon.stores = stores_new();
   f->daemon.registry = registry_new (f->daemon.runtime, f->daemon.stores);
+  f->daemon.domains = domains_new (f->daemon.registry, NULL);
   f->daemon.loop = g_main_loop_new (NULL, FALSE);
   f->daemon.stopping = g_cancellable_new();
   f->server = soup_server_new (NULL, NULL);
@@ -47,6 +48,7 @@ tear_down (Fixture *f, gconstpointer data)
   g_clear_object (&f->client);
   soup_server_disconnect (f->server);
   g_clear_object (&f->server);
+  domains_free (f->daemon.domains);
   registry_free (f->daemon.registry);
   stores_free (f->daemon.stores);
   g_main_loop_unref (f->daemon.loop);

@@ -105,6 +105,18 @@ cli_guest_path (const char *name, const char *action)
 }
 
 gboolean
+cli_attach (Cli *cli, JsonObject *guest, GError **error)
+{
+  if (!g_str_equal (json_get_string_or (guest, "driver", ""), "libvirt"))
+    return TRUE;
+  g_autoptr (GString) path = cli_guest_path (json_get_string_or (guest, "uuid", ""), "attach");
+  g_autoptr (JsonObject) body = json_object_new();
+  g_autoptr (JsonObject) attached = api_call (cli->api, "POST", path, body, error);
+
+  return attached != NULL;
+}
+
+gboolean
 cli_guest_has_ended (Cli *cli, const char *name)
 {
   g_autoptr (GString) path = cli_guest_path (name, NULL);

@@ -69,6 +69,9 @@ typedef void (*CliPartFunc) (JsonObject *line, const char *type, gpointer user_d
 JsonObject *cli_call_parts (Cli *cli, const GString *path, JsonObject *body, const char *title,
                             CliPartFunc func, gpointer user_data, GError **error);
 
+/* @guest, as the daemon lists it, is attached if it is a libvirt domain. */
+gboolean cli_attach (Cli *cli, JsonObject *guest, GError **error);
+
 /* Asks the daemon: TRUE if the guest has exited or is not there any more. */
 gboolean cli_guest_has_ended (Cli *cli, const char *name);
 

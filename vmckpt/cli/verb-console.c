@@ -145,7 +145,7 @@ check_guest (Cli *cli, const char *name, GError **error)
   g_autoptr (GString) path = cli_guest_path (name, NULL);
   g_autoptr (JsonObject) guest = api_call (cli->api, "GET", path, NULL, error);
 
-  if (guest == NULL)
+  if (guest == NULL || !cli_attach (cli, guest, error))
     return FALSE;
   if (g_str_equal (json_get_string_or (guest, "state", ""), "exited")) {
     g_set_error (error, CLI_ERROR, CLI_ERROR_CONFLICT,

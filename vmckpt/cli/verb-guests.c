@@ -100,10 +100,13 @@ run_ps (Cli *cli, const VerbCall *call, GError **error)
   if (answer == NULL)
     return FALSE;
   guests = cli_array (answer, "guests");
+  const char *trouble = json_get_string_or (answer, "libvirt_error", NULL);
+  if (trouble != NULL)
+    cli_say (cli, "libvirt's domains are not among them: %s", trouble);
   if (cli_print_json_list (cli, guests))
     return TRUE;
-  table = table_new ("NAME", "STATE", ">RAM", ">DISKS", ">CPUS", "ACCEL", "QEMU", ">PID", "STARTED",
-                     "CHECKPOINT", "OPERATION", NULL);
+  table = table_new ("NAME", "STATE", ">RAM", ">DISKS", ">CPUS", "DRIVER", "ACCEL", "QEMU", ">PID",
+                     "STARTED", "CHECKPOINT", "OPERATION", NULL);
   for (guint i = 0; i < json_array_get_length (guests); i++) {
     g_autoptr (JsonObject) guest = cli_element (guests, i);
     table_take (table, format_text_member (guest, "name"));
@@ -111,6 +114,7 @@ run_ps (Cli *cli, const VerbCall *call, GError **error)
     table_take (table, ram_text (guest));
     table_take (table, disks_text (guest));
     table_take (table, format_count_member (guest, "cpus"));
+    table_take (table, format_text_member (guest, "driver"));
     table_take (table, format_text_member (guest, "accel"));
     table_take (table, format_text_member (guest, "qemu_version"));
     table_take (table, json_get_uint64_or (guest, "pid", 0) > 0 ? format_count_member (guest, "pid")

@@ -30,6 +30,26 @@ copy_piece (gconstpointer data, gsize len, gpointer user_data)
   return output_write (copy->out, data, len);
 }
 
+/* A domain that is no guest yet becomes one. */
+static gboolean
+copy_log (Cli *cli, const char *name, GString *path, const LogValues *values, LogCopy *copy,
+          GError **error)
+{
+  g_autoptr (GError) cause = NULL;
+  g_autoptr (JsonObject) guest = NULL;
+  g_autoptr (GString) guest_path = cli_guest_path (name, NULL);
+
+  if (api_copy_text (cli->api, path, values->follow, copy_piece, copy, &cause))
+    return TRUE;
+  if (!g_error_matches (cause, CLI_ERROR, CLI_ERROR_NOT_FOUND) ||
+      (guest = api_call (cli->api, "GET", guest_path, NULL, NULL)) == NULL) {
+    g_propagate_error (error, g_steal_pointer (&cause));
+    return FALSE;
+  }
+  return cli_attach (cli, guest, error) &&
+         api_copy_text (cli->api, path, values->follow, copy_piece, copy, error);
+}
+
 static gboolean
 run_log (Cli *cli, const VerbCall *call, GError **error)
 {
@@ -38,7 +58,7 @@ run_log (Cli *cli, const VerbCall *call, GError **error)
 
   api_path_add (path, "follow", values->follow ? "true" : "false");
   LogCopy copy = { .out = cli->out };
-  gboolean copied = api_copy_text (cli->api, path, values->follow, copy_piece, &copy, error);
+  gboolean copied = copy_log (cli, call->args[0], path, values, &copy, error);
   /* On a terminal, what is said next begins a line of its own. */
   if (copy.mid_line && isatty (cli->out->fd))
     output_line (cli->out, "");

@@ -34,6 +34,33 @@ set_disk_base (const DiskBase *base, gpointer user_data, GError **error)
   return guest_set_disk_base (user_data, base, error);
 }
 
+/* What libvirt says of the domain, if it is one. */
+static gboolean
+describe_domain (Request *request, Guest *guest, const CheckpointOptions *options,
+                 JsonObject **libvirt, GError **error)
+{
+  const GuestSpec *spec = guest_spec (guest);
+  const UnitWatcher *watcher = &request->watcher;
+  gboolean persistent = FALSE;
+
+  if (spec->driver != GUEST_DRIVER_LIBVIRT)
+    return TRUE;
+  *libvirt =
+      domains_record (request->daemon->domains, spec, &persistent, request->cancellable, error);
+  if (*libvirt == NULL) {
+    g_prefix_error (error, "checkpoint of domain %s: ", spec->name);
+    return FALSE;
+  }
+  if (persistent && options->mode == CHECKPOINT_SUSPEND && watcher->message != NULL) {
+    g_autofree char *text = g_strdup_printf (
+        "the domain stays defined: 'vmckpt resume %s' goes on where it was, 'virsh start %s' would "
+        "boot its disks instead",
+        spec->name, spec->name);
+    watcher->message (text, watcher->user_data);
+  }
+  return TRUE;
+}
+
 Manifest *
 checkpoint_take (Request *request, Guest *guest, CheckpointOptions *options, GError **error)
 {
@@ -48,10 +75,13 @@ checkpoint_take (Request *request, Guest *guest, CheckpointOptions *options, GEr
   Unit unit;
 
   options->parent = parent;
-  if (store == NULL || (options->tag != NULL && !name_check (options->tag, "tag", error)) ||
+  g_autoptr (JsonObject) libvirt = NULL;
+  if (store == NULL || !describe_domain (request, guest, options, &libvirt, error) ||
+      (options->tag != NULL && !name_check (options->tag, "tag", error)) ||
       !wait_for_memory (request, guest, error) || !guest_as_unit (guest, &unit, error) ||
       !claims_take (guest, daemon->runtime, store, path, FALSE, error))
     return NULL;
+  unit.libvirt = libvirt;
   unit.standstill = standstill;
   unit.temporary = temporary;
   unit.disk_base = disk_base;

@@ -4,6 +4,7 @@
 
 #include "arrivals.h"
 #include "disk-exports.h"
+#include "domains.h"
 #include "hydrating.h"
 #include "looks.h"
 #include "registry.h"
@@ -15,6 +16,7 @@ typedef struct {
   Runtime *runtime;
   Stores *stores;
   Registry *registry;
+  Domains *domains; /* of libvirt */
   Templates *templates;
   Looks *looks;
   Hydrations *hydrations;

@@ -2,6 +2,7 @@
 /* What a guest's QEMU tells, and finding it again. */
 #include "guest-private.h"
 
+#include "domain-attach.h"
 #include "main-call.h"
 
 #include <vmckpt/disk/disk-point.h>
@@ -10,6 +11,8 @@
 
 /* A QEMU that has taken a connection may stand still right after that. */
 #define FIND_TIMEOUT_MS 5000
+/* What a domain's bridge says when it has been without libvirt. */
+#define EVENTS_LOST "VMCKPT_EVENTS_LOST"
 
 /* With the lock held. */
 void
@@ -71,6 +74,58 @@ note_stop (Guest *guest)
 }
 
 static void
+apply_status (Guest *guest, const char *status)
+{
+  LOCK (guest);
+  if (!g_str_equal (status, "postmigrate"))
+    forget_standstill (guest);
+  if (guest->state == GUEST_EXITED || guest->trouble)
+    return;
+  /* The words of an error that an event told are better than these. */
+  if (g_str_equal (status, "io-error") && !guest->io_stopped) {
+    guest_set_state (guest, GUEST_PAUSED,
+                     "a disk could not be read or written; 'vmckpt continue' tries again");
+    guest->io_stopped = TRUE;
+  } else if (!g_str_equal (status, "io-error")) {
+    guest_set_state (guest, g_str_equal (status, "running") ? GUEST_RUNNING : GUEST_PAUSED, NULL);
+    guest->io_stopped = FALSE;
+  }
+}
+
+gboolean
+guest_refresh_state (Guest *guest, int timeout_ms, GError **error)
+{
+  g_autofree char *status = qmp_query_status_within (guest->qemu.monitor, timeout_ms, error);
+
+  if (status != NULL)
+    apply_status (guest, status);
+  return status != NULL;
+}
+
+static void
+on_status (GObject *source, GAsyncResult *result, gpointer user_data)
+{
+  g_autoptr (Guest) guest = user_data;
+  QmpClient *monitor = guest->qemu.monitor;
+  g_autoptr (JsonNode) answer =
+      monitor != NULL ? qmp_client_execute_finish (monitor, result, NULL) : NULL;
+
+  if (answer != NULL && JSON_NODE_HOLDS_OBJECT (answer))
+    apply_status (guest, json_get_string_or (json_node_get_object (answer), "status", ""));
+}
+
+/* Whether the domain ran meanwhile is not known: a checkpoint that is being taken must not rely on
+ * it, and its state is to be asked for. */
+static void
+note_lost_events (Guest *guest, gint64 time_us)
+{
+  run_clock_event (guest->clock, "STOP", time_us);
+  run_clock_event (guest->clock, "RESUME", time_us);
+  qmp_client_execute_async (guest->qemu.monitor, "query-status", NULL, -1, 0, NULL, on_status,
+                            guest_ref (guest));
+}
+
+static void
 on_event (QmpClient *monitor, const char *event, JsonObject *data, gint64 time_us,
           gpointer user_data)
 {
@@ -79,6 +134,10 @@ on_event (QmpClient *monitor, const char *event, JsonObject *data, gint64 time_u
   if (event == NULL)
     return; /* the monitor is lost: the keeper tells why */
   run_clock_event (guest->clock, event, time_us);
+  if (g_str_equal (event, EVENTS_LOST)) {
+    note_lost_events (guest, time_us);
+    return;
+  }
   if (g_str_equal (event, "STOP")) {
     if (note_stop (guest) && guest->io_error_func != NULL)
       guest->io_error_func (guest, guest->io_error_data);
@@ -135,31 +194,6 @@ listen_to_qemu (gpointer user_data)
 
   qmp_client_set_event_func (guest->qemu.monitor, on_event, guest);
   keeper_watch (guest->qemu.keeper, on_keeper_gone, guest_ref (guest), (GDestroyNotify)guest_unref);
-}
-
-/* Asks QEMU for its state, which no event told since nobody listened before. */
-gboolean
-guest_refresh_state (Guest *guest, int timeout_ms, GError **error)
-{
-  g_autofree char *status = qmp_query_status_within (guest->qemu.monitor, timeout_ms, error);
-
-  if (status == NULL)
-    return FALSE;
-  LOCK (guest);
-  if (!g_str_equal (status, "postmigrate"))
-    forget_standstill (guest);
-  if (guest->state == GUEST_EXITED || guest->trouble)
-    return TRUE;
-  /* The words of an error that an event told are better than these. */
-  if (g_str_equal (status, "io-error") && !guest->io_stopped) {
-    guest_set_state (guest, GUEST_PAUSED,
-                     "a disk could not be read or written; 'vmckpt continue' tries again");
-    guest->io_stopped = TRUE;
-  } else if (!g_str_equal (status, "io-error")) {
-    guest_set_state (guest, g_str_equal (status, "running") ? GUEST_RUNNING : GUEST_PAUSED, NULL);
-    guest->io_stopped = FALSE;
-  }
-  return TRUE;
 }
 
 /* Without this, checkpoints take the migration stream. With the lock held. */
@@ -281,6 +315,14 @@ recover_disks (Guest *guest, QmpClient *monitor)
     g_warning ("guest %s: %s", guest->spec->name, error->message);
 }
 
+static gboolean
+attach (Guest *guest, GuestRam **ram, QemuGuest *qemu, GError **error)
+{
+  if (guest->spec->driver == GUEST_DRIVER_LIBVIRT)
+    return domain_attach (guest->spec, guest->directory, ram, qemu, error);
+  return unit_attach (guest->spec, guest->directory, ram, qemu, error);
+}
+
 void
 guest_find_again (Guest *guest)
 {
@@ -291,8 +333,7 @@ guest_find_again (Guest *guest)
 
   main_call (let_go, guest);
   g_autoptr (QmpClient) monitor = NULL;
-  if (unit_attach (guest->spec, guest->directory, &ram, &qemu, &error) &&
-      (monitor = qmp_client_ref (qemu.monitor)) != NULL &&
+  if (attach (guest, &ram, &qemu, &error) && (monitor = qmp_client_ref (qemu.monitor)) != NULL &&
       connect_qemu (guest, &qemu, &ram, FIND_TIMEOUT_MS, &error)) {
     recover_disks (guest, monitor);
     /* Trouble that came when there was nobody to tell. */

@@ -2,10 +2,18 @@
 #include "guest-private.h"
 
 #include "api-error.h"
+#include "domain-attach.h"
 
 #include <vmckpt/qmp/commands.h>
 #include <vmckpt/ram/capture.h>
 #include <vmckpt/util/json.h>
+
+/* A domain may have the name of a guest of ours. */
+static const char *
+key_of (const GuestSpec *spec)
+{
+  return spec->driver == GUEST_DRIVER_LIBVIRT ? spec->uuid : spec->name;
+}
 
 Guest *
 guest_new (const Runtime *runtime, const GuestSpec *spec, GuestState state)
@@ -17,7 +25,7 @@ guest_new (const Runtime *runtime, const GuestSpec *spec, GuestState state)
   g_cond_init (&guest->idle);
   guest->spec = guest_spec_copy (spec);
   guest->former = g_ptr_array_new_with_free_func ((GDestroyNotify)guest_spec_free);
-  guest->directory = runtime_guest_directory (runtime, spec->name);
+  guest->directory = runtime_guest_directory (runtime, key_of (spec));
   guest->host = g_strdup (runtime->host);
   guest->clock = run_clock_new();
   guest->facts = runtime->facts;
@@ -98,6 +106,12 @@ guest_uuid (Guest *guest)
 }
 
 const char *
+guest_key (Guest *guest)
+{
+  return key_of (guest_spec (guest));
+}
+
+const char *
 guest_directory (Guest *guest)
 {
   return guest->directory;
@@ -163,6 +177,8 @@ untracked_reason (Guest *guest)
 {
   if (guest->qemu.monitor == NULL || guest->state == GUEST_EXITED)
     return NULL;
+  if (guest->ram == NULL && guest->spec->driver == GUEST_DRIVER_LIBVIRT)
+    return "its memory is QEMU's own; 'vmckpt prepare' shows what changes that";
   if (guest->ram == NULL)
     return qemu_spec_shares_memory (guest->spec)
                ? "its memory cannot be taken from QEMU; vmckptd's log says why"
@@ -184,6 +200,8 @@ guest_to_json (Guest *guest)
 
   json_object_set_string_member (object, "name", spec->name);
   json_object_set_string_member (object, "uuid", spec->uuid);
+  json_object_set_string_member (object, "driver", guest_driver_name (spec->driver));
+  json_set_string_or_null (object, "uri", spec->uri);
   json_object_set_string_member (object, "state",
                                  here && saved ? "checkpointing" : state_names[guest->state]);
   json_set_string_or_null (object, "reason", guest->reason);
@@ -290,6 +308,15 @@ guest_note_failure (Guest *guest, const GError *error)
     guest_set_lost (guest, "its QEMU does not answer");
 }
 
+/* libvirt is to know that it was ended, not that it went. */
+static gboolean
+end_domain (gpointer user_data, GError **error)
+{
+  Guest *guest = user_data;
+
+  return domain_end (guest_spec (guest), guest->directory, error);
+}
+
 gboolean
 guest_kill (Guest *guest, GError **error)
 {
@@ -297,7 +324,9 @@ guest_kill (Guest *guest, GError **error)
 
   if (guest_state (guest) == GUEST_EXITED)
     return TRUE;
-  if (!qemu_end (guest->directory, monitor, error))
+  if (guest_spec (guest)->driver == GUEST_DRIVER_LIBVIRT
+          ? !end_domain (guest, error)
+          : !qemu_end (guest->directory, monitor, error))
     return FALSE;
   guest_set_exited (guest, "killed");
   return TRUE;
@@ -329,5 +358,9 @@ guest_as_unit (Guest *guest, Unit *unit, GError **error)
                   .fill = guest->fill,
                   .clock = guest->clock,
                   .paused = guest->state == GUEST_PAUSED };
+  if (guest->spec->driver == GUEST_DRIVER_LIBVIRT) {
+    unit->end = end_domain;
+    unit->end_data = guest;
+  }
   return TRUE;
 }

@@ -33,6 +33,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (Guest, guest_unref)
 
 const char *guest_name (Guest *guest);
 const char *guest_uuid (Guest *guest);
+/* What it is filed under, here and in the runtime directory: its name, or a domain's UUID. */
+const char *guest_key (Guest *guest);
 const char *guest_directory (Guest *guest);
 /* Lives as long as the guest, also if guest_set_spec() has given it another one since. */
 const GuestSpec *guest_spec (Guest *guest);

@@ -10,12 +10,15 @@
 #include "call.h"
 #include "client-watch.h"
 
+#include <vmckpt/drivers/domain-spec.h>
+
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #define PIECE 65536
+#define LOG_MAX (16 << 20) /* bytes of one file that are shown: what a keeper holds at most */
 
 typedef struct {
   SoupServerMessage *message;
@@ -57,11 +60,35 @@ append_rest (SoupServerMessage *message, int fd)
   return pieces;
 }
 
-static guint
-append_file (SoupServerMessage *message, Guest *guest, const char *name, AutoFd *keep)
+/* Where a guest's output is: the keeper's files, or the one of libvirt's side. NULL: nowhere. */
+static char *
+log_path (Guest *guest)
 {
-  g_autofree char *path = g_build_filename (guest_directory (guest), name, NULL);
-  g_auto (AutoFd) fd = open (path, O_RDONLY | O_CLOEXEC);
+  const GuestSpec *spec = guest_spec (guest);
+
+  return spec->driver == GUEST_DRIVER_LIBVIRT
+             ? g_strdup (spec->serial_log)
+             : g_build_filename (guest_directory (guest), GUEST_FILE_LOG, NULL);
+}
+
+/* What somebody else writes may be of any kind and size. */
+static int
+open_log (const char *path)
+{
+  g_auto (AutoFd) fd = open (path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  struct stat st;
+
+  if (fd < 0 || fstat (fd, &st) < 0 || !S_ISREG (st.st_mode))
+    return -1;
+  if (st.st_size > LOG_MAX)
+    lseek (fd, st.st_size - LOG_MAX, SEEK_SET);
+  return fd_steal (&fd);
+}
+
+static guint
+append_file (SoupServerMessage *message, const char *path, AutoFd *keep)
+{
+  g_auto (AutoFd) fd = open_log (path);
   guint pieces = append_rest (message, fd);
 
   if (keep != NULL)
@@ -98,8 +125,7 @@ look (Follower *follower)
   follower->unsent += append_rest (follower->message, follower->fd);
   if (was_rotated (follower)) {
     fd_close (&follower->fd);
-    follower->unsent +=
-        append_file (follower->message, follower->guest, GUEST_FILE_LOG, &follower->fd);
+    follower->unsent += append_file (follower->message, follower->path, &follower->fd);
   }
   if (over)
     end (follower);
@@ -148,15 +174,16 @@ on_finished (SoupServerMessage *message, gpointer user_data)
 }
 
 static void
-follow (SoupServerMessage *message, Guest *guest, AutoFd *fd, guint unsent)
+follow (SoupServerMessage *message, Guest *guest, const char *path, AutoFd *fd, guint unsent)
 {
   Follower *follower = g_new0 (Follower, 1);
-  g_autoptr (GFile) directory = g_file_new_for_path (guest_directory (guest));
+  g_autofree char *place = g_path_get_dirname (path);
+  g_autoptr (GFile) directory = g_file_new_for_path (place);
   SoupMessageHeaders *headers = soup_server_message_get_response_headers (message);
 
   follower->message = message;
   follower->guest = guest_ref (guest);
-  follower->path = g_build_filename (guest_directory (guest), GUEST_FILE_LOG, NULL);
+  follower->path = g_strdup (path);
   follower->fd = fd_steal (fd);
   follower->unsent = unsent;
   follower->hangup = client_watch (message, on_client_gone, follower, NULL);
@@ -185,13 +212,22 @@ log_serve (Daemon *daemon, SoupServerMessage *message, Request *request)
     call_refuse (message, error);
     return;
   }
+  g_autofree char *path = log_path (guest);
+  if (path == NULL) {
+    g_autofree char *reason = domain_spec_no_log (guest_spec (guest));
+    g_set_error_literal (&error, API_ERROR, API_CONFLICT, reason);
+    call_refuse (message, error);
+    return;
+  }
+  g_autofree char *older =
+      g_strconcat (path, guest_spec (guest)->driver == GUEST_DRIVER_LIBVIRT ? ".0" : ".1", NULL);
   soup_server_message_set_status (message, 200, NULL);
   soup_message_headers_set_content_type (soup_server_message_get_response_headers (message),
                                          "text/plain; charset=utf-8", NULL);
-  guint pieces = append_file (message, guest, GUEST_FILE_LOG_OLD, NULL);
-  pieces += append_file (message, guest, GUEST_FILE_LOG, &fd);
+  guint pieces = append_file (message, older, NULL);
+  pieces += append_file (message, path, &fd);
   if (request_query_bool (request, "follow"))
-    follow (message, guest, &fd, pieces);
+    follow (message, guest, path, &fd, pieces);
   else
     soup_message_body_complete (soup_server_message_get_response_body (message));
 }

@@ -40,7 +40,8 @@ typedef struct {
   char *runtime, *disks;
   char *listen, *tls, *key_file; /* for other hosts */
   char *shutdown_unit;           /* NULL: a shutdown of the host is not delayed */
-  int idle_exit;                 /* seconds without guests and calls; 0: never */
+  char *libvirt; /* (nullable): URI of the connection whose domains are guests, or "none" */
+  int idle_exit; /* seconds without guests and calls; 0: never */
   int ready_fd;
   gboolean version;
 } Options;
@@ -50,6 +51,7 @@ options_clear (Options *options)
 {
   g_free (options->runtime);
   g_free (options->disks);
+  g_free (options->libvirt);
   g_free (options->listen);
   g_free (options->tls);
   g_free (options->shutdown_unit);
@@ -69,6 +71,8 @@ parse_options (int *argc, char ***argv, Options *options, GError **error)
       "Certificates of this host: ca-cert.pem, server-*.pem, client-*.pem", "DIR" },
     { "key-file", 0, 0, G_OPTION_ARG_FILENAME, &options->key_file,
       "Opens encrypted stores through which guests come from other hosts", "FILE" },
+    { "libvirt", 0, 0, G_OPTION_ARG_STRING, &options->libvirt,
+      "Take the domains of that libvirt connection for guests", "URI|none" },
     { "idle-exit", 0, 0, G_OPTION_ARG_INT, &options->idle_exit,
       "Exit after SECONDS without guests and calls", "SECONDS" },
     { "ready-fd", 0, 0, G_OPTION_ARG_INT, &options->ready_fd,
@@ -93,6 +97,10 @@ parse_options (int *argc, char ***argv, Options *options, GError **error)
     options->runtime = runtime_default_path();
   if (options->disks == NULL)
     options->disks = g_strdup (g_getenv ("VMCKPT_DISKS"));
+  if (options->libvirt == NULL)
+    options->libvirt = g_strdup (g_getenv ("VMCKPT_LIBVIRT"));
+  if (options->libvirt == NULL)
+    options->libvirt = g_strdup (domains_default_uri (options->runtime));
   if (options->listen == NULL)
     options->listen = g_strdup (g_getenv ("VMCKPT_LISTEN"));
   if (options->tls == NULL)
@@ -266,6 +274,8 @@ run (const Options *options, GError **error)
   GuestCount count = { .daemon = &daemon };
   gboolean own_socket = FALSE;
 
+  daemon.domains = domains_new (
+      daemon.registry, g_strcmp0 (options->libvirt, "none") == 0 ? NULL : options->libvirt);
   proof_clean (runtime);
   disk_exports_take_over (daemon.exports);
   daemon.hydrations = hydrations_new (runtime, daemon.registry, stores);

@@ -9,6 +9,7 @@
 #include "main-call.h"
 
 #include <glib/gstdio.h>
+#include <string.h>
 
 #define FIND_AGAIN_SECONDS 3
 #define UNFINISHED_WAIT_MS 10000
@@ -89,6 +90,33 @@ note_left_thread (gpointer data)
   return NULL;
 }
 
+static gboolean
+is_domain (Guest *guest)
+{
+  return guest_spec (guest)->driver == GUEST_DRIVER_LIBVIRT;
+}
+
+/* A domain that is gone is libvirt's to be listed, or not: nothing of it stays here. */
+static void
+forget_domain (Registry *registry, Guest *guest)
+{
+  claims_release (guest, registry->runtime, registry->stores);
+  registry_remove (registry, guest);
+}
+
+/* Takes a GuestOf. */
+static gpointer
+forget_domain_thread (gpointer data)
+{
+  g_autofree GuestOf *ending = data;
+  g_autoptr (Guest) guest = ending->guest;
+  g_autoptr (GuestWork) work G_GNUC_UNUSED =
+      guest_begin_brief_work (guest, "its end", NULL); /* after what is at work */
+
+  forget_domain (ending->registry, guest);
+  return NULL;
+}
+
 /* A guest that ended by itself gives up its claims, so that it may be restored elsewhere. Whoever
  * is at work on it knows more of how it leaves its disks. */
 static void
@@ -101,6 +129,12 @@ on_guest_exit (Guest *guest, gpointer user_data)
     *ending = (GuestOf){ registry, guest_ref (guest) };
     g_thread_unref (g_thread_new ("note-disks", note_left_thread, ending));
   }
+  if (is_domain (guest)) {
+    GuestOf *ending = g_new (GuestOf, 1);
+    *ending = (GuestOf){ registry, guest_ref (guest) };
+    g_thread_unref (g_thread_new ("forget-domain", forget_domain_thread, ending));
+    return;
+  }
   claims_release_later (guest, registry->runtime, registry->stores);
 }
 
@@ -110,7 +144,7 @@ insert (Registry *registry, Guest *guest)
 {
   guest_set_exit_func (guest, on_guest_exit, registry);
   guest_set_io_error_func (guest, registry->io_error_func, registry->io_error_data);
-  g_hash_table_replace (registry->guests, (char *)guest_name (guest), guest_ref (guest));
+  g_hash_table_replace (registry->guests, (char *)guest_key (guest), guest_ref (guest));
 }
 
 /* ---- Guests of an earlier daemon ---- */
@@ -122,7 +156,9 @@ settle_exited (Registry *registry, Guest *guest)
 {
   g_autofree char *memory = g_build_filename (guest_directory (guest), GUEST_FILE_DAEMON, NULL);
 
-  if (g_file_test (memory, G_FILE_TEST_EXISTS))
+  if (is_domain (guest))
+    forget_domain (registry, guest);
+  else if (g_file_test (memory, G_FILE_TEST_EXISTS))
     claims_release_later (guest, registry->runtime, registry->stores);
   else
     registry_remove (registry, guest);
@@ -241,11 +277,12 @@ registry_find_guests (Registry *registry)
   while (dir != NULL && (name = g_dir_read_name (dir)) != NULL) {
     g_autofree char *directory = runtime_guest_directory (registry->runtime, name);
     g_autoptr (GuestSpec) spec = qemu_read_spec (directory, NULL);
-    if (spec == NULL || g_strcmp0 (spec->name, name) != 0) {
+    g_autoptr (Guest) guest =
+        spec != NULL ? guest_new (registry->runtime, spec, GUEST_UNRESPONSIVE) : NULL;
+    if (guest == NULL || g_strcmp0 (guest_key (guest), name) != 0) {
       g_message ("%s does not describe a guest; left alone", directory);
       continue;
     }
-    g_autoptr (Guest) guest = guest_new (registry->runtime, spec, GUEST_UNRESPONSIVE);
     guest_load_memory (guest);
     {
       LOCK (registry);
@@ -281,7 +318,8 @@ find_rival (Registry *registry, const GuestSpec *spec)
   g_hash_table_iter_init (&iter, registry->guests);
   while (g_hash_table_iter_next (&iter, NULL, (gpointer *)&guest))
     if ((guest_state (guest) != GUEST_EXITED || guest_is_busy (guest)) &&
-        (g_strcmp0 (guest_name (guest), spec->name) == 0 ||
+        ((g_strcmp0 (guest_name (guest), spec->name) == 0 &&
+          guest_spec (guest)->driver == spec->driver) ||
          g_strcmp0 (guest_uuid (guest), spec->uuid) == 0))
       return guest;
   return NULL;
@@ -315,7 +353,7 @@ registry_add (Registry *registry, const GuestSpec *spec, GuestState state, GErro
                  guest_name (rival));
     return NULL;
   }
-  Guest *former = g_hash_table_lookup (registry->guests, spec->name);
+  Guest *former = g_hash_table_lookup (registry->guests, guest_key (guest));
   if (former != NULL)
     guest_remove_files (former);
   insert (registry, guest);
@@ -328,9 +366,9 @@ registry_remove (Registry *registry, Guest *guest)
   {
     LOCK (registry);
     /* The name may have gone over to another guest already. */
-    if (g_hash_table_lookup (registry->guests, guest_name (guest)) == guest) {
+    if (g_hash_table_lookup (registry->guests, guest_key (guest)) == guest) {
       guest_remove_files (guest);
-      g_hash_table_remove (registry->guests, guest_name (guest));
+      g_hash_table_remove (registry->guests, guest_key (guest));
     }
   }
   registry_begin_restore (registry);
@@ -380,12 +418,31 @@ registry_end_restore (Registry *registry)
 
 /* ---- Looking up ---- */
 
+/* An attached domain by its name, which may be that of a guest of ours; with the lock held. */
+static Guest *
+find_domain (Registry *registry, const char *name)
+{
+  GHashTableIter iter;
+  Guest *guest;
+
+  if (g_str_has_prefix (name, DOMAIN_PREFIX))
+    name += strlen (DOMAIN_PREFIX);
+  g_hash_table_iter_init (&iter, registry->guests);
+  while (g_hash_table_iter_next (&iter, NULL, (gpointer *)&guest))
+    if (is_domain (guest) &&
+        (g_str_equal (guest_name (guest), name) || g_str_equal (guest_uuid (guest), name)))
+      return guest;
+  return NULL;
+}
+
 Guest *
 registry_get (Registry *registry, const char *name, GError **error)
 {
   LOCK (registry);
   Guest *guest = g_hash_table_lookup (registry->guests, name);
 
+  if (guest == NULL)
+    guest = find_domain (registry, name);
   if (guest != NULL)
     return guest_ref (guest);
   g_set_error (error, API_ERROR, API_NOT_FOUND, "no guest '%.64s' on this host", name);

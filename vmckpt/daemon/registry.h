@@ -53,7 +53,11 @@ void registry_remove (Registry *registry, Guest *guest);
 void registry_begin_restore (Registry *registry);
 void registry_end_restore (Registry *registry);
 
-/* (transfer full): the guest, or NULL with API_NOT_FOUND. */
+/* What a domain's name is preceded by where it must be told from a guest of ours. */
+#define DOMAIN_PREFIX "libvirt:"
+
+/* (transfer full): the guest by its name, a domain by its name, UUID or DOMAIN_PREFIX and its name;
+ * or NULL with API_NOT_FOUND. */
 Guest *registry_get (Registry *registry, const char *name, GError **error);
 
 /* (transfer full): the guest with that uuid that is not exited, or NULL. */

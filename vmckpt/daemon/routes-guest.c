@@ -122,11 +122,11 @@ no_body (Request *request, GError **error)
   return request_expect (request, error, NULL);
 }
 
-/* The guest that the path names. */
+/* The guest that the path names; a domain is attached by that. */
 static Guest *
 find_guest (Request *request, GError **error)
 {
-  return registry_get (request->daemon->registry, request->params[0], error);
+  return domains_find (request->daemon->domains, request->params[0], request->cancellable, error);
 }
 
 /* A guest as it is shown: what it waits for is known to its template, not to the guest. It also
@@ -135,6 +135,8 @@ static JsonObject *
 describe_guest (Request *request, Guest *guest)
 {
   JsonObject *object = guest_to_json (guest);
+  if (guest_spec (guest)->driver == GUEST_DRIVER_LIBVIRT)
+    return object;
   g_autofree char *reason = templates_reason (request->daemon->templates, guest_name (guest));
 
   if (reason != NULL && guest_state (guest) != GUEST_EXITED)
@@ -147,6 +149,18 @@ describe_guest (Request *request, Guest *guest)
   return object;
 }
 
+/* Domains that nobody has worked on; that libvirt does not answer is no reason to hide the rest. */
+static void
+add_domains (Request *request, JsonArray *list, JsonObject *result)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (JsonArray) domains = domains_list (request->daemon->domains, &error);
+
+  for (guint i = 0; domains != NULL && i < json_array_get_length (domains); i++)
+    json_array_add_element (list, json_node_copy (json_array_get_element (domains, i)));
+  json_set_string_or_null (result, "libvirt_error", error != NULL ? error->message : NULL);
+}
+
 static JsonObject *
 list_guests (Request *request, GError **error)
 {
@@ -157,13 +171,28 @@ list_guests (Request *request, GError **error)
   for (guint i = 0; i < guests->len; i++)
     json_array_add_object_element (list, describe_guest (request, g_ptr_array_index (guests, i)));
   json_object_set_array_member (result, "guests", list);
+  add_domains (request, list, result);
   return result;
 }
 
 static JsonObject *
 show_guest (Request *request, GError **error)
 {
-  g_autoptr (Guest) guest = find_guest (request, error);
+  g_autoptr (GError) cause = NULL;
+  g_autoptr (Guest) guest = registry_get (request->daemon->registry, request->params[0], &cause);
+  JsonObject *domain =
+      guest == NULL ? domains_show (request->daemon->domains, request->params[0]) : NULL;
+
+  if (guest == NULL && domain == NULL)
+    g_propagate_error (error, g_steal_pointer (&cause));
+  return guest != NULL ? describe_guest (request, guest) : domain;
+}
+
+/* Before what goes on outside of calls, log and console: a domain becomes a guest. */
+static JsonObject *
+attach_guest (Request *request, GError **error)
+{
+  g_autoptr (Guest) guest = no_body (request, error) ? find_guest (request, error) : NULL;
   return guest != NULL ? describe_guest (request, guest) : NULL;
 }
 
@@ -202,6 +231,10 @@ run_guest (Request *request, GError **error)
       !request_bool (request, "paused", &paused, error) ||
       (spec = guest_spec_from_json (request->body, error)) == NULL)
     return NULL;
+  if (spec->driver != GUEST_DRIVER_QEMU) {
+    g_set_error (error, API_ERROR, API_USAGE, "driver: libvirt starts its domains itself");
+    return NULL;
+  }
   if (!qemu_spec_complete (spec, daemon->runtime->facts, error)) {
     g_prefix_error (error, "starting guest %s: ", spec->name);
     return NULL;
@@ -253,7 +286,8 @@ kill_guest (Request *request, GError **error)
   if (!guest_kill (guest, error) ||
       (work = guest_wait_for_work (guest, "its end", KILL_WAIT_MS, error)) == NULL)
     return NULL;
-  templates_forget (daemon->templates, guest_name (guest));
+  if (guest_spec (guest)->driver == GUEST_DRIVER_QEMU)
+    templates_forget (daemon->templates, guest_name (guest));
   claims_release (guest, daemon->runtime, daemon->stores);
   if (was_up)
     disks_left_note (daemon->runtime, guest_spec (guest), NULL, NULL);
@@ -684,6 +718,7 @@ const Route guest_routes[] = {
   { "POST", "/v1/fill", fill_guests, NULL, FALSE },
   { "GET", "/v1/guests/:name", show_guest, NULL, FALSE },
   { "DELETE", "/v1/guests/:name", kill_guest, NULL, FALSE },
+  { "POST", "/v1/guests/:name/attach", attach_guest, NULL, FALSE },
   { "GET", "/v1/guests/:name/log", NULL, log_serve, FALSE },
   { "POST", "/v1/guests/:name/fill", wait_for_guest, NULL, TRUE },
   { "POST", "/v1/guests/:name/pause", pause_guest, NULL, FALSE },
