@@ -5,7 +5,7 @@ PREFIX ?= /usr/local
 # A prefix of its own has its own etc.
 SYSCONFDIR ?= $(if $(filter /usr /usr/local,$(PREFIX)),/etc,$(PREFIX)/etc)
 
-.PHONY: all deps demo check bench bench-ram bench-disk bench-store install uninstall clean help
+.PHONY: all deps demo check bench bench-ram bench-disk bench-libvirt bench-store install uninstall clean help
 
 all: $(BUILD)/build.ninja ## build vmckpt in build/
 	@ninja -C $(BUILD)
@@ -22,7 +22,7 @@ demo: deps all ## the main job on a small guest: checkpoint, kill, restore elsew
 check: deps ## build, also with sanitizers, and run every test
 	@tests/run
 
-bench: bench-ram bench-disk bench-store ## all that is compared with others
+bench: bench-ram bench-disk bench-libvirt bench-store ## all that is compared with others
 
 bench-ram: deps all ## checkpoints and restores beside QEMU's and libvirt's own; BENCH="--quick …" for its options
 	@mkdir -p $(BUILD)/bench
@@ -31,6 +31,10 @@ bench-ram: deps all ## checkpoints and restores beside QEMU's and libvirt's own;
 bench-disk: deps all ## disks of checkpoints beside qemu-img, libvirt's backups, borg, restic
 	@mkdir -p $(BUILD)/bench
 	@tests/bench/disk $(BENCH) --build $(BUILD) --json $(BUILD)/bench/disk.json
+
+bench-libvirt: deps all ## live domains of libvirt beside virsh save, managedsave and snapshots
+	@mkdir -p $(BUILD)/bench
+	@tests/bench/libvirt $(BENCH) --build $(BUILD) --json $(BUILD)/bench/libvirt.json
 
 bench-store: deps all ## the store beside restic, borg, casync, zstd
 	@tests/bench/store --build $(BUILD)
