@@ -356,6 +356,44 @@ guest_agent_is_frozen (GuestAgent *agent, int timeout_ms, gboolean *frozen, GErr
   return TRUE;
 }
 
+/* ---- Clock and power ---- */
+
+gboolean
+guest_agent_get_time (GuestAgent *agent, int timeout_ms, gint64 *us, GError **error)
+{
+  g_autoptr (JsonNode) answer = execute_typed (agent, "guest-get-time", NULL, G_TYPE_INT64,
+                                               deadline_in (timeout_ms), agent->cancellable, error);
+
+  if (answer == NULL)
+    return FALSE;
+  *us = json_node_get_int (answer) / 1000;
+  return TRUE;
+}
+
+gboolean
+guest_agent_set_time (GuestAgent *agent, int timeout_ms, gint64 us, GError **error)
+{
+  JsonObject *arguments = json_object_new();
+
+  json_object_set_int_member (arguments, "time", us * 1000);
+  g_autoptr (JsonNode) answer = execute_typed (agent, "guest-set-time", arguments, JSON_TYPE_OBJECT,
+                                               deadline_in (timeout_ms), agent->cancellable, error);
+  return answer != NULL;
+}
+
+gboolean
+guest_agent_shut_down (GuestAgent *agent, int timeout_ms, GError **error)
+{
+  g_autoptr (GError) cause = NULL;
+  g_autoptr (JsonNode) answer =
+      execute (agent, "guest-shutdown", NULL, deadline_in (timeout_ms), agent->cancellable, &cause);
+
+  if (answer != NULL || g_error_matches (cause, GUEST_AGENT_ERROR, GUEST_AGENT_ERROR_TIMEOUT))
+    return TRUE;
+  g_propagate_error (error, g_steal_pointer (&cause));
+  return FALSE;
+}
+
 /* ---- Running a command ---- */
 
 void

@@ -19,8 +19,9 @@
 
 /* The claim that counts. */
 typedef struct {
-  guint64 number; /* 0: there never was one */
-  Claim *claim;   /* (nullable): nobody has one */
+  guint64 number;  /* 0: there never was one */
+  Claim *claim;    /* (nullable): nobody has one */
+  gint64 since_us; /* of the claim, or of the one that was given up; 0: not known */
 } CurrentClaim;
 
 static void
@@ -51,12 +52,13 @@ claim_free (Claim *claim)
 }
 
 static GBytes *
-claim_to_bytes (Store *store, const Claim *claim)
+claim_to_bytes (Store *store, const Claim *claim, gint64 released_us)
 {
   g_autoptr (JsonObject) object = json_object_new();
 
   if (claim == NULL) {
     json_object_set_boolean_member (object, "released", TRUE);
+    json_object_set_int_member (object, "since_us", released_us);
   } else {
     const Owner owner = { .host = claim->host,
                           .boot_id = claim->boot_id,
@@ -73,7 +75,7 @@ claim_to_bytes (Store *store, const Claim *claim)
 
 /* Sets @claim to NULL for a released one. */
 static gboolean
-claim_from_bytes (Store *store, GBytes *bytes, Claim **claim, GError **error)
+claim_from_bytes (Store *store, GBytes *bytes, Claim **claim, gint64 *since_us, GError **error)
 {
   g_autoptr (Claim) parsed = claim_new();
   g_auto (Owner) owner = { 0 };
@@ -82,6 +84,7 @@ claim_from_bytes (Store *store, GBytes *bytes, Claim **claim, GError **error)
   g_autoptr (JsonObject) object = text_object_read (bytes, CLAIM_MAGIC, &store->key, error);
   if (object == NULL)
     return FALSE;
+  *since_us = (gint64)MIN (json_get_uint64_or (object, "since_us", 0), (guint64)G_MAXINT64);
   if (json_get_bool_or (object, "released", FALSE))
     return TRUE;
   const char *uuid = json_get_string (object, "guest_uuid", error);
@@ -116,7 +119,8 @@ read_current (Store *store, const char *guest_uuid, CurrentClaim *current, GErro
   g_autoptr (GError) cause = NULL;
   g_autoptr (GBytes) bytes = numbered_read (store, prefix, &current->number, &cause);
 
-  if (cause == NULL && (bytes == NULL || claim_from_bytes (store, bytes, &current->claim, &cause)))
+  if (cause == NULL && (bytes == NULL || claim_from_bytes (store, bytes, &current->claim,
+                                                           &current->since_us, &cause)))
     return TRUE;
   if (bytes != NULL)
     g_prefix_error (&cause, "%s%" G_GUINT64_FORMAT ": ", prefix, current->number);
@@ -124,13 +128,14 @@ read_current (Store *store, const char *guest_uuid, CurrentClaim *current, GErro
   return FALSE;
 }
 
-/* Puts the successor of @number; *done is FALSE if somebody else was first. */
+/* Puts the successor of @number; *done is FALSE if somebody else was first. @claim: (nullable): one
+ * of @released_us is given up. */
 static gboolean
-put_next (Store *store, const char *guest_uuid, guint64 number, const Claim *claim, gboolean *done,
-          GError **error)
+put_next (Store *store, const char *guest_uuid, guint64 number, const Claim *claim,
+          gint64 released_us, gboolean *done, GError **error)
 {
   g_autofree char *prefix = claim_prefix (guest_uuid);
-  g_autoptr (GBytes) bytes = claim_to_bytes (store, claim);
+  g_autoptr (GBytes) bytes = claim_to_bytes (store, claim, released_us);
 
   return numbered_put_next (store, prefix, number, bytes, done, error);
 }
@@ -141,17 +146,24 @@ same_holder (const Claim *claim, const char *boot_id, const char *runtime)
   return g_strcmp0 (claim->boot_id, boot_id) == 0 && g_strcmp0 (claim->runtime, runtime) == 0;
 }
 
+gboolean
+claim_is_dead (const Claim *claim)
+{
+  const Owner owner = { .host = claim->host,
+                        .boot_id = claim->boot_id,
+                        .machine = claim->machine,
+                        .process = claim->process,
+                        .since_us = claim->since_us };
+
+  return owner_is_dead (&owner);
+}
+
 static gboolean
 check_may_take (const Claim *current, const Claim *claim, gboolean take_over, GError **error)
 {
   if (current == NULL || take_over || same_holder (current, claim->boot_id, claim->runtime))
     return TRUE;
-  const Owner owner = { .host = current->host,
-                        .boot_id = current->boot_id,
-                        .machine = current->machine,
-                        .process = current->process,
-                        .since_us = current->since_us };
-  if (owner_is_dead (&owner))
+  if (claim_is_dead (current))
     return TRUE;
   g_autoptr (GDateTime) since = g_date_time_new_from_unix_utc (current->since_us / G_USEC_PER_SEC);
   g_autofree char *when = since != NULL ? g_date_time_format_iso8601 (since) : g_strdup ("?");
@@ -195,7 +207,7 @@ store_claim_take (Store *store, const Claim *claim, gboolean take_over, GError *
     if (!read_replaceable (store, claim->guest_uuid, take_over, &current, error) ||
         !check_may_take (current.claim, claim, take_over, error))
       return FALSE;
-    if (!put_next (store, claim->guest_uuid, current.number, claim, &done, &cause)) {
+    if (!put_next (store, claim->guest_uuid, current.number, claim, 0, &done, &cause)) {
       g_propagate_error (error, g_steal_pointer (&cause));
       return FALSE;
     }
@@ -221,7 +233,7 @@ store_claim_release (Store *store, const Claim *claim, GError **error)
       !same_holder (current.claim, claim->boot_id, claim->runtime))
     return TRUE;
   /* If somebody else was first, it is not ours any more either way. */
-  if (put_next (store, claim->guest_uuid, current.number, NULL, &done, &cause))
+  if (put_next (store, claim->guest_uuid, current.number, NULL, claim->since_us, &done, &cause))
     return TRUE;
   g_propagate_error (error, g_steal_pointer (&cause));
   return FALSE;
@@ -238,6 +250,18 @@ store_claim_get (Store *store, const char *guest_uuid, GError **error)
 }
 
 gboolean
+store_claim_last_since (Store *store, const char *guest_uuid, gint64 *since_us, GError **error)
+{
+  g_auto (CurrentClaim) current = { 0 };
+
+  *since_us = 0;
+  if (!read_current (store, guest_uuid, &current, error))
+    return FALSE;
+  *since_us = current.since_us;
+  return TRUE;
+}
+
+gboolean
 claims_check (Store *store, GPtrArray *damaged, GError **error)
 {
   g_autoptr (GPtrArray) names = store_list_names (store, "claims/", error);
@@ -245,8 +269,9 @@ claims_check (Store *store, GPtrArray *damaged, GError **error)
   for (guint i = 0; names != NULL && i < names->len; i++) {
     g_autoptr (GError) cause = NULL;
     g_autoptr (Claim) claim = NULL;
+    gint64 since_us;
     g_autoptr (GBytes) bytes = store_get_text (store, names->pdata[i], &cause);
-    if (bytes != NULL ? !claim_from_bytes (store, bytes, &claim, NULL)
+    if (bytes != NULL ? !claim_from_bytes (store, bytes, &claim, &since_us, NULL)
                       : g_error_matches (cause, STORE_ERROR, STORE_ERROR_DAMAGED))
       g_ptr_array_add (damaged, g_strdup (names->pdata[i]));
   }

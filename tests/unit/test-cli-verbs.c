@@ -299,28 +299,45 @@ test_no_store (Fixture *f, gconstpointer data)
 static void
 test_suspend_and_resume (Fixture *f, gconstpointer data)
 {
-  answer (
-      f, "GET /v1/guests",
-      "{\"guests\":[{\"name\":\"a\",\"state\":\"running\"},{\"name\":\"b\",\"state\":\"exited\"},"
-      "{\"name\":\"c\",\"state\":\"paused\"}]}");
-  answer (f, "POST /v1/guests/a/suspend", "{" REPORT "}");
-  refuse (f, "POST /v1/guests/c/suspend", 409, "conflict");
-  expect_status (f, "suspend|--all|--tag|night", 1);
+  static const char guests[] =
+      "{\"type\":\"guest\",\"name\":\"a\",\"outcome\":\"saved\"," REPORT "}\n"
+      "{\"type\":\"guest\",\"name\":\"b\",\"outcome\":\"shut-down\",\"reason\":\"too late\"}\n"
+      "{\"type\":\"guest\",\"name\":\"c\",\"outcome\":\"left\",\"reason\":\"no room\"}\n";
+  g_autofree char *some =
+      g_strconcat (guests, "{\"type\":\"result\",\"guests\":[{},{},{}],\"left\":1}\n", NULL);
+  g_autofree char *none =
+      g_strconcat (guests, "{\"type\":\"result\",\"guests\":[{},{},{}],\"left\":0}\n", NULL);
+
+  fake_daemon_answer (f->fake, "POST /v1/suspend", 200, "application/x-ndjson", some, FAKE_END);
+  expect_status (f, "suspend|--all|--tag|night|--deadline|90s|--parallel|2|--memory-limit|1G", 1);
   g_assert_cmpstr (f->requests, ==,
-                   "GET /v1/guests \n"
-                   "POST /v1/guests/a/suspend?store=/s {\"tag\":\"night\"}\n"
-                   "POST /v1/guests/c/suspend?store=/s {\"tag\":\"night\"}\n");
-  answer (f, "GET /v1/suspended", "{\"guests\":[{\"guest\":\"a\",\"id\":\"" ID "\"}]}");
-  answer (f, "POST /v1/guests/a/resume",
-          "{\"id\":\"" ID "\",\"guest\":{\"name\":\"a\",\"state\":\"running\"},\"wall_ms\":900,"
-          "\"ram_bytes\":1024}");
-  answer (f, "POST /v1/fill", "{\"guests\":1}");
-  expect_status (f, "resume|--all", 0);
-  g_assert_cmpstr (
-      f->requests, ==,
-      "GET /v1/suspended?store=/s \nPOST /v1/guests/a/resume?store=/s {\"hold\":true}\n"
-      "POST /v1/fill {}\n");
+                   "POST /v1/suspend?store=/s {\"parallel\":2,\"memory_limit\":1073741824,"
+                   "\"tag\":\"night\",\"deadline\":\"90s\"}\n");
+  g_assert_cmpstr (f->out, ==, "0123456789ab\n");
+  g_assert_nonnull (strstr (f->err, "b: shut down, not saved: too late\n"));
+  g_assert_nonnull (strstr (f->err, "c: still here, not saved: no room"));
+  fake_daemon_answer (f->fake, "POST /v1/suspend", 200, "application/x-ndjson", none, FAKE_END);
+  expect_status (f, "suspend|--all|--fallback|shutdown", 0);
+  fake_daemon_answer (
+      f->fake, "POST /v1/resume", 200, "application/x-ndjson",
+      "{\"type\":\"guest\",\"name\":\"a\",\"outcome\":\"resumed\",\"id\":\"" ID "\","
+      "\"guest\":{\"name\":\"a\",\"state\":\"running\"},\"wall_ms\":900,\"ram_bytes\":1024,"
+      "\"clock\":{\"skew_ms\":-1500,\"set\":true,\"note\":null}}\n"
+      "{\"type\":\"guest\",\"name\":\"b\",\"outcome\":\"failed\",\"reason\":\"no disk\"}\n"
+      "{\"type\":\"result\",\"guests\":[{},{}],\"resumed\":1,\"failed\":1}\n",
+      FAKE_END);
+  expect_status (f, "resume|--all|--last|--sync-time|yes", 1);
+  g_assert_cmpstr (f->requests, ==,
+                   "POST /v1/resume?store=/s {\"sync_time\":true,\"last\":true}\n");
   g_assert_cmpstr (f->out, ==, "a\n");
+  g_assert_nonnull (strstr (f->err, "  its clock is set right; it was -1.500 s off\n"));
+  g_assert_nonnull (strstr (f->err, "b: no disk\n"));
+  answer (f, "POST /v1/guests/a/resume", "{\"guest\":{\"name\":\"a\"}}");
+  expect_status (f, "resume|a|--sync-time|no", 0);
+  g_assert_cmpstr (f->requests, ==, "POST /v1/guests/a/resume?store=/s {\"sync_time\":false}\n");
+  expect_status (f, "resume|a|--sync-time|maybe", 2);
+  expect_status (f, "resume|a|--last", 2);
+  expect_status (f, "suspend|a|--deadline|1s", 2);
   expect_status (f, "suspend", 2);
   expect_status (f, "resume|a|--all", 2);
 }
@@ -551,22 +568,25 @@ test_doctor (Fixture *f, gconstpointer data)
                    "lacks  kvm: no /dev/kvm\n       for speed\n       mend: load kvm\n");
 }
 
-/* Those that were resumed before Ctrl-C get their memory. */
+/* It is said that whoever is suspended by then stays so. */
 static void
-test_resume_all_interrupted (Fixture *f, gconstpointer data)
+test_suspend_all_interrupted (Fixture *f, gconstpointer data)
 {
-  answer (f, "GET /v1/suspended",
-          "{\"guests\":[{\"guest\":\"a\"},{\"guest\":\"b\"},{\"guest\":\"c\"}]}");
-  answer (f, "POST /v1/guests/a/resume", "{\"guest\":{\"name\":\"a\"}}");
-  fake_daemon_answer (f->fake, "POST /v1/guests/b/resume", 200, "application/x-ndjson", "",
-                      FAKE_CANCEL);
-  answer (f, "POST /v1/fill", "{\"guests\":1}");
-  expect_status (f, "--store|/s|resume|--all", 130);
-  g_assert_nonnull (strstr (f->requests, "POST /v1/guests/b/resume"));
-  g_assert_null (strstr (f->requests, "POST /v1/guests/c/resume"));
-  g_assert_nonnull (strstr (f->requests, "POST /v1/fill"));
-  g_assert_cmpstr (strstr (f->err, "vmckpt:"), ==,
-                   "vmckpt: interrupted; the checkpoint is as it was\n");
+  fake_daemon_answer (f->fake, "POST /v1/suspend", 200, "application/x-ndjson", "", FAKE_CANCEL);
+  expect_status (f, "--store|/s|suspend|--all", 130);
+  g_assert_nonnull (strstr (f->err, "0 guests are suspended and stay so\n"));
+  g_assert_nonnull (strstr (f->err, "who is not suspended runs on"));
+}
+
+static void
+test_set (Fixture *f, gconstpointer data)
+{
+  answer (f, "POST /v1/guests/a/settings", "{\"priority\":7,\"start_delay_ms\":2000}");
+  expect_status (f, "set|a|--priority|7|--start-delay|2s", 0);
+  g_assert_cmpstr (f->requests, ==,
+                   "POST /v1/guests/a/settings {\"priority\":7,\"start_delay\":\"2s\"}\n");
+  expect_status (f, "set|a|--priority|1001", 2);
+  expect_status (f, "set|a", 2);
 }
 
 /* In the scripts that quote what help says: each line ends outside of quotes. */
@@ -637,7 +657,8 @@ main (int argc, char **argv)
   ADD ("ps-tells-long-reasons", test_ps_tells_long_reasons);
   ADD ("counts", test_counts);
   ADD ("completion-quotes", test_completion_quotes);
-  ADD ("resume-all-interrupted", test_resume_all_interrupted);
+  ADD ("suspend-all-interrupted", test_suspend_all_interrupted);
+  ADD ("set", test_set);
   ADD ("several-names", test_several_names);
   ADD ("pause-and-continue", test_pause_and_continue);
   ADD ("log", test_log);

@@ -364,8 +364,9 @@ take_line (const char *text, ApiLineFunc func, gpointer user_data, GError **erro
   if (g_str_equal (type, "error"))
     set_error_from_json (line, error);
   else if (g_str_equal (type, "status") || g_str_equal (type, "message") ||
-           g_str_equal (type, "checkpoint") || g_str_equal (type, "files") ||
-           g_str_equal (type, "changes") || g_str_equal (type, "serving"))
+           g_str_equal (type, "checkpoint") || g_str_equal (type, "guest") ||
+           g_str_equal (type, "files") || g_str_equal (type, "changes") ||
+           g_str_equal (type, "serving"))
     func (line, type, user_data);
   return NULL;
 }

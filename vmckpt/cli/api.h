@@ -70,8 +70,8 @@ void api_path_add (GString *path, const char *key, const char *value);
 JsonObject *api_call (Api *api, const char *method, const GString *path, JsonObject *body,
                       GError **error);
 
-/* Receives the lines of a long call before its last; @type is "status", "message", "checkpoint" or
- * "serving".
+/* Receives the lines of a long call before its last; @type is "status", "message", "checkpoint",
+ * "guest" or "serving".
  */
 typedef void (*ApiLineFunc) (JsonObject *line, const char *type, gpointer user_data);
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* vmckpt checkpoint, suspend: from a guest into the store. */
+/* vmckpt checkpoint: from a guest into the store. */
 #include "cli-error.h"
 #include "cli-format.h"
 #include "proof-values.h"
+#include "report-text.h"
 #include "verb.h"
 
 #include <vmckpt/util/json.h>
@@ -42,60 +43,6 @@ static const VerbOption checkpoint_options[] = {
   { NULL },
 };
 #undef VALUE
-
-typedef struct {
-  gboolean all;
-  char *tag, *note;
-} SuspendValues;
-
-#define VALUE(member) G_STRUCT_OFFSET (SuspendValues, member)
-static const VerbOption suspend_options[] = {
-  { "all", 0, G_OPTION_ARG_NONE, VALUE (all), NULL, "every guest of this host" },
-  { "tag", 0, G_OPTION_ARG_FILENAME, VALUE (tag), "TAG", "a name for the checkpoints" },
-  { "note", 0, G_OPTION_ARG_FILENAME, VALUE (note), "TEXT", "a remark kept with them" },
-  { NULL },
-};
-#undef VALUE
-
-/* " and 2 disks (11 MiB read)"; "" without any. */
-static char *
-format_disks (JsonObject *report)
-{
-  g_autoptr (JsonArray) disks = cli_array (report, "disks");
-  guint count = json_array_get_length (disks);
-  gint64 read_bytes = 0;
-
-  for (guint i = 0; i < count; i++) {
-    g_autoptr (JsonObject) disk = cli_element (disks, i);
-    read_bytes += json_object_get_int_member_with_default (disk, "read_bytes", 0);
-  }
-  g_autofree char *size = format_size (MAX (read_bytes, 0));
-  return count == 0
-             ? g_strdup ("")
-             : g_strdup_printf (" and %u disk%s (%s read)", count, count == 1 ? "" : "s", size);
-}
-
-static void
-print_report (Cli *cli, JsonObject *report, const char *what)
-{
-  if (cli->json) {
-    cli_print_json (cli, report);
-    return;
-  }
-  g_autofree char *id = format_id_member (report, "id");
-  g_autofree char *pause = format_ms_member (report, "pause_ms");
-  g_autofree char *wall = format_ms_member (report, "wall_ms");
-  g_autofree char *ram = format_size_member (report, "ram_bytes");
-  g_autofree char *fresh = format_size_member (report, "new_bytes");
-  g_autofree char *stored = format_size_member (report, "stored_bytes");
-  g_autofree char *disks = format_disks (report);
-  g_autofree char *frozen =
-      json_object_has_member (report, "frozen_ms") ? format_ms_member (report, "frozen_ms") : NULL;
-  output_line (cli->out, id);
-  cli_say (cli, "%s in %s, paused for %s%s%s; %s of RAM%s, %s new, %s stored", what, wall, pause,
-           frozen != NULL ? ", frozen for " : "", frozen != NULL ? frozen : "", ram, disks, fresh,
-           stored);
-}
 
 /* "0.4%" */
 static char *
@@ -143,7 +90,7 @@ on_periodic_part (JsonObject *report, const char *type, gpointer user_data)
   PeriodicCall *periodic = user_data;
 
   periodic->made++;
-  print_report (periodic->cli, report, periodic->what);
+  report_print (periodic->cli, report, periodic->what);
 }
 
 static gboolean
@@ -212,7 +159,7 @@ run_checkpoint (Cli *cli, const VerbCall *call, GError **error)
   if (report == NULL)
     return FALSE;
   g_autofree char *what = g_strdup_printf ("%s: checkpoint", name);
-  print_report (cli, report, what);
+  report_print (cli, report, what);
   if (values->prove && !cli->json) {
     g_autofree char *id = format_id_member (report, "id");
     JsonObject *proof = json_get_object (report, "proof", NULL);
@@ -235,76 +182,4 @@ const Verb verb_checkpoint = {
   .max_args = 1,
   .interrupted = "interrupted; the guest runs on",
   .run = run_checkpoint,
-};
-
-static gboolean
-suspend_one (Cli *cli, const char *name, gpointer user_data, GError **error)
-{
-  const SuspendValues *values = user_data;
-  g_autoptr (GString) path = cli_guest_path (name, "suspend");
-  g_autoptr (JsonObject) body = json_object_new();
-  g_autoptr (JsonObject) report = NULL;
-
-  if (!cli_add_store (cli, path, error))
-    return FALSE;
-  cli_set_string (body, "tag", values->tag);
-  cli_set_string (body, "note", values->note);
-  report = cli_call_long (cli, path, body, name, error);
-  if (report == NULL)
-    return FALSE;
-  g_autofree char *what = g_strdup_printf ("%s: suspended", name);
-  print_report (cli, report, what);
-  return TRUE;
-}
-
-/* Names of the guests that have not exited. */
-static GStrv
-living_guests (Cli *cli, GError **error)
-{
-  g_autoptr (GString) path = api_path ("guests", NULL);
-  g_autoptr (JsonObject) answer = api_call (cli->api, "GET", path, NULL, error);
-  g_autoptr (GStrvBuilder) names = g_strv_builder_new();
-  g_autoptr (JsonArray) guests = NULL;
-
-  if (answer == NULL)
-    return NULL;
-  guests = cli_array (answer, "guests");
-  for (guint i = 0; i < json_array_get_length (guests); i++) {
-    g_autoptr (JsonObject) guest = cli_element (guests, i);
-    const char *name = json_get_string_or (guest, "name", NULL);
-    if (name != NULL && !g_str_equal (json_get_string_or (guest, "state", ""), "exited"))
-      g_strv_builder_add (names, name);
-  }
-  return g_strv_builder_end (names);
-}
-
-static gboolean
-run_suspend (Cli *cli, const VerbCall *call, GError **error)
-{
-  const SuspendValues *values = call->values;
-  g_auto (GStrv) all = NULL;
-
-  if (values->all == (call->n_args > 0)) {
-    g_set_error_literal (error, CLI_ERROR, CLI_ERROR_USAGE,
-                         "suspend: either the names of guests or --all");
-    return FALSE;
-  }
-  if (values->all && (all = living_guests (cli, error)) == NULL)
-    return FALSE;
-  if (all != NULL && *all == NULL)
-    cli_say (cli, "no guest is here");
-  return cli_for_each (cli, all != NULL ? all : call->args, suspend_one, (gpointer)values);
-}
-
-const Verb verb_suspend = {
-  .name = "suspend",
-  .arguments = "NAME… | --all",
-  .summary = "Checkpoint guests and power them off",
-  .details = "A guest is off only if its checkpoint exists. 'vmckpt resume' brings it back.",
-  .group = VERB_GROUP_CHECKPOINTS,
-  .options = suspend_options,
-  .values_size = sizeof (SuspendValues),
-  .max_args = G_MAXUINT,
-  .interrupted = "interrupted; the guest runs on",
-  .run = run_suspend,
 };

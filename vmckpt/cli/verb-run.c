@@ -16,6 +16,7 @@ typedef struct {
   char **disks, **cdroms;
   char *firmware, *nvram;
   char *qemu, *accel, *machine, *cpu, *memory;
+  char *priority, *start_delay;
   gboolean paused, agent, tpm;
 } RunValues;
 
@@ -40,6 +41,8 @@ static const VerbOption run_options[] = {
     "shared (default) or private to QEMU" },
   { "tpm", 0, G_OPTION_ARG_NONE, VALUE (tpm), NULL, "a TPM 2.0 (swtpm)" },
   { "agent", 0, G_OPTION_ARG_NONE, VALUE (agent), NULL, "a port for the guest agent (qemu-ga)" },
+  { "priority", 0, G_OPTION_ARG_FILENAME, VALUE (priority), "N", "see 'set'" },
+  { "start-delay", 0, G_OPTION_ARG_FILENAME, VALUE (start_delay), "TIME", "see 'set'" },
   { "paused", 0, G_OPTION_ARG_NONE, VALUE (paused), NULL, "do not let its CPUs run yet" },
   { NULL },
 };
@@ -134,7 +137,8 @@ build_body (const VerbCall *call, GError **error)
   if (!set_sizes (body, values, error) || !set_file (body, "kernel", values->kernel, error) ||
       !set_file (body, "initrd", values->initrd, error) || !set_disks (body, values, error) ||
       !set_file (body, "firmware", values->firmware, error) ||
-      !set_file (body, "nvram", values->nvram, error))
+      !set_file (body, "nvram", values->nvram, error) ||
+      !verb_set_priority (body, values->priority, error))
     return NULL;
   if (values->qemu != NULL && (qemu = cli_program (values->qemu, error)) == NULL)
     return NULL;
@@ -144,6 +148,7 @@ build_body (const VerbCall *call, GError **error)
   cli_set_string (body, "machine", values->machine);
   cli_set_string (body, "cpu", values->cpu);
   cli_set_string (body, "memory", values->memory);
+  cli_set_string (body, "start_delay", values->start_delay);
   if (values->tpm)
     json_object_set_boolean_member (body, "tpm", TRUE);
   if (values->agent)

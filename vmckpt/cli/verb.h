@@ -87,8 +87,11 @@ char *help_verb (const Verb *verb);
 /* The completion script for "bash", "zsh" or "fish"; NULL with @error for another shell. */
 char *completion_script (const char *shell, GError **error);
 
+/* Sets "priority" by the value (nullable) of --priority; FALSE with @error (CLI_ERROR_USAGE). */
+gboolean verb_set_priority (JsonObject *body, const char *value, GError **error);
+
 /* The verbs, by family. */
-extern const Verb verb_run, verb_ps, verb_kill, verb_pause, verb_continue;
+extern const Verb verb_run, verb_ps, verb_kill, verb_pause, verb_continue, verb_set;
 extern const Verb verb_log, verb_console, verb_migrate;
 extern const Verb verb_checkpoint, verb_suspend, verb_restore, verb_resume, verb_fork;
 extern const Verb verb_export, verb_import, verb_nbd;

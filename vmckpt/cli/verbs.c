@@ -12,6 +12,7 @@ const Verb *const verbs[] = {
   &verb_pause,
   &verb_continue,
   &verb_kill,
+  &verb_set,
   &verb_migrate,
   &verb_checkpoint,
   &verb_restore,
@@ -102,7 +103,7 @@ nearest_name (const char *word)
     guint distance = edit_distance (word, (*verb)->name);
     if (g_str_has_prefix ((*verb)->name, word))
       distance = 1;
-    if (distance < best && distance < strlen (word)) {
+    if (distance < best && 2 * distance <= strlen (word)) {
       best = distance;
       name = (*verb)->name;
     }

@@ -4,6 +4,7 @@
 #include "claims.h"
 #include "disks-left.h"
 
+#include <vmckpt/util/fault.h>
 #include <vmckpt/util/name.h>
 
 /* A fork is read by QEMU, which must find all of its memory. */
@@ -111,14 +112,21 @@ note_left_disks (Request *request, Guest *guest, const Manifest *manifest)
 }
 
 Manifest *
-checkpoint_suspend (Request *request, Guest *guest, CheckpointOptions *options, GError **error)
+checkpoint_suspend (Request *request, Guest *guest, CheckpointOptions *options, const char *set,
+                    GError **error)
 {
   Daemon *daemon = request->daemon;
-  g_autoptr (Manifest) manifest = checkpoint_take (request, guest, options, error);
+  gboolean paused = guest_state (guest) == GUEST_PAUSED;
+  g_autoptr (JsonObject) mark = suspended_mark_new (daemon->runtime, set, paused);
 
+  options->power = mark;
+  g_autoptr (Manifest) manifest = checkpoint_take (request, guest, options, error);
+  options->power = NULL;
   if (manifest == NULL)
     return NULL;
   guest_set_exited (guest, "suspended");
+  /* It is suspended; what is left to do is only tidying up. */
+  fault_visit (FAULT_SUSPEND_OFF, NULL);
   note_left_disks (request, guest, manifest);
   claims_release (guest, daemon->runtime, daemon->stores);
   return g_steal_pointer (&manifest);

@@ -5,6 +5,7 @@
 
 #include "guest.h"
 #include "request.h"
+#include "suspended.h"
 
 /**
  * checkpoint_take:
@@ -18,7 +19,7 @@
 Manifest *checkpoint_take (Request *request, Guest *guest, CheckpointOptions *options,
                            GError **error);
 
-/* The same with the mode CHECKPOINT_SUSPEND: on success the guest is listed as suspended, how it
- * left its disks is noted, and its claims are given up. */
+/* The same with the mode CHECKPOINT_SUSPEND, as one of @set (nullable: of none): on success the
+ * guest is listed as suspended, how it left its disks is noted, and its claims are given up. */
 Manifest *checkpoint_suspend (Request *request, Guest *guest, CheckpointOptions *options,
-                              GError **error);
+                              const char *set, GError **error);

@@ -209,6 +209,8 @@ guest_to_json (Guest *guest)
   json_object_set_int_member (object, "ram_bytes", spec->ram_bytes);
   guest_describe_fill (guest, object);
   json_object_set_int_member (object, "cpus", spec->cpus);
+  json_object_set_int_member (object, "priority", spec->priority);
+  json_object_set_int_member (object, "start_delay_ms", spec->start_delay_ms);
   json_object_set_string_member (
       object, "memory",
       guest->ram != NULL && guest_ram_is_copy (guest->ram)
@@ -363,4 +365,25 @@ guest_as_unit (Guest *guest, Unit *unit, GError **error)
     unit->end_data = guest;
   }
   return TRUE;
+}
+
+guint64
+guest_unsaved_bytes (Guest *guest, const char *store_id)
+{
+  g_auto (LazyFillStatus) status = { .complete = TRUE };
+  g_autoptr (GuestFill) fill = guest_get_fill (guest);
+  GuestTracking *tracking;
+  GuestRam *ram;
+
+  {
+    LOCK (guest);
+    tracking = guest->tracking;
+    ram = guest->ram;
+  }
+  if (ram == NULL || guest_ram_is_copy (ram))
+    return guest_spec (guest)->ram_bytes;
+  if (fill != NULL)
+    lazy_fill_status (guest_fill_lazy (fill), &status);
+  return tracking == NULL || !status.complete ? guest_ram_used_bytes (ram)
+                                              : guest_tracking_estimate (tracking, store_id);
 }

@@ -141,6 +141,10 @@ void guest_remove_files (Guest *guest);
  * the guest is not there to be checkpointed. */
 gboolean guest_as_unit (Guest *guest, Unit *unit, GError **error);
 
+/* How many bytes a checkpoint into the store of that id would have to read now, as far as is known;
+ * disks apart. By whoever is at work on it. */
+guint64 guest_unsaved_bytes (Guest *guest, const char *store_id);
+
 /* The checkpoint that the guest descends from: its newest, or the one it was restored from. */
 char *guest_checkpoint (Guest *guest);
 void guest_set_checkpoint (Guest *guest, const char *id);

@@ -5,6 +5,7 @@
 #include "claims.h"
 #include "disks-left.h"
 #include "filling.h"
+#include "guest-clock.h"
 
 #include <vmckpt/disk/disk-server.h>
 #include <vmckpt/util/error.h>
@@ -445,7 +446,13 @@ restore_checkpoint (Request *request, Store *store, const Manifest *manifest,
   g_autoptr (Guest) guest =
       restore_guest (request, store, manifest, wish, &options, phase_ms, error);
   registry_end_restore (daemon->registry);
-  return guest != NULL ? describe (guest, manifest, phase_ms, began_us) : NULL;
+  if (guest == NULL)
+    return NULL;
+  JsonObject *result = describe (guest, manifest, phase_ms, began_us);
+  if (wish->sync_time)
+    json_object_set_object_member (result, "clock",
+                                   guest_clock_sync (guest, TRUE, request->cancellable));
+  return result;
 }
 
 /* ---- Of a suspended guest ---- */

@@ -29,6 +29,7 @@ typedef struct {
   DiskFileFormat disk_format; /* of whole files */
   const char *disk_directory; /* (nullable): where they go; NULL: the disks directory */
   GHashTable *disk_paths;     /* (nullable): by name, where a disk is or goes */
+  gboolean sync_time;         /* when it runs, its clock is looked at and set right */
   gboolean take_over;         /* the host that claims the guest is known to be dead */
   RestoreLanding *landing;    /* (nullable) */
 } RestoreRequest;

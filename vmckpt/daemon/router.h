@@ -20,6 +20,7 @@ typedef struct {
 
 /* The tables of routes-*.c, each ended by a route without a method. */
 extern const Route guest_routes[];
+extern const Route power_routes[];
 extern const Route checkpoint_routes[];
 extern const Route store_routes[];
 extern const Route store_maintain_routes[];

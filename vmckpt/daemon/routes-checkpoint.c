@@ -11,6 +11,7 @@
 #include "suspended.h"
 
 #include <vmckpt/store/maintain.h>
+#include <vmckpt/util/json.h>
 #include <vmckpt/util/name.h>
 
 /* The store and the manifest that the request names; both (transfer full). */
@@ -190,8 +191,8 @@ restore (Request *request, GError **error)
   const char *fill = NULL;
   guint index;
 
-  if (!request_expect (request, error, "as", "paused", "qemu", "accel", "take_over", "fill",
-                       "accept_changed_disks", "disks", "disk_format", "disk_directory",
+  if (!request_expect (request, error, "as", "paused", "qemu", "accel", "take_over", "sync_time",
+                       "fill", "accept_changed_disks", "disks", "disk_format", "disk_directory",
                        "disk_paths", NULL) ||
       !restore_parse_disks (request, &wish, error) ||
       !request_bool (request, "accept_changed_disks", &wish.accept_changed_disks, error) ||
@@ -200,6 +201,7 @@ restore (Request *request, GError **error)
       !request_string (request, "accel", &wish.accel, error) ||
       !request_bool (request, "paused", &wish.paused, error) ||
       !request_bool (request, "take_over", &wish.take_over, error) ||
+      !request_bool (request, "sync_time", &wish.sync_time, error) ||
       !request_string (request, "fill", &fill, error) ||
       (fill != NULL && !request_choice ("fill", fill, readings, &index, error)) ||
       !find_checkpoint (request, 0, &store, &manifest, error))
@@ -240,8 +242,10 @@ static JsonObject *
 list_suspended (Request *request, GError **error)
 {
   g_autoptr (Store) store = request_store (request, error);
+  const SuspendedWish wish = { .last = request_query_bool (request, "last"),
+                               .lost = request_query_bool (request, "lost") };
   g_autoptr (GPtrArray) manifests =
-      store != NULL ? store_manifest_list (store, NULL, NULL, error) : NULL;
+      store != NULL ? suspended_find (request->daemon, store, &wish, error) : NULL;
 
   if (manifests == NULL)
     return NULL;
@@ -249,12 +253,12 @@ list_suspended (Request *request, GError **error)
   JsonArray *list = json_array_new();
   for (guint i = 0; i < manifests->len; i++) {
     const Manifest *manifest = g_ptr_array_index (manifests, i);
-    if (!suspended_waits (request->daemon, store, manifests, i))
-      continue;
     JsonObject *one = json_object_new();
     json_object_set_string_member (one, "guest", manifest->guest);
     json_object_set_string_member (one, "id", manifest->id);
     json_object_set_int_member (one, "created_us", manifest->created_us);
+    json_set_string_or_null (one, "set", suspended_set (manifest));
+    json_object_set_boolean_member (one, "paused", suspended_was_paused (manifest));
     json_array_add_object_element (list, one);
   }
   json_object_set_array_member (result, "guests", list);

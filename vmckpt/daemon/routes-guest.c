@@ -7,8 +7,10 @@
 #include "disks-left.h"
 #include "filling.h"
 #include "fork.h"
+#include "guest-clock.h"
 #include "log.h"
 #include "periodic.h"
+#include "power.h"
 #include "proof.h"
 #include "restore.h"
 #include "router.h"
@@ -23,6 +25,7 @@
 #include <unistd.h>
 
 #define KILL_WAIT_MS 60000
+#define SET_WAIT_MS 10000
 #define QUIESCE_DEFAULT_US (10 * G_USEC_PER_SEC)
 #define QUIESCE_MIN_US (G_USEC_PER_SEC / 10)
 #define QUIESCE_MAX_US (300 * G_USEC_PER_SEC)
@@ -217,6 +220,20 @@ bring_up (Request *request, Guest *guest, gboolean paused, GError **error)
   return store == NULL || claims_take (guest, daemon->runtime, store, store_path, FALSE, error);
 }
 
+/* The body's "start_delay", a time, becomes the spec's number. */
+static gboolean
+take_start_delay (Request *request, GError **error)
+{
+  gint64 us = -1;
+
+  if (!power_parse_time (request, "start_delay", &us, error))
+    return FALSE;
+  json_object_remove_member (request->body, "start_delay");
+  if (us >= 0)
+    json_object_set_int_member (request->body, "start_delay_ms", us / 1000);
+  return TRUE;
+}
+
 static JsonObject *
 run_guest (Request *request, GError **error)
 {
@@ -227,8 +244,8 @@ run_guest (Request *request, GError **error)
 
   if (!request_expect (request, error, "name", "ram_bytes", "cpus", "kernel", "initrd", "append",
                        "disks", "firmware", "nvram", "qemu", "accel", "machine", "cpu", "extra",
-                       "paused", "memory", "agent", "tpm", NULL) ||
-      !request_bool (request, "paused", &paused, error) ||
+                       "paused", "memory", "agent", "tpm", "priority", "start_delay", NULL) ||
+      !take_start_delay (request, error) || !request_bool (request, "paused", &paused, error) ||
       (spec = guest_spec_from_json (request->body, error)) == NULL)
     return NULL;
   if (spec->driver != GUEST_DRIVER_QEMU) {
@@ -250,6 +267,31 @@ run_guest (Request *request, GError **error)
     return NULL;
   }
   return guest_to_json (guest);
+}
+
+/* What decides about its turn among others, durable. */
+static JsonObject *
+set_guest (Request *request, GError **error)
+{
+  if (!request_expect (request, error, "priority", "start_delay", NULL) ||
+      !take_start_delay (request, error))
+    return NULL;
+  g_autoptr (Guest) guest = find_guest (request, error);
+  g_autoptr (GuestWork) work =
+      guest != NULL ? guest_wait_for_work (guest, "a change of its settings", SET_WAIT_MS, error)
+                    : NULL;
+  if (work == NULL)
+    return NULL;
+  /* The members are checked as those of a spec are. */
+  g_autoptr (JsonObject) changed = guest_spec_to_json (guest_spec (guest));
+  static const char *const members[] = { "priority", "start_delay_ms" };
+  for (guint i = 0; i < G_N_ELEMENTS (members); i++)
+    if (json_object_has_member (request->body, members[i]))
+      json_object_set_member (changed, members[i],
+                              json_node_copy (json_object_get_member (request->body, members[i])));
+  g_autoptr (GuestSpec) spec = guest_spec_from_json (changed, error);
+  return spec != NULL && guest_set_spec (guest, spec, error) ? describe_guest (request, guest)
+                                                             : NULL;
 }
 
 /* Files of a guest that is gone, which stay. */
@@ -556,7 +598,7 @@ suspend_guest (Request *request, GError **error)
   g_autoptr (Guest) guest = find_guest (request, error);
   g_autoptr (GuestWork) work = guest != NULL ? guest_begin_work (guest, "a suspend", error) : NULL;
   g_autoptr (Manifest) manifest =
-      work != NULL ? checkpoint_suspend (request, guest, &options, error) : NULL;
+      work != NULL ? checkpoint_suspend (request, guest, &options, NULL, error) : NULL;
   return manifest != NULL ? checkpoint_report (manifest) : NULL;
 }
 
@@ -614,7 +656,7 @@ must_be_continued (Guest *guest, gboolean waited)
 
 /* A guest that is here: goes on if it was paused, or waits. */
 static JsonObject *
-resume_here (Request *request, Guest *guest, GError **error)
+resume_here (Request *request, Guest *guest, gboolean sync_time, GError **error)
 {
   g_autoptr (GuestWork) work = NULL;
   gboolean waited = retry_memory (request, guest);
@@ -646,23 +688,27 @@ resume_here (Request *request, Guest *guest, GError **error)
   json_object_set_double_member (result, "wall_ms", resume_ms);
   json_object_set_object_member (result, "phases", phases);
   json_object_set_int_member (result, "ram_bytes", guest_spec (guest)->ram_bytes);
+  if (sync_time)
+    json_object_set_object_member (result, "clock",
+                                   guest_clock_sync (guest, TRUE, request->cancellable));
   return result;
 }
 
 static JsonObject *
 resume_guest (Request *request, GError **error)
 {
-  RestoreRequest wish = { 0 };
+  RestoreRequest wish = { .sync_time = TRUE };
   g_autoptr (Guest) here = find_guest (request, NULL);
   g_autoptr (Store) store = NULL;
   g_autoptr (Manifest) manifest = NULL;
 
-  if (!request_expect (request, error, "take_over", "hold", NULL) ||
+  if (!request_expect (request, error, "take_over", "hold", "sync_time", NULL) ||
+      !request_bool (request, "sync_time", &wish.sync_time, error) ||
       !request_bool (request, "take_over", &wish.take_over, error) ||
       !request_bool (request, "hold", &wish.held, error))
     return NULL;
   if (here != NULL && guest_state (here) != GUEST_EXITED)
-    return resume_here (request, here, error);
+    return resume_here (request, here, wish.sync_time, error);
   store = request_store (request, error);
   if (store == NULL || !name_check (request->params[0], "guest name", error) ||
       (manifest = store_manifest_find (store, request->params[0], error)) == NULL)
@@ -721,6 +767,7 @@ const Route guest_routes[] = {
   { "POST", "/v1/guests/:name/attach", attach_guest, NULL, FALSE },
   { "GET", "/v1/guests/:name/log", NULL, log_serve, FALSE },
   { "POST", "/v1/guests/:name/fill", wait_for_guest, NULL, TRUE },
+  { "POST", "/v1/guests/:name/settings", set_guest, NULL, FALSE },
   { "POST", "/v1/guests/:name/pause", pause_guest, NULL, FALSE },
   { "POST", "/v1/guests/:name/continue", continue_guest, NULL, FALSE },
   { "POST", "/v1/guests/:name/checkpoint", checkpoint_guest, NULL, TRUE },

@@ -43,10 +43,11 @@ guest_driver_name (GuestDriver driver)
 
 /* Members of the document; "paused" is for whoever starts the guest. */
 static const char *const known_members[] = {
-  "name",          "uuid",   "genid",  "ram_bytes", "cpus",   "kernel",
-  "initrd",        "append", "disks",  "qemu",      "accel",  "machine",
-  "cpu",           "extra",  "paused", "memory",    "ram_id", DISK_NAME_FIRMWARE,
-  DISK_NAME_NVRAM, "agent",  "tpm",    "driver",    "uri",    "serial_log",
+  "name",          "uuid",           "genid",  "ram_bytes", "cpus",   "kernel",
+  "initrd",        "append",         "disks",  "qemu",      "accel",  "machine",
+  "cpu",           "extra",          "paused", "memory",    "ram_id", DISK_NAME_FIRMWARE,
+  DISK_NAME_NVRAM, "agent",          "tpm",    "driver",    "uri",    "serial_log",
+  "priority",      "start_delay_ms",
 };
 
 GuestSpec *
@@ -57,6 +58,7 @@ guest_spec_new (const char *name)
   spec->name = g_strdup (name);
   spec->ram_bytes = RAM_DEFAULT;
   spec->cpus = CPUS_DEFAULT;
+  spec->priority = GUEST_PRIORITY_DEFAULT;
   spec->disks = g_ptr_array_new_with_free_func ((GDestroyNotify)guest_disk_free);
   spec->qemu = g_strdup ("qemu-system-x86_64");
   spec->accel = g_strdup ("auto");
@@ -181,6 +183,24 @@ take_sizes (JsonObject *object, GuestSpec *spec, GError **error)
   if (cpus < 1 || cpus > GUEST_CPUS_MAX)
     return member_invalid (error, "cpus", "must be from 1 to 255");
   spec->cpus = cpus;
+  return TRUE;
+}
+
+/* What decides about its turn among other guests. */
+static gboolean
+take_turn (JsonObject *object, GuestSpec *spec, GError **error)
+{
+  guint64 priority = spec->priority, delay_ms = spec->start_delay_ms;
+
+  if (!member_take_number (object, "priority", &priority, error) ||
+      !member_take_number (object, "start_delay_ms", &delay_ms, error))
+    return FALSE;
+  if (priority > GUEST_PRIORITY_MAX)
+    return member_invalid (error, "priority", "must be from 0 to 1000");
+  if (delay_ms > GUEST_START_DELAY_MAX_MS)
+    return member_invalid (error, "start_delay_ms", "must be at most an hour");
+  spec->priority = priority;
+  spec->start_delay_ms = delay_ms;
   return TRUE;
 }
 
@@ -309,7 +329,7 @@ guest_spec_from_json (JsonObject *object, GError **error)
   if (!member_take_uuid (object, "uuid", &spec->uuid, error) ||
       !member_take_uuid (object, "genid", &spec->genid, error) ||
       !take_driver (object, spec, error) || !take_sizes (object, spec, error) ||
-      !take_memory (object, spec, error) ||
+      !take_turn (object, spec, error) || !take_memory (object, spec, error) ||
       !member_take_path (object, "kernel", &spec->kernel, error) ||
       !member_take_path (object, "initrd", &spec->initrd, error) ||
       !member_take_string (object, "append", &spec->append, error) ||
@@ -356,6 +376,10 @@ guest_spec_to_json (const GuestSpec *spec)
     json_object_set_boolean_member (object, "agent", TRUE);
   if (spec->tpm)
     json_object_set_boolean_member (object, "tpm", TRUE);
+  if (spec->priority != GUEST_PRIORITY_DEFAULT)
+    json_object_set_int_member (object, "priority", spec->priority);
+  if (spec->start_delay_ms > 0)
+    json_object_set_int_member (object, "start_delay_ms", spec->start_delay_ms);
   for (guint i = 0; i < spec->disks->len; i++)
     json_array_add_object_element (disks, guest_disk_to_json (spec->disks->pdata[i]));
   json_object_set_array_member (object, "disks", disks);

@@ -172,6 +172,16 @@ capture (const Unit *unit, CaptureContext *context, DiskCapture *disks,
                          manifest, lease, report, error);
 }
 
+/* Of a guest that stands still, the machine is that of its former checkpoint. */
+static void
+record_power (Manifest *manifest, const CheckpointOptions *options)
+{
+  json_object_remove_member (manifest->machine, UNIT_MEMBER_POWER);
+  if (options->power != NULL)
+    json_object_set_object_member (manifest->machine, UNIT_MEMBER_POWER,
+                                   json_object_ref (options->power));
+}
+
 static void
 settle (const Unit *unit, const FormerCheckpoint *former, DiskCapture *disks,
         const CaptureContext *context, const Manifest *manifest, gboolean committed)
@@ -282,6 +292,7 @@ unit_checkpoint (const Unit *unit, Store *store, const CheckpointOptions *option
     unit_disks_settle (unit, disks, store, manifest, &context, FALSE);
     return NULL;
   }
+  record_power (manifest, options);
   if (options->mode != CHECKPOINT_SUSPEND && lease != NULL)
     keeper_lease_end (lease, NULL); /* the guest runs: a keeper that is gone changes nothing */
   finish_quiesce (quiesce, &context, manifest, &report);

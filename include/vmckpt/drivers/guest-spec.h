@@ -39,17 +39,19 @@ typedef struct {
   char *ram_id; /* (nullable) name of the RAM block that MEMORY_SHARED makes: the one that the
                    machine type would give it. Completed; absent where a machine has none */
   guint cpus;
-  char *kernel;     /* (nullable) path */
-  char *initrd;     /* (nullable) path */
-  char *append;     /* (nullable) kernel command line */
-  gboolean tpm;     /* it has a TPM 2.0: swtpm, which lives as long as its QEMU */
-  gboolean agent;   /* it has a port for a guest agent, GUEST_FILE_AGENT */
-  GPtrArray *disks; /* of GuestDisk */
-  char *qemu;       /* program; absolute once completed */
-  char *accel;      /* "auto", "kvm" or "tcg"; never "auto" once completed */
-  char *machine;    /* "q35"; the versioned name once completed */
-  char *cpu;        /* (nullable) QEMU's CPU model; named once completed */
-  GStrv extra;      /* QEMU arguments after "--", as given; may be empty, never NULL */
+  char *kernel;         /* (nullable) path */
+  char *initrd;         /* (nullable) path */
+  char *append;         /* (nullable) kernel command line */
+  gboolean tpm;         /* it has a TPM 2.0: swtpm, which lives as long as its QEMU */
+  gboolean agent;       /* it has a port for a guest agent, GUEST_FILE_AGENT */
+  guint priority;       /* of several guests, who is saved and started first: the greater */
+  guint start_delay_ms; /* so long after the guest before it is it started, of several */
+  GPtrArray *disks;     /* of GuestDisk */
+  char *qemu;           /* program; absolute once completed */
+  char *accel;          /* "auto", "kvm" or "tcg"; never "auto" once completed */
+  char *machine;        /* "q35"; the versioned name once completed */
+  char *cpu;            /* (nullable) QEMU's CPU model; named once completed */
+  GStrv extra;          /* QEMU arguments after "--", as given; may be empty, never NULL */
 } GuestSpec;
 
 /* "qemu" or "libvirt". */
@@ -83,6 +85,9 @@ GuestSpec *guest_spec_from_json (JsonObject *object, GError **error);
 #define GUEST_TEXT_MAX 4096 /* bytes of any string */
 #define GUEST_DISKS_MAX 24
 #define GUEST_EXTRA_MAX 256
+#define GUEST_PRIORITY_MAX 1000
+#define GUEST_PRIORITY_DEFAULT 100
+#define GUEST_START_DELAY_MAX_MS 3600000
 
 /* The same document back, newly allocated; guest_spec_from_json() of it is an equal spec. */
 JsonObject *guest_spec_to_json (const GuestSpec *spec);

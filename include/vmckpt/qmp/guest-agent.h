@@ -65,6 +65,19 @@ gboolean guest_agent_thaw (GuestAgent *agent, int timeout_ms, guint *thawed, GEr
 gboolean guest_agent_is_frozen (GuestAgent *agent, int timeout_ms, gboolean *frozen,
                                 GError **error);
 
+/* ---- Clock and power ---- */
+
+/* The guest's clock (CLOCK_REALTIME), microseconds since 1970, as it was when the guest answered.
+ */
+gboolean guest_agent_get_time (GuestAgent *agent, int timeout_ms, gint64 *us, GError **error);
+
+/* Sets it, and the guest's hardware clock after it. A guest without hwclock(8) refuses. */
+gboolean guest_agent_set_time (GuestAgent *agent, int timeout_ms, gint64 us, GError **error);
+
+/* Asks the guest to shut down and power off. An agent does not answer to that, so what is told is
+ * only whether it refused within @timeout_ms. */
+gboolean guest_agent_shut_down (GuestAgent *agent, int timeout_ms, GError **error);
+
 /* What a command came to. */
 typedef struct {
   gboolean exited; /* else a signal ended it */

@@ -87,6 +87,9 @@ ProcessId guest_ram_process (GuestRam *ram);
  * process's memory. With a template: the pages that no guest has written. */
 int guest_ram_fd (GuestRam *ram);
 
+/* How much of the memfd has pages: what the guest ever touched, and no more than its length. */
+guint64 guest_ram_used_bytes (GuestRam *ram);
+
 /* TRUE while no page of the memfd exists yet: each reads as zeros, and whoever touches one makes
  * it. */
 gboolean guest_ram_is_untouched (GuestRam *ram);

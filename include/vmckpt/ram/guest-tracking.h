@@ -76,6 +76,16 @@ gboolean guest_tracking_begin_arrived (GuestTracking *tracking, const char *name
 gboolean guest_tracking_accept (GuestTracking *tracking, const char *name, const char *store,
                                 const char *checkpoint, const GArray *ranges, GError **error);
 
+/**
+ * guest_tracking_estimate:
+ * @store: id of a store
+ *
+ * How many bytes of RAM a checkpoint into that store would have to read now: what was written since
+ * the base, if the store has that, else what was ever touched. What this finds out is in the log.
+ * By whoever works on the guest.
+ */
+guint64 guest_tracking_estimate (GuestTracking *tracking, const char *store);
+
 /* Borrowed. */
 GuestRam *guest_tracking_ram (GuestTracking *tracking);
 

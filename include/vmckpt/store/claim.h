@@ -47,5 +47,15 @@ gboolean store_claim_take (Store *store, const Claim *claim, gboolean take_over,
  */
 gboolean store_claim_release (Store *store, const Claim *claim, GError **error);
 
+/* TRUE if whoever claims is known to be gone: this machine had another boot then, or it is this
+ * boot and the process has ended. */
+gboolean claim_is_dead (const Claim *claim);
+
+/* When the last run of the guest that this store knows of began, microseconds since 1970, whether
+ * it is over or not; 0 if there was none, or from before releases were noted so. FALSE with @error
+ * if that cannot be read. */
+gboolean store_claim_last_since (Store *store, const char *guest_uuid, gint64 *since_us,
+                                 GError **error);
+
 /* The claim on a guest, or NULL without @error if nobody has one. */
 Claim *store_claim_get (Store *store, const char *guest_uuid, GError **error);

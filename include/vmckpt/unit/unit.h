@@ -89,12 +89,17 @@ typedef struct {
   const char *parent; /* (nullable): id of the checkpoint that the guest descends from, a hint */
   int quiesce_ms;     /* if not 0, its file systems are frozen over the instant: how long freezing,
                          and thawing, may take */
+  JsonObject *power;  /* (nullable): recorded with the machine (UNIT_MEMBER_POWER): what is to be
+                         known  of a guest that is off */
   Store *standstill_store; /* (nullable): opened, the one that the unit's standstill names */
   /* (nullable) (out) (transfer full): with CHECKPOINT_SUSPEND: the guest is not powered off but
    * left standing, under this lease, for whoever runs it elsewhere. Contents NULL: it was saved
    * before, and there is none. The checkpoint's mode is that of CHECKPOINT_STOP. */
   KeeperLease **hold;
 } CheckpointOptions;
+
+/* The member of a manifest's machine that has CheckpointOptions' `power`. */
+#define UNIT_MEMBER_POWER "power"
 
 /**
  * unit_checkpoint:

@@ -83,6 +83,8 @@ typedef enum {
   FAULT_MOVE_RELEASED,    /* destination: nobody kills its QEMU any more, undecided */
   FAULT_MOVE_DECIDED,     /* destination: recorded that it runs there; it does not yet */
   FAULT_MOVE_RUNNING,     /* destination: it runs, which the source does not know */
+  FAULT_SUSPEND_OFF,      /* a suspended guest is off, its claims are not given up */
+  FAULT_SUSPEND_ONE,      /* of several guests the first is suspended, whole */
   FAULT_COUNT
 } FaultPoint;
 

@@ -409,6 +409,14 @@ guest_ram_is_untouched (GuestRam *ram)
   return fstat (ram->ram, &st) == 0 && st.st_blocks == 0;
 }
 
+guint64
+guest_ram_used_bytes (GuestRam *ram)
+{
+  struct stat st;
+
+  return fstat (ram->ram, &st) == 0 ? MIN ((guint64)st.st_blocks * 512, ram->bytes) : ram->bytes;
+}
+
 gboolean
 guest_ram_is_copy (GuestRam *ram)
 {

@@ -168,6 +168,22 @@ guest_tracking_accept (GuestTracking *tracking, const char *name, const char *st
   return TRUE;
 }
 
+guint64
+guest_tracking_estimate (GuestTracking *tracking, const char *store)
+{
+  guint64 all = guest_ram_used_bytes (tracking->ram);
+  const char *base_store, *base;
+
+  if (!dirty_log_base (tracking->log, &base_store, &base) || !g_str_equal (base_store, store) ||
+      !dirty_tracker_is_live (tracking->tracker))
+    return all;
+  g_autoptr (PageBitmap) written = page_bitmap_new (dirty_log_pages (tracking->log));
+  if (!dirty_tracker_collect (tracking->tracker, NULL, NULL))
+    return all;
+  dirty_log_read_written (tracking->log, written);
+  return page_bitmap_count (written) * GUEST_RAM_PAGE_BYTES;
+}
+
 GuestRam *
 guest_tracking_ram (GuestTracking *tracking)
 {
