@@ -4,12 +4,14 @@
 #include "verb.h"
 
 typedef struct {
-  char *qemu;
+  char *qemu, *host;
 } DoctorValues;
 
 static const VerbOption doctor_options[] = {
   { "qemu", 0, G_OPTION_ARG_FILENAME, G_STRUCT_OFFSET (DoctorValues, qemu), "PROGRAM",
     "the QEMU to look at" },
+  { "host", 0, G_OPTION_ARG_STRING, G_STRUCT_OFFSET (DoctorValues, host), "HOST",
+    "see whether guests can be moved there" },
   { NULL },
 };
 
@@ -45,6 +47,8 @@ run_doctor (Cli *cli, const VerbCall *call, GError **error)
       return FALSE;
     api_path_add (path, "qemu", qemu);
   }
+  if (values->host != NULL)
+    api_path_add (path, "host", values->host);
   answer = api_call (cli->api, "GET", path, NULL, error);
   if (answer == NULL)
     return FALSE;

@@ -7,8 +7,8 @@
 #include <string.h>
 
 typedef struct {
-  char *max_downtime, *bandwidth, *channels, *disks_to;
-  gboolean postcopy, auto_converge, shared_disks;
+  char *max_downtime, *bandwidth, *channels, *disks_to, *store_there;
+  gboolean postcopy, auto_converge, shared_disks, via_store;
 } MigrateValues;
 
 #define VALUE(member) G_STRUCT_OFFSET (MigrateValues, member)
@@ -27,6 +27,10 @@ static const VerbOption migrate_options[] = {
     "its disks are reached from there by the same paths" },
   { "disks-to", 0, G_OPTION_ARG_FILENAME, VALUE (disks_to), "DIR",
     "directory there for copies of its disks" },
+  { "via-store", 0, G_OPTION_ARG_NONE, VALUE (via_store), NULL,
+    "through the store, which both hosts reach" },
+  { "store-there", 0, G_OPTION_ARG_FILENAME, VALUE (store_there), "DIR",
+    "the store as that host reaches it" },
   { NULL },
 };
 #undef VALUE
@@ -87,6 +91,16 @@ print_migrated (Cli *cli, JsonObject *result)
 }
 
 static gboolean
+set_store (Cli *cli, const MigrateValues *values, JsonObject *body, GString *path, GError **error)
+{
+  if (!values->via_store)
+    return TRUE;
+  json_object_set_boolean_member (body, "via_store", TRUE);
+  cli_set_string (body, "store_there", values->store_there);
+  return cli_add_store (cli, path, error);
+}
+
+static gboolean
 run_migrate (Cli *cli, const VerbCall *call, GError **error)
 {
   const MigrateValues *values = call->values;
@@ -97,6 +111,8 @@ run_migrate (Cli *cli, const VerbCall *call, GError **error)
 
   if (to == NULL || !set_bandwidth (body, values->bandwidth, error) ||
       !cli_set_count (body, "channels", values->channels, error))
+    return FALSE;
+  if (!set_store (cli, values, body, path, error))
     return FALSE;
   cli_set_string (body, "to", to);
   cli_set_string (body, "max_downtime", values->max_downtime);

@@ -79,6 +79,19 @@ check_claim (Landing *work, Store *store, const Manifest *manifest, GError **err
 
 /* ---- What the source says ---- */
 
+/* The store is the request's, as if its query named it. */
+static void
+set_store (Request *request, const char *path)
+{
+  if (path == NULL)
+    return;
+  if (request->query == NULL)
+    request->query = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, g_free);
+  else
+    g_hash_table_remove_all (request->query);
+  g_hash_table_insert (request->query, g_strdup ("store"), g_strdup (path));
+}
+
 static gboolean
 parse (Landing *work, GError **error)
 {
@@ -97,6 +110,7 @@ parse (Landing *work, GError **error)
       (options = json_get_object (request->body, "options", error)) == NULL)
     return FALSE;
   work->checkpoint = json_get_string_or (options, "checkpoint", NULL);
+  set_store (request, json_get_string_or (options, "store", NULL));
   if (protocol != MIGRATION_PROTOCOL)
     g_set_error (error, API_ERROR, API_NOT_POSSIBLE,
                  "its vmckptd speaks version %" G_GUINT64_FORMAT " of migration, this one %d",
@@ -151,7 +165,7 @@ prepare (Landing *work, Store *store, const Manifest *manifest, GError **error)
     return FALSE;
   if (!fault_visit (FAULT_MOVE_LISTENING, error))
     return FALSE;
-  send (work, "prepared");
+  send (work, "listening");
   return TRUE;
 }
 

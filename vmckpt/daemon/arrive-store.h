@@ -5,7 +5,7 @@
  * travel in the checkpoint. Used where the two QEMUs cannot talk to each other.
  *
  *   source                                     here
- *   live checkpoint ── POST /v1/migrations ──▶ preflight, QEMU starts       "prepared"
+ *   live checkpoint ── POST /v1/migrations ──▶ preflight, QEMU starts       "listening"
  *   more of them, until the rest is small
  *   last checkpoint, stands still ── …/checkpoint ──▶ devices loaded        "arrived"
  *   …/go ──▶ decided (arrivals.h): it runs, and its memory comes as it is needed
@@ -14,5 +14,5 @@
 
 #include "request.h"
 
-/* POST /v1/migrations with "way":"store" and ?store=: the API's result. */
+/* POST /v1/migrations with "way":"store": the API's result. */
 JsonObject *arrive_store (Request *request, GError **error);

@@ -13,6 +13,7 @@
 #include "departures.h"
 #include "filling.h"
 #include "migrate-call.h"
+#include "migrate-out-store.h"
 
 #include <vmckpt/disk/disk-mirror.h>
 #include <vmckpt/policy/schedule.h>
@@ -98,7 +99,7 @@ parse (Request *request, Going *going, GError **error)
 
   if (!request_expect (request, error, "to", "max_downtime", "bandwidth", "postcopy",
                        "auto_converge", "channels", "shared_disks", "disk_directory", "disk_paths",
-                       NULL) ||
+                       "via_store", NULL) ||
       !request_string (request, "to", &going->to, error) ||
       !request_string (request, "max_downtime", &downtime, error) ||
       (downtime != NULL && !schedule_parse_time (downtime, &downtime_us, error)) ||
@@ -456,6 +457,8 @@ migrate_out (Request *request, GError **error)
       going = { .request = request, .began_us = g_get_monotonic_time(), .lineage = "none" };
   g_autoptr (DiskBase) disk_base = NULL;
 
+  if (json_get_bool_or (request->body, "via_store", FALSE))
+    return migrate_out_store (request, error);
   if (!parse (request, &going, error))
     return NULL;
   going.id = g_uuid_string_random();

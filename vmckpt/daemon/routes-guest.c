@@ -9,6 +9,7 @@
 #include "fork.h"
 #include "guest-clock.h"
 #include "log.h"
+#include "peer-check.h"
 #include "periodic.h"
 #include "power.h"
 #include "proof.h"
@@ -97,6 +98,9 @@ doctor (Request *request, GError **error)
 
   add_preload_check (checks);
   add_tracking_check (checks);
+  if (request_query (request, "host") != NULL)
+    json_array_add_object_element (
+        checks, peer_check (request_query (request, "host"), request->daemon->tls));
   json_object_set_array_member (result, "checks", checks);
   return result;
 }

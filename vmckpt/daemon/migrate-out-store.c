@@ -1,0 +1,337 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ *   first     a live checkpoint, from which the other host starts its QEMU      the guest runs
+ *   offer     the other host does so, and waits                         MOVING
+ *   last      a checkpoint that follows what is written until little is left,
+ *             and leaves the guest standing                                     it stands still
+ *   load      the other host loads its devices
+ *   hand over                                                GOING ─ go ─▶ MOVED
+ *
+ * Until GOING whatever fails has the guest go on here.
+ */
+#include "migrate-out-store.h"
+
+#include "api-error.h"
+#include "checkpoint.h"
+#include "departures.h"
+#include "migrate-call.h"
+#include "migrate-life.h"
+
+#include <vmckpt/qmp/commands.h>
+#include <vmckpt/store/maintain.h>
+#include <vmckpt/util/error.h>
+#include <vmckpt/util/fault.h>
+#include <vmckpt/util/json.h>
+
+#define SERVED_WAIT_MS 30000
+#define LOAD_SILENCE_MS 60000
+
+typedef struct {
+  Request *request;
+  Guest *guest;
+  const char *to, *store_there; /* borrowed */
+  char *id;
+  gboolean runs, begun;
+  Manifest *first, *last;
+  Peer *peer;
+  MigrateCall *call;
+  MigrateLife *life;
+  KeeperLease *lease; /* (nullable): of the guest that stands */
+  gint64 began_us;
+  /* Times of the pause, by this host's clock, microseconds since 1970. */
+  gint64 stopped_us, stored_us, loaded_us, there_us;
+} Going;
+
+static void
+going_clear (Going *going)
+{
+  g_clear_pointer (&going->call, migrate_call_free);
+  g_clear_pointer (&going->life, migrate_life_free);
+  g_clear_pointer (&going->peer, peer_free);
+  g_clear_pointer (&going->lease, keeper_lease_free);
+  g_clear_pointer (&going->first, manifest_free);
+  g_clear_pointer (&going->last, manifest_free);
+  g_clear_pointer (&going->guest, guest_unref);
+  g_free (going->id);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Going, going_clear)
+
+/* ---- What is wanted ---- */
+
+static gboolean
+parse (Request *request, Going *going, GError **error)
+{
+  gboolean via_store;
+
+  if (!request_expect (request, error, "to", "via_store", "store_there", "disk_directory",
+                       "disk_paths", NULL) ||
+      !request_bool (request, "via_store", &via_store, error) ||
+      !request_string (request, "to", &going->to, error) ||
+      !request_string (request, "store_there", &going->store_there, error) ||
+      request_store_path (request, error) == NULL)
+    return FALSE;
+  if (going->store_there == NULL)
+    going->store_there = request_query (request, "store");
+  if (going->to == NULL)
+    g_set_error_literal (error, API_ERROR, API_USAGE, "to: which host is wanted");
+  else if (!g_path_is_absolute (going->store_there))
+    g_set_error_literal (error, API_ERROR, API_USAGE, "store_there: an absolute path is wanted");
+  else
+    return TRUE;
+  return FALSE;
+}
+
+/* ---- Steps ---- */
+
+/* The first one. Its note tells what it is, if it stays. */
+static gboolean
+take_first (Going *going, const char *note, GError **error)
+{
+  CheckpointOptions options = { .mode = CHECKPOINT_LIVE, .note = note };
+
+  going->first = checkpoint_take (going->request, going->guest, &options, error);
+  return going->first != NULL;
+}
+
+static JsonObject *
+describe_offer (Going *going)
+{
+  JsonObject *body = going->request->body, *offer = json_object_new();
+  JsonObject *options = json_object_new();
+
+  json_object_set_string_member (options, "store", going->store_there);
+  json_object_set_string_member (options, "checkpoint", going->first->id);
+  json_object_set_string_member (offer, "id", going->id);
+  json_object_set_int_member (offer, "protocol", MIGRATION_PROTOCOL);
+  json_object_set_string_member (offer, "way", "store");
+  json_object_set_string_member (offer, "from", going->request->daemon->runtime->host);
+  json_object_set_boolean_member (offer, "paused", !going->runs);
+  json_object_set_object_member (offer, "options", options);
+  for (const char *const *member = (const char *const[]){ "disk_directory", "disk_paths", NULL };
+       *member != NULL; member++)
+    if (json_object_has_member (body, *member))
+      json_object_set_member (offer, *member, json_object_dup_member (body, *member));
+  return offer;
+}
+
+static gboolean
+offer (Going *going, GError **error)
+{
+  Daemon *daemon = going->request->daemon;
+  g_autoptr (JsonObject) body = describe_offer (going);
+  const char *uri, *nbd;
+
+  if (!departure_begin (going->guest, going->id, going->to, going->runs, error))
+    return FALSE;
+  going->begun = TRUE;
+  going->call = migrate_call_new (going->to, daemon->tls, body, error);
+  if (going->call == NULL)
+    return FALSE;
+  going->life = migrate_life_new (going->to, daemon->tls, going->id);
+  return migrate_call_wait_listening (going->call, &uri, &nbd, going->request->cancellable, error);
+}
+
+/* One step of the pause, with the connection that is there already. */
+static JsonObject *
+say (Going *going, const char *method, const char *what, JsonObject *body, guint silence_ms,
+     GError **error)
+{
+  g_autofree char *path = g_strdup_printf ("/v1/migrations/%s%s", going->id, what);
+  const PeerListener listener = { .cancellable = going->request->cancellable,
+                                  .silence_ms = silence_ms };
+
+  return peer_call (going->peer, method, path, body, &listener, error);
+}
+
+static gboolean
+take_last (Going *going, const char *note, GError **error)
+{
+  CheckpointOptions options = { .mode = CHECKPOINT_SUSPEND, .note = note, .hold = &going->lease };
+  g_autoptr (JsonObject) warm = say (going, "GET", "", NULL, 0, error);
+  Unit unit;
+
+  if (warm == NULL || !migrate_call_check (going->call, error) ||
+      !fault_visit (FAULT_MOVE_STREAMING, error))
+    return FALSE;
+  going->last = checkpoint_take (going->request, going->guest, &options, error);
+  going->stored_us = g_get_real_time();
+  if (going->last == NULL)
+    return FALSE;
+  if (guest_as_unit (going->guest, &unit, NULL))
+    going->stopped_us = run_clock_read (unit.clock).stopped_us;
+  return fault_visit (FAULT_MOVE_STOPPED, error);
+}
+
+static gboolean
+load (Going *going, GError **error)
+{
+  g_autoptr (JsonObject) body = json_object_new();
+  g_autoptr (JsonObject) answer = NULL;
+
+  json_object_set_string_member (body, "checkpoint", going->last->id);
+  answer = say (going, "POST", "/checkpoint", body, LOAD_SILENCE_MS, error);
+  going->loaded_us = g_get_real_time();
+  if (answer == NULL)
+    return FALSE;
+  if (arrival_state_parse (json_get_string_or (answer, "state", "")) == ARRIVAL_ARRIVED)
+    return fault_visit (FAULT_MOVE_SENT, error);
+  g_set_error (error, API_ERROR, API_FAILED, "host %s could not load it: %s", going->to,
+               json_get_string_or (answer, "reason", "it gave no reason"));
+  return FALSE;
+}
+
+/* ---- How it ends ---- */
+
+/* It goes on here. Its checkpoints stay: what it writes is known relative to the last of them. */
+static void
+go_on_here (Going *going)
+{
+  g_autoptr (GError) error = NULL;
+  Unit unit;
+
+  if (!going->begun)
+    return;
+  /* The other host ends what it has. */
+  g_clear_pointer (&going->call, migrate_call_free);
+  if (going->last != NULL && (!guest_as_unit (going->guest, &unit, &error) ||
+                              !unit_release_hold (&unit, going->lease, going->runs, &error))) {
+    g_warning ("guest %s: %s", guest_name (going->guest), error->message);
+    return; /* departures_watch() tries again */
+  }
+  departure_give_up (going->guest, going->peer);
+}
+
+/* The first checkpoint was a step of this, and nobody asked for it. */
+static void
+remove_first (Going *going)
+{
+  g_autoptr (Store) store = request_store (going->request, NULL);
+
+  if (store != NULL)
+    store_manifest_remove (store, going->first->id, NULL);
+}
+
+static void
+finish (Going *going)
+{
+  migrate_call_wait_served (going->call, SERVED_WAIT_MS);
+  departure_finish (going->request->daemon, going->guest, going->peer);
+  remove_first (going);
+}
+
+static gboolean
+hand_over (Going *going, GError **error)
+{
+  g_autoptr (GError) cause = NULL;
+
+  /* The keeper would have it go on here if this process died: not from here on. */
+  if (going->lease != NULL && !keeper_lease_end (going->lease, error)) {
+    go_on_here (going);
+    return FALSE;
+  }
+  g_clear_pointer (&going->lease, keeper_lease_free);
+  switch (departure_go (going->guest, going->peer, going->request->daemon->stopping, &cause)) {
+  case DEPARTURE_THERE:
+    going->there_us = g_get_real_time();
+    finish (going);
+    return TRUE;
+  case DEPARTURE_HERE:
+    go_on_here (going);
+    break;
+  default:
+    break;
+  }
+  g_propagate_error (error, g_steal_pointer (&cause));
+  return FALSE;
+}
+
+/* ---- All of it ---- */
+
+static double
+ms_between (gint64 from_us, gint64 to_us)
+{
+  return from_us != 0 ? (to_us - from_us) / 1000.0 : 0;
+}
+
+/* Where the pause went. */
+static JsonObject *
+describe_pause (Going *going)
+{
+  JsonObject *pause = json_object_new();
+  double stored = ms_between (going->stopped_us, going->stored_us);
+  double captured = json_object_get_double_member_with_default (going->last->report, "pause_ms", 0);
+
+  json_object_set_double_member (pause, "capture", MIN (captured, stored));
+  json_object_set_double_member (pause, "store", MAX (0, stored - captured));
+  json_object_set_double_member (pause, "load", ms_between (going->stored_us, going->loaded_us));
+  json_object_set_double_member (pause, "go", ms_between (going->loaded_us, going->there_us));
+  return pause;
+}
+
+static gint64
+stored_bytes (const Manifest *manifest)
+{
+  return (gint64)json_get_uint64_or (manifest->report, "stored_bytes", 0);
+}
+
+static JsonObject *
+describe (Going *going)
+{
+  JsonObject *result = json_object_new();
+
+  json_object_set_string_member (result, "id", going->id);
+  json_object_set_string_member (result, "guest", guest_name (going->guest));
+  json_object_set_string_member (result, "to", going->to);
+  json_object_set_string_member (result, "way", "store");
+  json_object_set_string_member (result, "checkpoint", going->last->id);
+  json_object_set_double_member (result, "downtime_ms",
+                                 going->runs ? ms_between (going->stopped_us, going->there_us) : 0);
+  json_object_set_object_member (result, "pause", describe_pause (going));
+  json_object_set_double_member (result, "wall_ms",
+                                 (g_get_monotonic_time() - going->began_us) / 1000.0);
+  json_object_set_int_member (result, "transferred_bytes",
+                              stored_bytes (going->first) + stored_bytes (going->last));
+  json_object_set_int_member (result, "rounds", 2);
+  json_object_set_boolean_member (result, "postcopied", FALSE);
+  json_object_set_string_member (result, "lineage", "written");
+  json_object_set_array_member (result, "disks", json_array_new());
+  json_object_set_array_member (result, "messages", json_array_new());
+  return result;
+}
+
+static gboolean
+send (Going *going, GError **error)
+{
+  Daemon *daemon = going->request->daemon;
+  g_autofree char *note = g_strdup_printf ("migration to %s", going->to);
+  g_autoptr (JsonObject) host = NULL;
+
+  going->peer = peer_new (going->to, daemon->tls, error);
+  if (going->peer == NULL ||
+      (host = peer_call (going->peer, "GET", "/v1/host", NULL, NULL, error)) == NULL)
+    return FALSE;
+  return take_first (going, note, error) && offer (going, error) &&
+         take_last (going, note, error) && load (going, error);
+}
+
+JsonObject *
+migrate_out_store (Request *request, GError **error)
+{
+  g_auto (Going) going = { .request = request, .began_us = g_get_monotonic_time() };
+
+  if (!parse (request, &going, error))
+    return NULL;
+  going.id = g_uuid_string_random();
+  going.guest = registry_get (request->daemon->registry, request->params[0], error);
+  if (going.guest == NULL)
+    return NULL;
+  ERROR_PREFIX (error, "moving guest %s to %s", guest_name (going.guest), going.to);
+  g_autoptr (GuestWork) work = guest_begin_work (going.guest, "a migration", error);
+  if (work == NULL)
+    return NULL;
+  going.runs = guest_state (going.guest) == GUEST_RUNNING;
+  if (send (&going, error))
+    return hand_over (&going, error) ? describe (&going) : NULL;
+  go_on_here (&going);
+  return NULL;
+}
