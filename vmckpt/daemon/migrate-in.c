@@ -366,6 +366,7 @@ serve (Coming *coming)
   QmpClient *monitor = coming->qemu.monitor;
   g_autoptr (QmpClient) kept = qmp_client_ref (monitor);
   g_autoptr (GError) error = NULL;
+  g_autoptr (GError) lost = NULL;
 
   /* Before another GuestTracking is made of the same log. */
   g_clear_pointer (&coming->tracking, guest_tracking_free);
@@ -373,8 +374,9 @@ serve (Coming *coming)
     g_warning ("guest %s has arrived: %s", guest_name (coming->guest), error->message);
     guest_note_failure (coming->guest, error);
   }
-  if (!coming->postcopied)
-    live_forget_options (kept);
+  if (coming->postcopied && !live_wait_received (kept, &lost))
+    note (coming, "its memory has not all come", lost);
+  live_forget_options (kept);
   if (coming->offer->mirrored->len > 0)
     disk_mirror_unserve (kept);
   arrival_unmark (guest_directory (coming->guest));

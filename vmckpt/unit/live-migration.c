@@ -325,6 +325,32 @@ live_wait_loaded (QmpClient *monitor, gboolean *postcopied, GCancellable *cancel
   return FALSE;
 }
 
+/* FALSE with @error if a postcopy migration does not go on. */
+static gboolean
+check_postcopy (const Status *status, GError **error)
+{
+  if (has_failed (status, error))
+    return FALSE;
+  if (!status_is (status, "postcopy-paused"))
+    return TRUE;
+  g_set_error_literal (error, RAM_ERROR, RAM_ERROR_STALLED, "the connection is broken");
+  return FALSE;
+}
+
+gboolean
+live_wait_received (QmpClient *monitor, GError **error)
+{
+  ERROR_PREFIX (error, "fetching the rest of the guest's memory");
+  g_auto (Status) status = { 0 };
+
+  while (ask (monitor, &status, error) && check_postcopy (&status, error)) {
+    if (status_is (&status, "completed"))
+      return TRUE;
+    g_usleep (POLL_US);
+  }
+  return FALSE;
+}
+
 /* ---- Source ---- */
 
 typedef struct {
@@ -470,13 +496,9 @@ live_wait_sent (QmpClient *monitor, const LiveSend *send, LiveReport *report, GE
   Sending sending = { .monitor = monitor, .send = send, .report = report };
   g_auto (Status) status = { 0 };
 
-  while (ask (monitor, &status, error) && !has_failed (&status, error)) {
+  while (ask (monitor, &status, error) && check_postcopy (&status, error)) {
     if (status_is (&status, "completed"))
       return TRUE;
-    if (status_is (&status, "postcopy-paused")) {
-      g_set_error_literal (error, RAM_ERROR, RAM_ERROR_STALLED, "the connection is broken");
-      return FALSE;
-    }
     tell (&sending, &status, FALSE);
     g_usleep (POLL_US);
   }

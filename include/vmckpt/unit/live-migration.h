@@ -52,6 +52,9 @@ char *live_listen (QmpClient *monitor, const LiveOptions *options, const char *u
 gboolean live_wait_loaded (QmpClient *monitor, gboolean *postcopied, GCancellable *cancellable,
                            GError **error);
 
+/* After a switch to postcopy: waits until all of its memory is there. */
+gboolean live_wait_received (QmpClient *monitor, GError **error);
+
 /* The same QEMU is free for other migrations, such as checkpoints. */
 void live_forget_options (QmpClient *monitor);
 
