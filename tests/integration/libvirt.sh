@@ -133,9 +133,11 @@ in_network() { nsenter "--net=/run/netns/$(host_network)" "$@"; }
 
 # domain_xml NAME [KERNEL ARGUMENT...]: its description. From the environment: MEMORY=private for
 # libvirt's own kind of memory (the default here; shared: memfd), DOMAIN_DEVICES: more devices,
-# DOMAIN_MORE: more of the domain, MACHINE, CPU_MODEL.
+# DOMAIN_MORE: more of the domain, MACHINE, CPU_MODEL; CONSOLE=pty: as usual with libvirt, which `tell`
+# cannot reach then.
 domain_xml() {
-  local name=$1 machine=pc-q35-7.2 memory=
+  local name=$1 machine=pc-q35-7.2 memory='' serial="<serial type='unix'><source mode='bind' path='/var/lib/libvirt/$1.console'/>"
+  [ "${CONSOLE:-}" != pty ] || serial="<serial type='pty'>"
   [ "$QEMU" = 7.2 ] || machine=q35
   [ "${MEMORY:-private}" = private ] || memory="<memoryBacking><source type='memfd'/><access mode='shared'/></memoryBacking>"
   shift
@@ -146,7 +148,7 @@ domain_xml() {
   <initrd>$GUEST/initrd</initrd><cmdline>console=ttyS0 quiet panic=-1 $*</cmdline></os>
  <features><acpi/></features><cpu mode='custom'><model>${CPU_MODEL:-qemu64}</model></cpu>
  <devices><emulator>$(command -v "$QEMU_PROGRAM")</emulator><controller type='usb' model='none'/>
-  <serial type='unix'><source mode='bind' path='/var/lib/libvirt/$name.console'/><log file='$(log_file "$name")' append='on'/></serial><memballoon model='none'/>
+  $serial<log file='$(log_file "$name")' append='on'/></serial><memballoon model='none'/>
   ${DOMAIN_DEVICES:-}</devices>${DOMAIN_MORE:-}</domain>
 X
 }

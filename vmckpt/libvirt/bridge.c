@@ -163,8 +163,8 @@ report (int fd, const GError *error)
 {
   g_autofree char *text =
       error == NULL
-          ? g_strdup ("ok")
-          : g_strdup_printf ("%d %s",
+          ? g_strdup ("ok\n")
+          : g_strdup_printf ("%d %s\n",
                              error->domain == LIBVIRT_ERROR ? error->code : LIBVIRT_ERROR_FAILED,
                              error->message);
 

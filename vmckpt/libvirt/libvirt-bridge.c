@@ -129,6 +129,8 @@ spawn (const char *uri, const char *uuid, const char *directory, GError **error)
   }
   fd_close (&theirs);
   g_autoptr (GString) report = read_report (ours);
+  if (report != NULL && g_str_has_suffix (report->str, "\n"))
+    g_string_truncate (report, report->len - 1);
   return take_report (report, error);
 }
 
