@@ -47,11 +47,11 @@ typedef enum {
 #define GUEST_FILE_STATE "keeper.json"      /* K: pids with start times; see keeper_read_state() */
 #define GUEST_FILE_DAEMON "daemon.json"     /* D: what it must know again after a restart */
 #define GUEST_FILE_TEMPLATE "template.json" /* D: of a fork whose memory is not all there yet */
-#define GUEST_FILE_DISKS "disks.sock" /* Q: its NBD server while a checkpoint reads the disks */
-#define GUEST_FILE_BRIDGE                                                                          \
-  "bridge.json" /* B: of a domain: its bridge, who has the monitors' sockets */
-#define GUEST_FILE_MIGRATION "migration.json" /* D: settings that a domain's QEMU is to get back   \
-                                               */
+#define GUEST_FILE_DISKS "disks.sock"   /* Q: its NBD server while a checkpoint reads the disks */
+#define GUEST_FILE_BRIDGE "bridge.json" /* B: of a domain: who has the monitors' sockets */
+#define GUEST_FILE_BRIDGE_LOCK "bridge.lock"  /* B: held while it lives */
+#define GUEST_FILE_BRIDGE_LOG "bridge.log"    /* B: its messages */
+#define GUEST_FILE_MIGRATION "migration.json" /* D: settings that a domain's QEMU gets back */
 #define GUEST_FILE_FILL "fill.json"           /* D: where missing pages of its memory come from */
 
 typedef struct _Keeper Keeper;
