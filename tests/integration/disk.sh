@@ -49,7 +49,7 @@ cells_verified() {
 }
 
 no_io_errors() {
-  ! grep -aE "$IO_ERRORS" "$(log_file "$1")" "$T/$host/guests/$1/qemu.log" >"$T/bad" ||
+  ! grep -asE "$IO_ERRORS" "$(log_file "$1")" "$T/$host/guests/$1/qemu.log" >"$T/bad" ||
     fail "$1 has seen an I/O error: $(head -n 3 "$T/bad")"
 }
 
