@@ -103,6 +103,8 @@ run_ps (Cli *cli, const VerbCall *call, GError **error)
   const char *trouble = json_get_string_or (answer, "libvirt_error", NULL);
   if (trouble != NULL)
     cli_say (cli, "libvirt's domains are not among them: %s", trouble);
+  if (json_get_bool_or (answer, "drained", FALSE))
+    cli_say (cli, "this host is drained and takes no guests; 'vmckpt drain --undo' ends that");
   if (cli_print_json_list (cli, guests))
     return TRUE;
   table = table_new ("NAME", "STATE", ">RAM", ">DISKS", ">CPUS", "DRIVER", "ACCEL", "QEMU", ">PID",

@@ -92,7 +92,7 @@ gboolean verb_set_priority (JsonObject *body, const char *value, GError **error)
 
 /* The verbs, by family. */
 extern const Verb verb_run, verb_ps, verb_kill, verb_pause, verb_continue, verb_set;
-extern const Verb verb_log, verb_console, verb_migrate;
+extern const Verb verb_log, verb_console, verb_migrate, verb_drain;
 extern const Verb verb_checkpoint, verb_suspend, verb_restore, verb_resume, verb_fork;
 extern const Verb verb_export, verb_import, verb_nbd;
 extern const Verb verb_list, verb_show, verb_diff, verb_verify, verb_rm, verb_tag;

@@ -14,6 +14,7 @@ const Verb *const verbs[] = {
   &verb_kill,
   &verb_set,
   &verb_migrate,
+  &verb_drain,
   &verb_checkpoint,
   &verb_restore,
   &verb_fork,

@@ -7,6 +7,7 @@
 #include "console.h"
 #include "daemon.h"
 #include "departures.h"
+#include "drain.h"
 #include "peer-server.h"
 #include "peer-tls.h"
 #include "proof.h"
@@ -282,6 +283,7 @@ run (const Options *options, GError **error)
   registry_set_io_error_func (daemon.registry, hydrations_note_io_error, daemon.hydrations);
   registry_set_arrivals (daemon.registry, daemon.arrivals);
   find_guests (&daemon);
+  drain_take_over (&daemon);
   departures_watch (&daemon);
   router_attach (server, &daemon);
   console_attach (server, &daemon);

@@ -27,7 +27,8 @@ struct _Registry {
   guint retry;        /* timer; 0 until the guests of an earlier daemon have been found */
   GuestIoErrorFunc io_error_func; /* (nullable) */
   gpointer io_error_data;
-  guint restores; /* under way: their boot files belong to no guest yet */
+  gboolean drained; /* guarded by the lock */
+  guint restores;   /* under way: their boot files belong to no guest yet */
 };
 
 #define LOCK(registry)                                                                             \
@@ -345,6 +346,12 @@ registry_add (Registry *registry, const GuestSpec *spec, GuestState state, GErro
   LOCK (registry);
   Guest *rival = find_rival (registry, spec);
 
+  if (registry->drained && (spec->driver == GUEST_DRIVER_QEMU || state == GUEST_RESTORING)) {
+    g_set_error (error, API_ERROR, API_CONFLICT,
+                 "host %s is drained and takes no guests: 'vmckpt drain --undo' there ends that",
+                 registry->runtime->host);
+    return NULL;
+  }
   if (rival != NULL) {
     gboolean same_name = g_str_equal (guest_name (rival), spec->name);
     g_set_error (error, API_ERROR, API_CONFLICT,
@@ -492,6 +499,20 @@ registry_find_needing (Registry *registry, const char *store_id, const char *che
     if (guest_needs_checkpoint (guests->pdata[i], store_id, checkpoint))
       return guest_ref (guests->pdata[i]);
   return NULL;
+}
+
+void
+registry_set_drained (Registry *registry, gboolean drained)
+{
+  LOCK (registry);
+  registry->drained = drained;
+}
+
+gboolean
+registry_is_drained (Registry *registry)
+{
+  LOCK (registry);
+  return registry->drained;
 }
 
 guint

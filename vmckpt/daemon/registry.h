@@ -66,6 +66,10 @@ Guest *registry_find_uuid (Registry *registry, const char *uuid);
 /* (transfer full) (element-type Guest): all, by name. */
 GPtrArray *registry_list (Registry *registry);
 
+/* A drained host takes no guests: registry_add() refuses all but domains that libvirt runs here. */
+void registry_set_drained (Registry *registry, gboolean drained);
+gboolean registry_is_drained (Registry *registry);
+
 /* A guest whose memory still comes from that checkpoint, or NULL. (transfer full) */
 Guest *registry_find_needing (Registry *registry, const char *store_id, const char *checkpoint);
 

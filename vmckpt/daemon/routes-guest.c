@@ -72,6 +72,21 @@ add_tracking_check (JsonArray *checks)
   json_array_add_object_element (checks, object);
 }
 
+static void
+add_drained_check (JsonArray *checks, Registry *registry)
+{
+  JsonObject *object = json_object_new();
+  gboolean drained = registry_is_drained (registry);
+
+  json_object_set_string_member (object, "check", "drained");
+  json_object_set_boolean_member (object, "ok", !drained);
+  json_object_set_string_member (object, "found",
+                                 drained ? "this host is drained" : "it takes guests");
+  json_object_set_string_member (object, "for", "running guests here");
+  json_object_set_string_member (object, "mend", drained ? "vmckpt drain --undo" : "");
+  json_array_add_object_element (checks, object);
+}
+
 /* Whether QEMU can be given its userfaultfds. */
 static void
 add_preload_check (JsonArray *checks)
@@ -98,6 +113,7 @@ doctor (Request *request, GError **error)
 
   add_preload_check (checks);
   add_tracking_check (checks);
+  add_drained_check (checks, request->daemon->registry);
   if (request_query (request, "host") != NULL)
     json_array_add_object_element (
         checks, peer_check (request_query (request, "host"), request->daemon->tls));
@@ -178,6 +194,8 @@ list_guests (Request *request, GError **error)
   for (guint i = 0; i < guests->len; i++)
     json_array_add_object_element (list, describe_guest (request, g_ptr_array_index (guests, i)));
   json_object_set_array_member (result, "guests", list);
+  json_object_set_boolean_member (result, "drained",
+                                  registry_is_drained (request->daemon->registry));
   add_domains (request, list, result);
   return result;
 }
