@@ -57,11 +57,12 @@ set_bandwidth (JsonObject *body, const char *text, GError **error)
   return TRUE;
 }
 
-/* A path is meant from where the user is. */
+/* A path is meant from where the user is; "unix:SOCKET" and a libvirt's URI are as they are. */
 static char *
 absolute_host (const char *host, GError **error)
 {
-  return strchr (host, '/') != NULL && !g_str_has_prefix (host, "unix:")
+  return strchr (host, '/') != NULL && strstr (host, "://") == NULL &&
+                 !g_str_has_prefix (host, "unix:")
              ? cli_absolute (host, error)
              : g_strdup (host);
 }

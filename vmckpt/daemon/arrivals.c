@@ -397,9 +397,12 @@ decide (Arrival *arrival, const ArrivedGuest *guest, GError **error)
   g_autoptr (GError) refused = NULL;
 
   if (!fault_visit (FAULT_MOVE_ASKED, error) || !keeper_lease_end (guest->lease, error) ||
-      !fault_visit (FAULT_MOVE_RELEASED, error) || !write_record (arrival, guest->paused, error) ||
-      !fault_visit (FAULT_MOVE_DECIDED, NULL))
+      !fault_visit (FAULT_MOVE_RELEASED, error))
     return FALSE;
+  if (!write_record (arrival, guest->paused, error) || !fault_visit (FAULT_MOVE_DECIDED, error)) {
+    take_back (arrival); /* it may be there, and not certain to stay */
+    return FALSE;
+  }
   if (guest->paused || qmp_cont (guest->monitor, &refused))
     return fault_visit (FAULT_MOVE_RUNNING, NULL) || TRUE;
   if (!g_error_matches (refused, QMP_ERROR, QMP_ERROR_COMMAND)) {

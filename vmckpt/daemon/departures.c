@@ -206,9 +206,11 @@ settle (Daemon *daemon, Guest *guest)
            !ask_once (peer, "GET", departure->id, "", &end, daemon->stopping, &error))
     return;
   if (end == DEPARTURE_THERE) {
+    g_autoptr (QmpClient) monitor = guest_monitor (guest, NULL);
     departure->state = DEPARTURE_MOVED;
     guest_set_departure (guest, departure, NULL);
-    departure_finish (daemon, guest, peer);
+    if (monitor == NULL || !live_is_fetching (monitor))
+      departure_finish (daemon, guest, peer);
     return;
   }
   if (guest_state (guest) == GUEST_EXITED || go_on_here (guest, departure))

@@ -13,6 +13,7 @@
 #include "departures.h"
 #include "filling.h"
 #include "migrate-call.h"
+#include "migrate-domain.h"
 #include "migrate-out-store.h"
 
 #include <vmckpt/disk/disk-mirror.h>
@@ -465,7 +466,8 @@ migrate_out (Request *request, GError **error)
   going.mirrored = g_ptr_array_new_with_free_func (g_free);
   going.messages = g_ptr_array_new_with_free_func (g_free);
   going.disks = json_array_new();
-  going.guest = registry_get (request->daemon->registry, request->params[0], error);
+  going.guest =
+      domains_find (request->daemon->domains, request->params[0], request->cancellable, error);
   if (going.guest == NULL)
     return NULL;
   ERROR_PREFIX (error, "moving guest %s to %s", guest_name (going.guest), going.to);
@@ -477,6 +479,12 @@ migrate_out (Request *request, GError **error)
   disk_base = guest_disk_base (going.guest);
   going.unit.disk_base = disk_base;
   going.runs = !going.unit.paused;
+  if (going.unit.spec->driver == GUEST_DRIVER_LIBVIRT) {
+    const DomainMove move = { going.to, &going.options, going.shared_disks };
+    return live_check (going.unit.monitor, going.unit.spec->accel, error)
+               ? migrate_domain (request, going.guest, &move, error)
+               : NULL;
+  }
   if (begin (&going, error) && send (&going, error))
     return hand_over (&going, error) ? describe (&going) : NULL;
   go_on_here (&going);

@@ -505,6 +505,14 @@ live_wait_sent (QmpClient *monitor, const LiveSend *send, LiveReport *report, GE
   return FALSE;
 }
 
+gboolean
+live_is_fetching (QmpClient *monitor)
+{
+  g_auto (Status) status = { 0 };
+
+  return ask (monitor, &status, NULL) && g_str_has_prefix (status.status, "postcopy");
+}
+
 /* ---- Going on here ---- */
 
 /* FALSE while it is not over. */

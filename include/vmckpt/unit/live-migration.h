@@ -94,6 +94,10 @@ gboolean live_send (QmpClient *monitor, const LiveSend *send, LiveReport *report
 gboolean live_wait_sent (QmpClient *monitor, const LiveSend *send, LiveReport *report,
                          GError **error);
 
+/* Whether the guest runs elsewhere already and its memory is still fetched from this QEMU, or would
+ * be if the connection were not broken: it must not be ended. */
+gboolean live_is_fetching (QmpClient *monitor);
+
 /**
  * live_undo:
  * @run: the guest ran before
