@@ -31,7 +31,7 @@ static const char live[] =
     "<interface type='user'><mac address='52:54:00:11:22:34'/></interface>"
     "<serial type='file'><source path='/log/g1.log'/><target port='0'/></serial>"
     "<console type='file'><source path='/log/g1.log'/><target type='serial' port='0'/></console>"
-    "<channel type='unix'><source mode='bind' path='/run/g1.agent'/>"
+    "<channel type='unix'><source mode='bind' path='/run/agent'/>"
     "<target type='virtio' name='org.qemu.guest_agent.0'/></channel>"
     "<graphics type='vnc' port='5901' autoport='no'/>"
     "<vsock model='virtio'><cid auto='no' address='5'/></vsock>"
@@ -177,9 +177,9 @@ test_new_identity (void)
   /* The inactive description gets the same. */
   assert_attribute (domain_xml_root (again), "devices/interface/mac", "address", first);
   assert_text (again, "genid", genid);
-  assert_attribute (domain, "devices/serial/source", "path", "/log/g1.log.g2");
-  assert_attribute (domain, "devices/console/source", "path", "/log/g1.log.g2");
-  assert_attribute (domain, "devices/channel/source", "path", "/run/g1.agent.g2");
+  assert_attribute (domain, "devices/serial/source", "path", "/log/g2.log");
+  assert_attribute (domain, "devices/console/source", "path", "/log/g2.log");
+  assert_attribute (domain, "devices/channel/source", "path", "/run/agent.g2");
   assert_attribute (domain, "devices/graphics", "port", NULL);
   assert_attribute (domain, "devices/graphics", "autoport", "yes");
   assert_attribute (domain, "devices/vsock/cid", "address", NULL);

@@ -8,8 +8,8 @@
 #include <string.h>
 
 typedef struct {
-  char *as, *qemu, *accel, *to, *format, *sync_time;
-  char **disks;
+  char *as, *qemu, *accel, *to, *format, *sync_time, *driver;
+  char **disks, **paths;
   gboolean paused, take_over, lazy, eager, accept_changed_disks, disks_only, in_place;
 } RestoreValues;
 
@@ -20,6 +20,10 @@ static const VerbOption restore_options[] = {
   { "eager", 0, G_OPTION_ARG_NONE, VALUE (eager), NULL, "read memory and disks before it runs" },
   { "disk", 0, G_OPTION_ARG_FILENAME_ARRAY, VALUE (disks), "NAME=PATH",
     "where a disk is, or is to be" },
+  { "map-path", 0, G_OPTION_ARG_FILENAME_ARRAY, VALUE (paths), "OLD=NEW",
+    "of a libvirt domain: what is elsewhere here" },
+  { "driver", 0, G_OPTION_ARG_FILENAME, VALUE (driver), "DRIVER",
+    "qemu or libvirt, where it could be either" },
   { "to", 0, G_OPTION_ARG_FILENAME, VALUE (to), "DIR", "where files of disks go" },
   { "format", 0, G_OPTION_ARG_FILENAME, VALUE (format), "FORMAT", "raw or qcow2, of whole files" },
   { "in-place", 0, G_OPTION_ARG_NONE, VALUE (in_place), NULL,
@@ -39,24 +43,26 @@ static const VerbOption restore_options[] = {
 };
 #undef VALUE
 
-/* "disk_paths" from the values of --disk. */
+/* The object @member from the values of @option, "NAME=PATH". Names of @absolute are paths, too. */
 static gboolean
-add_disk_paths (JsonObject *body, char **disks, GError **error)
+add_paths (JsonObject *body, const char *member, const char *option, char **values,
+           gboolean absolute, GError **error)
 {
   JsonObject *paths;
 
-  if (disks == NULL)
+  if (values == NULL)
     return TRUE;
   paths = json_object_new();
-  json_object_set_object_member (body, "disk_paths", paths);
-  for (; *disks != NULL; disks++) {
-    const char *equals = strchr (*disks, '=');
-    if (equals == NULL || equals == *disks || equals[1] == 0) {
-      g_set_error (error, CLI_ERROR, CLI_ERROR_USAGE, "restore: --disk %s: write NAME=PATH",
-                   *disks);
+  json_object_set_object_member (body, member, paths);
+  for (; *values != NULL; values++) {
+    const char *equals = strchr (*values, '=');
+    if (equals == NULL || equals == *values || equals[1] == 0 ||
+        (absolute && !g_path_is_absolute (*values))) {
+      g_set_error (error, CLI_ERROR, CLI_ERROR_USAGE, "restore: --%s %s: write %s", option, *values,
+                   absolute ? "/OLD=NEW" : "NAME=PATH");
       return FALSE;
     }
-    g_autofree char *name = g_strndup (*disks, equals - *disks);
+    g_autofree char *name = g_strndup (*values, equals - *values);
     g_autofree char *path = cli_absolute (equals + 1, error);
     if (path == NULL)
       return FALSE;
@@ -80,7 +86,7 @@ add_disks (JsonObject *body, const RestoreValues *values, GError **error)
   }
   cli_set_string (body, "disk_directory", to);
   cli_set_string (body, "disk_format", values->format);
-  return add_disk_paths (body, values->disks, error);
+  return add_paths (body, "disk_paths", "disk", values->disks, FALSE, error);
 }
 
 static gboolean
@@ -90,8 +96,9 @@ check_alternatives (const RestoreValues *values, GError **error)
 
   if (values->lazy && values->eager)
     problem = "either --lazy or --eager";
-  else if (values->disks_only && (values->as != NULL || values->lazy || values->in_place))
-    problem = "--disks-only goes without --as, --lazy and --in-place";
+  else if (values->disks_only && (values->as != NULL || values->lazy || values->in_place ||
+                                  values->paths != NULL || values->driver != NULL))
+    problem = "--disks-only goes without --as, --lazy, --in-place, --map-path and --driver";
   else if (values->format != NULL && !values->eager && !values->disks_only)
     problem = "--format is of whole files: say --eager or --disks-only";
   if (problem != NULL)
@@ -141,8 +148,10 @@ run_restore (Cli *cli, const VerbCall *call, GError **error)
   if (values->disks_only)
     return restore_disks (cli, ref, values, error);
   path = cli_checkpoint_path (cli, ref, "restore", error);
-  if (path == NULL || !add_disks (body, values, error))
+  if (path == NULL || !add_disks (body, values, error) ||
+      !add_paths (body, "paths", "map-path", values->paths, TRUE, error))
     return FALSE;
+  cli_set_string (body, "driver", values->driver);
   if (values->in_place || values->eager)
     json_object_set_string_member (body, "disks", values->in_place ? "in-place" : "eager");
   if (values->lazy || values->eager)
@@ -175,7 +184,9 @@ const Verb verb_restore = {
              "Disks are there at once, on new files: what the guest has not written comes from\n"
              "the store until all is there. The files that it had are touched only by\n"
              "--in-place. --disk says where a disk goes, or where one that is not in the\n"
-             "checkpoint is on this host.",
+             "checkpoint is on this host.\n"
+             "A libvirt domain goes back into libvirt; --as makes it one of its own there,\n"
+             "with another UUID and other MAC addresses.",
   .group = VERB_GROUP_CHECKPOINTS,
   .options = restore_options,
   .values_size = sizeof (RestoreValues),

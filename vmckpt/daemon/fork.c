@@ -3,7 +3,7 @@
 
 #include "api-error.h"
 #include "claims.h"
-#include "restore.h"
+#include "domain-restore.h"
 
 #include <vmckpt/disk/disk-server.h>
 #include <vmckpt/drivers/guest-fork.h>
@@ -330,10 +330,14 @@ JsonObject *
 fork_checkpoint (Request *request, Store *store, const Manifest *manifest, const ForkRequest *wish,
                  GError **error)
 {
+  const RestoreRequest as_recorded = { 0 };
   Daemon *daemon = request->daemon;
-  ForkCall *call = g_new0 (ForkCall, 1);
+  ForkCall *call = NULL;
   gint64 began_us = g_get_monotonic_time();
 
+  if (domain_restore_is_wanted (manifest, &as_recorded))
+    return domain_fork (request, store, manifest, wish, error);
+  call = g_new0 (ForkCall, 1);
   *call = (ForkCall){ .request = request,
                       .daemon = daemon,
                       .store = store,

@@ -7,6 +7,7 @@
 #include "console.h"
 #include "daemon.h"
 #include "departures.h"
+#include "domain-unfinished.h"
 #include "drain.h"
 #include "peer-server.h"
 #include "peer-tls.h"
@@ -203,6 +204,7 @@ find_guests_thread (gpointer data)
   /* First: a QEMU that waits for memory answers nobody. */
   templates_take_over (finding->daemon->templates);
   registry_find_guests (finding->daemon->registry);
+  domain_unfinished_clean (finding->daemon);
   hydrations_take_over (finding->daemon->hydrations);
   g_atomic_int_set (&finding->done, TRUE);
   g_main_context_wakeup (NULL);

@@ -3,7 +3,9 @@
 
 #include "api-error.h"
 #include "claims.h"
+#include "disk-work.h"
 #include "disks-left.h"
+#include "domain-restore.h"
 #include "filling.h"
 #include "guest-clock.h"
 
@@ -24,20 +26,21 @@ void
 restore_request_clear (RestoreRequest *wish)
 {
   g_clear_pointer (&wish->disk_paths, g_hash_table_unref);
+  g_clear_pointer (&wish->paths, g_hash_table_unref);
 }
 
 /* {"disk0": "/path", …} */
 static gboolean
-parse_paths (Request *request, RestoreRequest *wish, GError **error)
+parse_paths (Request *request, const char *member, GHashTable **paths, GError **error)
 {
   g_autoptr (GList) names = NULL;
   JsonObject *object;
 
-  if (!json_object_has_member (request->body, "disk_paths") ||
-      json_object_get_null_member (request->body, "disk_paths"))
+  if (!json_object_has_member (request->body, member) ||
+      json_object_get_null_member (request->body, member))
     return TRUE;
-  object = json_get_object (request->body, "disk_paths", NULL);
-  wish->disk_paths = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, g_free);
+  object = json_get_object (request->body, member, NULL);
+  *paths = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, g_free);
   names = object != NULL ? json_object_get_members (object) : NULL;
   for (GList *name = names; name != NULL; name = name->next) {
     const char *path = json_get_string_or (object, name->data, NULL);
@@ -45,12 +48,11 @@ parse_paths (Request *request, RestoreRequest *wish, GError **error)
       object = NULL;
       break;
     }
-    g_hash_table_insert (wish->disk_paths, g_strdup (name->data), g_strdup (path));
+    g_hash_table_insert (*paths, g_strdup (name->data), g_strdup (path));
   }
   if (object != NULL)
     return TRUE;
-  g_set_error_literal (error, API_ERROR, API_USAGE,
-                       "disk_paths: an object of absolute paths by disks' names is wanted");
+  g_set_error (error, API_ERROR, API_USAGE, "%s: an object of absolute paths is wanted", member);
   return FALSE;
 }
 
@@ -72,7 +74,7 @@ restore_parse_disks (Request *request, RestoreRequest *wish, GError **error)
       !request_string (request, "disk_directory", &wish->disk_directory, error) ||
       !request_choice ("disks", way, ways, &way_index, error) ||
       !request_choice ("disk_format", format, formats, &format_index, error) ||
-      !parse_paths (request, wish, error))
+      !parse_paths (request, "disk_paths", &wish->disk_paths, error))
     return FALSE;
   wish->disks = way_index;
   wish->disk_format = format_index;
@@ -80,6 +82,18 @@ restore_parse_disks (Request *request, RestoreRequest *wish, GError **error)
     return TRUE;
   g_set_error_literal (error, API_ERROR, API_USAGE, "disk_directory: an absolute path is wanted");
   return FALSE;
+}
+
+gboolean
+restore_parse_driver (Request *request, RestoreRequest *wish, GError **error)
+{
+  static const char *const drivers[] = { "qemu", "libvirt", NULL };
+  guint index;
+
+  return request_string (request, "driver", &wish->driver, error) &&
+         (wish->driver == NULL ||
+          request_choice ("driver", wish->driver, drivers, &index, error)) &&
+         parse_paths (request, "paths", &wish->paths, error);
 }
 
 /* ---- From a checkpoint to a guest ---- */
@@ -108,64 +122,6 @@ begin_filling (Guest *guest, GuestFill *fill, gboolean held)
   guest_set_fill (guest, fill);
   if (!held)
     guest_fill_run (fill);
-}
-
-/* A restore's disks, if it has any. */
-typedef struct {
-  const Runtime *runtime;
-  const char *uuid; /* of the guest */
-  RestoreDisksOptions options;
-  RestoreDisks *planned;
-  char *home, *socket;
-  Hydration *hydration;
-} DiskWork;
-
-static void
-disk_work_clear (DiskWork *work)
-{
-  if (work->hydration != NULL)
-    hydration_undo (work->hydration);
-  else if (work->home != NULL)
-    g_rmdir (work->home);
-  restore_disks_free (work->planned);
-  g_free (work->home);
-  g_free (work->socket);
-}
-G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (DiskWork, disk_work_clear)
-
-/* Where they go; nothing is made but the directory. */
-static gboolean
-choose_disk_places (Daemon *daemon, const Manifest *manifest, const RestoreRequest *wish,
-                    const char *name, DiskWork *work, GError **error)
-{
-  work->options = (RestoreDisksOptions){ .way = wish->disks,
-                                         .format = wish->disk_format,
-                                         .directory = wish->disk_directory,
-                                         .paths = wish->disk_paths };
-  if (wish->disks == RESTORE_DISKS_AS_LEFT || manifest_find_part (manifest, "disk", NULL) == NULL)
-    return TRUE;
-  work->home = hydrations_make_home (daemon->hydrations, name, error);
-  if (work->home == NULL)
-    return FALSE;
-  work->socket = g_build_filename (work->home, DISK_SERVER_FILE_SOCKET, NULL);
-  work->options.socket = work->socket;
-  if (wish->disk_directory == NULL)
-    work->options.directory = work->home;
-  else if (g_mkdir_with_parents (wish->disk_directory, 0700) < 0)
-    return fd_set_errno_error (error, "making %s", wish->disk_directory);
-  return TRUE;
-}
-
-/* RestoreOptions' before_run. */
-static gboolean
-note_run (gpointer data, GError **error)
-{
-  DiskWork *work = data;
-
-  if (work->hydration != NULL && !hydration_note_run (work->hydration, error))
-    return FALSE;
-  disks_left_forget (work->runtime, work->uuid);
-  return TRUE;
 }
 
 gboolean
@@ -237,18 +193,8 @@ bring_up (Request *request, Guest *guest, Store *store, const Manifest *manifest
   if (wish->landing == NULL &&
       !claims_take (guest, daemon->runtime, store, store_path, wish->take_over, error))
     return FALSE;
-  if (wish->disks == RESTORE_DISKS_IN_PLACE &&
-      !disks_left_check_in_place (daemon->runtime, guest_uuid (guest), disks->planned, store,
-                                  &request->watcher, error))
+  if (!disk_work_write (disks, request, guest, store, manifest, error))
     return FALSE;
-  if (disks->home != NULL) {
-    g_autofree char *home = g_steal_pointer (&disks->home);
-    const HydrationGuest restored = { guest_spec (guest), disks->planned };
-    disks->hydration = hydration_begin (daemon->hydrations, home, &restored, 1, store, store_path,
-                                        request->key, manifest, &request->watcher, error);
-    if (disks->hydration == NULL)
-      return FALSE;
-  }
   if (wish->landing != NULL) {
     if (load_landing (store, manifest, guest, wish->landing, options, &request->watcher, &ram,
                       &qemu, phase_ms, error) ||
@@ -285,8 +231,8 @@ describe_disks (const GuestSpec *spec)
   return disks;
 }
 
-static JsonObject *
-describe (Guest *guest, const Manifest *manifest, const double *phase_ms, gint64 began_us)
+JsonObject *
+restore_describe (Guest *guest, const Manifest *manifest, const double *phase_ms, gint64 began_us)
 {
   JsonObject *object = json_object_new();
   JsonObject *phases = json_object_new();
@@ -337,11 +283,11 @@ restore_guest (Request *request, Store *store, const Manifest *manifest, const R
   Daemon *daemon = request->daemon;
   g_auto (DiskWork) disks = { .runtime = daemon->runtime, .uuid = manifest->guest_uuid };
 
-  if (!choose_disk_places (daemon, manifest, wish, options->name, &disks, error))
+  if (!disk_work_choose (&disks, daemon, manifest, wish, options->name, error))
     return NULL;
   options->disks = &disks.options;
   options->planned = &disks.planned;
-  options->before_run = note_run;
+  options->before_run = disk_work_note_run;
   options->before_run_data = &disks;
   g_autoptr (GuestSpec) spec = unit_restore_spec (store, manifest, options, error);
   g_autoptr (Guest) guest =
@@ -431,6 +377,13 @@ restore_checkpoint (Request *request, Store *store, const Manifest *manifest,
 
   gboolean reserved = wish->landing != NULL && wish->landing->guest != NULL;
 
+  if (domain_restore_is_wanted (manifest, wish))
+    return domain_restore (request, store, manifest, wish, error);
+  if (wish->paths != NULL) {
+    g_set_error_literal (error, API_ERROR, API_USAGE,
+                         "paths are of a libvirt domain; disk_paths say where disks are");
+    return NULL;
+  }
   if (!reserved)
     registry_wait_for_unfinished (daemon->registry, name);
   if (!name_check (name, "guest name", error) ||
@@ -448,7 +401,7 @@ restore_checkpoint (Request *request, Store *store, const Manifest *manifest,
   registry_end_restore (daemon->registry);
   if (guest == NULL)
     return NULL;
-  JsonObject *result = describe (guest, manifest, phase_ms, began_us);
+  JsonObject *result = restore_describe (guest, manifest, phase_ms, began_us);
   if (wish->sync_time)
     json_object_set_object_member (result, "clock",
                                    guest_clock_sync (guest, TRUE, request->cancellable));

@@ -32,13 +32,18 @@ typedef struct {
   gboolean sync_time;         /* when it runs, its clock is looked at and set right */
   gboolean take_over;         /* the host that claims the guest is known to be dead */
   RestoreLanding *landing;    /* (nullable) */
+  const char *driver;         /* (nullable): "qemu" or "libvirt"; NULL: as recorded */
+  GHashTable *paths;          /* (nullable): of a domain: files and directories, old to new */
 } RestoreRequest;
 
 /* Reads the members of a request's body that say where disks go: "disks", "disk_format",
  * "disk_directory", "disk_paths". API_USAGE. */
 gboolean restore_parse_disks (Request *request, RestoreRequest *wish, GError **error);
 
-/* Frees what restore_parse_disks() made. */
+/* The members that say who is to run it: "driver", and "paths" of a domain. API_USAGE. */
+gboolean restore_parse_driver (Request *request, RestoreRequest *wish, GError **error);
+
+/* Frees what these made. */
 void restore_request_clear (RestoreRequest *wish);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (RestoreRequest, restore_request_clear)
 
@@ -69,6 +74,10 @@ void restore_abandon_landing (Request *request, RestoreLanding *landing);
  * if they are as it left them. @wish: (inout): `disks` is chosen. */
 JsonObject *restore_suspended (Request *request, Store *store, const Manifest *manifest,
                                RestoreRequest *wish, GError **error);
+
+/* The API's result of a restore: @phase_ms are PHASE_COUNT durations. Newly allocated. */
+JsonObject *restore_describe (Guest *guest, const Manifest *manifest, const double *phase_ms,
+                              gint64 began_us);
 
 /* @guest runs from @manifest: what the bitmaps of its disks are relative to, if it has any. */
 gboolean restore_note_disk_base (Guest *guest, Store *store, const Manifest *manifest,

@@ -193,8 +193,9 @@ restore (Request *request, GError **error)
 
   if (!request_expect (request, error, "as", "paused", "qemu", "accel", "take_over", "sync_time",
                        "fill", "accept_changed_disks", "disks", "disk_format", "disk_directory",
-                       "disk_paths", NULL) ||
+                       "disk_paths", "driver", "paths", NULL) ||
       !restore_parse_disks (request, &wish, error) ||
+      !restore_parse_driver (request, &wish, error) ||
       !request_bool (request, "accept_changed_disks", &wish.accept_changed_disks, error) ||
       !request_string (request, "as", &wish.as, error) ||
       !request_string (request, "qemu", &wish.qemu, error) ||

@@ -10,8 +10,16 @@
 typedef struct {
   const DomainChanges *changes;
   xmlNode *domain;
+  char *former_name; /* owned */
   GPtrArray *notes;
 } Adapting;
+
+static void
+adapting_clear (Adapting *adapting)
+{
+  g_free (adapting->former_name);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Adapting, adapting_clear)
 
 static void G_GNUC_PRINTF (2, 3) note (Adapting *adapting, const char *format, ...)
 {
@@ -263,17 +271,29 @@ renew_sysinfo (xmlNode *domain, const char *uuid)
       domain_xml_set_text (entry, uuid);
 }
 
-/* "/dir/serial.log" becomes "/dir/serial.log.NAME". */
+/* "/dir/g1.log" becomes "/dir/g2.log"; where the name is not in it, it is added behind. */
+static char *
+own_path (const char *path, const char *former, const char *name)
+{
+  const char *file = strrchr (path, '/') != NULL ? strrchr (path, '/') + 1 : path;
+  const char *at = former != NULL && *former != 0 ? strstr (file, former) : NULL;
+  const char *rest = at != NULL ? at + strlen (former) : NULL;
+
+  if (at == NULL || g_ascii_isalnum (*rest) || (at > file && g_ascii_isalnum (at[-1])))
+    return g_strconcat (path, ".", name, NULL);
+  g_autofree char *before = g_strndup (path, at - path);
+  return g_strconcat (before, name, rest, NULL);
+}
+
 static void
 renew_path (Adapting *adapting, xmlNode *node, const char *attribute, const char *what)
 {
   g_autofree char *path = node != NULL ? domain_xml_attribute (node, "", attribute) : NULL;
-  g_autofree char *own = path != NULL && adapting->changes->name != NULL
-                             ? g_strconcat (path, ".", adapting->changes->name, NULL)
-                             : NULL;
+  g_autofree char *own = NULL;
 
-  if (own == NULL)
+  if (path == NULL || adapting->changes->name == NULL)
     return;
+  own = own_path (path, adapting->former_name, adapting->changes->name);
   set_attribute (node, attribute, own);
   note (adapting, "its %s is %s", what, own);
 }
@@ -371,11 +391,12 @@ char *
 domain_adapt (const char *xml, const DomainChanges *changes, GPtrArray *notes, GError **error)
 {
   g_autoptr (xmlDoc) doc = domain_xml_parse (xml, strlen (xml), error);
-  Adapting adapting = { .changes = changes, .notes = notes };
+  g_auto (Adapting) adapting = { .changes = changes, .notes = notes };
 
   if (doc == NULL)
     return NULL;
   adapting.domain = domain_xml_root (doc);
+  adapting.former_name = domain_xml_text (adapting.domain, "name");
   if (changes->paths != NULL)
     map_paths_below (adapting.domain->children, changes->paths);
   if (changes->disks != NULL)

@@ -114,6 +114,20 @@ domain_xml_text (xmlNode *node, const char *path)
 }
 
 char *
+domain_xml_element_text (xmlNode *node, const char *path)
+{
+  xmlNode *found = domain_xml_find (node, path);
+  xmlBuffer *buffer = found != NULL ? xmlBufferCreate() : NULL;
+  char *text = NULL;
+
+  if (buffer != NULL && xmlNodeDump (buffer, found->doc, found, 0, 0) > 0)
+    text = g_strdup ((const char *)xmlBufferContent (buffer));
+  if (buffer != NULL)
+    xmlBufferFree (buffer);
+  return text;
+}
+
+char *
 domain_xml_attribute (xmlNode *node, const char *path, const char *name)
 {
   xmlNode *found = domain_xml_find (node, path);

@@ -283,10 +283,8 @@ load_memory (const TrackedRestore *restore, const GuestSpec *spec, const Restore
                                 restore->progress, restore->cancellable, error);
 }
 
-/* What the guest writes from its first instruction on is collected: its disks' base is the
- * checkpoint. */
-static gboolean
-track_disks (QmpClient *monitor, const GuestSpec *spec, GError **error)
+gboolean
+unit_track_disks (QmpClient *monitor, const GuestSpec *spec, GError **error)
 {
   g_autoptr (GPtrArray) drives = disk_find (monitor, error);
 
@@ -333,7 +331,7 @@ load (Store *store, const Manifest *manifest, const GuestSpec *spec, const Resto
   phase_ms[PHASE_REBUILD] += (g_get_monotonic_time() - began_us) / 1000.0;
   began_us = g_get_monotonic_time();
   progress_report (watcher->progress, PHASE_RESUME, 0, 0);
-  if (options->disks != NULL && !track_disks (guest->monitor, spec, error))
+  if (options->disks != NULL && !unit_track_disks (guest->monitor, spec, error))
     return FALSE;
   if (options->before_run != NULL && !options->before_run (options->before_run_data, error))
     return FALSE;

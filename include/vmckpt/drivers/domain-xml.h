@@ -40,6 +40,9 @@ xmlNode *domain_xml_next (xmlNode *node);
 char *domain_xml_text (xmlNode *node, const char *path);
 char *domain_xml_attribute (xmlNode *node, const char *path, const char *name);
 
+/* The element at @path itself, as XML; newly allocated; NULL: there is none. */
+char *domain_xml_element_text (xmlNode *node, const char *path);
+
 /* TRUE if the attribute is there and is @value. */
 gboolean domain_xml_attribute_is (xmlNode *node, const char *path, const char *name,
                                   const char *value);

@@ -216,3 +216,7 @@ gboolean unit_restore_into (Store *store, const Manifest *manifest, const GuestS
 gboolean unit_restore (Store *store, const Manifest *manifest, const GuestSpec *spec,
                        const RestoreOptions *options, const UnitWatcher *watcher, GuestRam **ram,
                        QemuGuest *guest, double *phase_ms, GError **error);
+
+/* What a restored guest writes to its disks from its first instruction on is collected: their base
+ * is the checkpoint. @monitor: of a guest that has not run yet. */
+gboolean unit_track_disks (QmpClient *monitor, const GuestSpec *spec, GError **error);
