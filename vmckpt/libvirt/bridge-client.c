@@ -81,11 +81,8 @@ bridge_clients_event (JsonObject *event, gpointer user_data)
 
 /* ---- Answers ---- */
 
-static JsonObject *make_failure (const char *class_name, const char *format, ...)
-    G_GNUC_PRINTF (2, 3);
-
-static JsonObject *
-make_failure (const char *class_name, const char *format, ...)
+static JsonObject *G_GNUC_PRINTF (2, 3)
+    make_failure (const char *class_name, const char *format, ...)
 {
   JsonObject *answer = json_object_new();
   JsonObject *error = json_object_new();

@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #define LOCK_NAME "bridge.lock"
@@ -50,6 +51,23 @@ serve_agent (Bridge *bridge, int socket)
   bridge_agent_serve (bridge->monitor, socket);
 }
 
+/* Tells why there is no console, so that it is read: a socket that is closed with input unread is
+ * reset. */
+static void
+say_last_words (int socket, const char *words)
+{
+  const struct timeval patience = { .tv_sec = 1 };
+  g_autofree char *text = g_strdup_printf ("%s\r\n", words);
+  char ignored[4096];
+
+  if (!fd_write_full (socket, text, strlen (text), NULL))
+    return;
+  shutdown (socket, SHUT_WR);
+  setsockopt (socket, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+  while (recv (socket, ignored, sizeof ignored, 0) > 0)
+    ;
+}
+
 static void
 serve_console (Bridge *bridge, int socket)
 {
@@ -57,10 +75,8 @@ serve_console (Bridge *bridge, int socket)
   g_autoptr (GError) error = NULL;
   g_autoptr (virDomain) domain = monitor_domain (bridge->monitor, &error);
 
-  if (domain == NULL || !console_relay (domain, NULL, socket, NULL, NULL, &error)) {
-    g_autofree char *text = g_strdup_printf ("%s\r\n", error->message);
-    fd_write_full (socket, text, strlen (text), NULL);
-  }
+  if (domain == NULL || !console_relay (domain, NULL, socket, NULL, NULL, &error))
+    say_last_words (socket, error->message);
 }
 
 static gpointer
