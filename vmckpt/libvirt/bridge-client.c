@@ -81,16 +81,12 @@ bridge_clients_event (JsonObject *event, gpointer user_data)
 
 /* ---- Answers ---- */
 
-static JsonObject *G_GNUC_PRINTF (2, 3)
-    make_failure (const char *class_name, const char *format, ...)
+static JsonObject *
+make_failure (const char *class_name, const char *text)
 {
   JsonObject *answer = json_object_new();
   JsonObject *error = json_object_new();
-  va_list args;
 
-  va_start (args, format);
-  g_autofree char *text = g_strdup_vprintf (format, args);
-  va_end (args);
   json_object_set_string_member (error, "class", class_name);
   json_object_set_string_member (error, "desc", text);
   json_object_set_object_member (answer, "error", error);
@@ -171,7 +167,7 @@ pass_on (Client *client, const char *execute, JsonObject *command, int fd)
   g_autofree char *line = json_to_line (passed);
   answer = monitor_execute (client->monitor, line, fd, &error);
   if (answer == NULL)
-    return make_failure ("GenericError", "%s", error->message);
+    return make_failure ("GenericError", error->message);
   if (json_object_has_member (answer, "return"))
     note_fd (client, execute, command);
   return answer;
@@ -217,7 +213,7 @@ answer_line (Client *client, const char *line, gsize len, LineInput *input)
   g_auto (AutoFd) fd = line_input_take_fd (input);
 
   if (command == NULL)
-    answer = make_failure ("GenericError", "%s", error->message);
+    answer = make_failure ("GenericError", error->message);
   else
     answer = carry_out (client, command, fd);
   json_object_remove_member (answer, "id"); /* libvirt's */
