@@ -49,14 +49,25 @@ check_qemu (JsonArray *checks, const char *program)
                   .purpose = "running guests",
                   .mend = "install qemu-system-x86 of version 6.0 or newer, or name the "
                           "program with --qemu" });
-  if (there)
-    add (checks, (Finding){ .check = "background-snapshot",
-                            .ok = probe.has_background_snapshot,
-                            .found = g_strdup (probe.has_background_snapshot
-                                                   ? "QEMU can take background snapshots here"
-                                                   : "QEMU refuses the capability here"),
-                            .purpose = "live checkpoints; without it a checkpoint stops the guest",
-                            .mend = "QEMU 6.0 or newer, and a userfaultfd for it (see there)" });
+  if (!there)
+    return;
+  /* Older ones lose what a guest writes meanwhile: vmckpt/unit/live-migration.c refuses that. */
+  gboolean moves = probe.kvm || probe.major >= 9;
+  add (checks, (Finding){ .check = "live-migration",
+                          .ok = moves,
+                          .found = g_strdup (
+                              moves ? "guests can be moved while they run"
+                                    : "without KVM, this QEMU loses what a guest writes while "
+                                      "its memory is sent"),
+                          .purpose = "moving guests by QEMU's own migration",
+                          .mend = moves ? "" : "QEMU 9 or newer, or migrate --via-store" });
+  add (checks, (Finding){ .check = "background-snapshot",
+                          .ok = probe.has_background_snapshot,
+                          .found = g_strdup (probe.has_background_snapshot
+                                                 ? "QEMU can take background snapshots here"
+                                                 : "QEMU refuses the capability here"),
+                          .purpose = "live checkpoints; without it a checkpoint stops the guest",
+                          .mend = "QEMU 6.0 or newer, and a userfaultfd for it (see there)" });
 }
 
 static void
