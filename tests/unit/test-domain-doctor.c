@@ -183,6 +183,32 @@ test_no_description (void)
   g_assert_error (error, DRIVER_ERROR, DRIVER_ERROR_INVALID);
 }
 
+/* ---- Whose QEMU it is ---- */
+
+static void
+test_user (void)
+{
+  static const char host[] =
+      "<capabilities><host><secmodel><model>apparmor</model><baselabel type='kvm'>7</baselabel>"
+      "</secmodel><secmodel><model>dac</model><doi>0</doi>"
+      "<baselabel type='kvm'>+64055:+103</baselabel></secmodel></host></capabilities>";
+  g_autofree char *plain = describe ("", "");
+  g_autofree char *own = describe ("<seclabel type='static' model='dac' relabel='no'>"
+                                   "<label>+0:+0</label></seclabel>",
+                                   "");
+  g_autofree char *named = describe ("<seclabel type='static' model='dac'>"
+                                     "<label>joe:joe</label></seclabel>",
+                                     "");
+  guint uid = 1;
+
+  g_assert_true (domain_doctor_user (plain, host, &uid));
+  g_assert_cmpuint (uid, ==, 64055);
+  g_assert_true (domain_doctor_user (own, host, &uid));
+  g_assert_cmpuint (uid, ==, 0);
+  g_assert_false (domain_doctor_user (named, NULL, &uid));
+  g_assert_false (domain_doctor_user (plain, "<capabilities/>", &uid));
+}
+
 int
 main (int argc, char **argv)
 {
@@ -193,6 +219,7 @@ main (int argc, char **argv)
   }
   g_test_add_func ("/domain-doctor/contents", test_contents);
   g_test_add_func ("/domain-doctor/prepared", test_prepared);
+  g_test_add_func ("/domain-doctor/user", test_user);
   g_test_add_func ("/domain-doctor/no-description", test_no_description);
   return g_test_run();
 }

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* vmckpt doctor, completion, help: about this host and this program. */
+#include "cli-error.h"
 #include "cli-format.h"
+#include "table.h"
 #include "verb.h"
 
 typedef struct {
-  char *qemu, *host;
+  char *qemu, *host, *domain;
 } DoctorValues;
 
 static const VerbOption doctor_options[] = {
@@ -12,6 +14,8 @@ static const VerbOption doctor_options[] = {
     "the QEMU to look at" },
   { "host", 0, G_OPTION_ARG_STRING, G_STRUCT_OFFSET (DoctorValues, host), "HOST",
     "see whether guests can be moved there" },
+  { "domain", 0, G_OPTION_ARG_FILENAME, G_STRUCT_OFFSET (DoctorValues, domain), "DOMAIN",
+    "what checkpoints of a libvirt domain will contain, and lack" },
   { NULL },
 };
 
@@ -33,6 +37,62 @@ print_checks (Cli *cli, JsonArray *checks)
   }
 }
 
+static void
+print_contents (Cli *cli, JsonObject *answer)
+{
+  g_autoptr (Table) table = table_new ("PART", "NAME", ">SIZE", "KEPT", "HOW", NULL);
+  g_autoptr (JsonArray) contents = cli_array (answer, "contents");
+
+  for (guint i = 0; i < json_array_get_length (contents); i++) {
+    g_autoptr (JsonObject) part = cli_element (contents, i);
+    table_take (table, format_text_member (part, "part"));
+    table_take (table, format_text_member (part, "name"));
+    table_take (table, format_size_member (part, "bytes"));
+    table_take (table, g_strdup (json_get_bool_or (part, "kept", FALSE) ? "yes" : "no"));
+    table_take (table, format_text_member (part, "how"));
+  }
+  table_write (table, cli->out);
+}
+
+static void
+print_findings (Cli *cli, JsonObject *answer)
+{
+  g_autoptr (JsonArray) findings = cli_array (answer, "findings");
+
+  for (guint i = 0; i < json_array_get_length (findings); i++) {
+    g_autoptr (JsonObject) finding = cli_element (findings, i);
+    g_autofree char *level = format_text_member (finding, "level");
+    g_autofree char *check = format_text_member (finding, "check");
+    g_autofree char *found = format_text_member (finding, "found");
+    g_autofree char *mend = format_text_member (finding, "mend");
+    output_print (cli->out, "%-9s %s: %s\n", level, check, found);
+    if (!g_str_equal (mend, "-"))
+      output_print (cli->out, "          mend: %s\n", mend);
+  }
+}
+
+static gboolean
+examine_domain (Cli *cli, const char *domain, GError **error)
+{
+  g_autoptr (GString) path = api_path ("domains", domain, "doctor", NULL);
+  g_autoptr (JsonObject) answer = api_call (cli->api, "GET", path, NULL, error);
+
+  if (answer == NULL)
+    return FALSE;
+  if (cli->json) {
+    cli_print_json (cli, answer);
+  } else {
+    g_autofree char *prepared = format_text_member (answer, "prepared");
+    g_autofree char *engine = format_text_member (answer, "engine");
+    print_contents (cli, answer);
+    output_print (cli->out, "prepared: %s, engine: %s\n", prepared, engine);
+    print_findings (cli, answer);
+  }
+  if (!json_get_bool_or (answer, "possible", FALSE))
+    cli->status = MAX (cli->status, cli_error_exit_status (CLI_ERROR_NOT_POSSIBLE));
+  return TRUE;
+}
+
 static gboolean
 run_doctor (Cli *cli, const VerbCall *call, GError **error)
 {
@@ -41,6 +101,8 @@ run_doctor (Cli *cli, const VerbCall *call, GError **error)
   g_autoptr (JsonObject) answer = NULL;
   g_autoptr (JsonArray) checks = NULL;
 
+  if (values->domain != NULL)
+    return examine_domain (cli, values->domain, error);
   if (values->qemu != NULL) {
     g_autofree char *qemu = cli_program (values->qemu, error);
     if (qemu == NULL)

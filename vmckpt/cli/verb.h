@@ -102,4 +102,5 @@ extern const Verb verb_store_key_list, verb_store_key_add, verb_store_key_remove
 extern const Verb verb_store_key_passwd, verb_store_key_generate;
 extern const Verb verb_store_init, verb_store_check, verb_store_gc, verb_store_stats;
 extern const Verb verb_store_repair, verb_store_copy;
+extern const Verb verb_prepare;
 extern const Verb verb_doctor, verb_completion, verb_help;

@@ -15,6 +15,7 @@ const Verb *const verbs[] = {
   &verb_set,
   &verb_migrate,
   &verb_drain,
+  &verb_prepare,
   &verb_checkpoint,
   &verb_restore,
   &verb_fork,

@@ -40,8 +40,12 @@ attach_keeper (const GuestSpec *spec, const char *directory, ProcessId process, 
   KeeperState state = { 0 };
 
   *ram = NULL;
-  if (!keeper_read_state (directory, &state, NULL))
-    return qemu_adopt (spec, directory, process, qemu, error);
+  if (!keeper_read_state (directory, &state, NULL)) {
+    if (!qemu_adopt (spec, directory, process, qemu, error))
+      return FALSE;
+    *ram = unit_find_memory (spec, qemu);
+    return TRUE;
+  }
   if (state.exited || !is_same (state.qemu, process)) {
     g_set_error (error, DRIVER_ERROR, DRIVER_ERROR_NOT_FOUND,
                  "domain %s has been started anew since", spec->name);

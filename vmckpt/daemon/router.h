@@ -32,6 +32,7 @@ extern const Route store_key_routes[];
 extern const Route look_routes[];
 extern const Route migrate_routes[];
 extern const Route host_routes[];
+extern const Route domain_routes[];
 
 /* Serves all routes on @server. */
 void router_attach (SoupServer *server, Daemon *daemon);

@@ -373,3 +373,51 @@ domain_doctor (const char *xml, const char *inactive, const DomainCircumstances 
   examine (&doctor, xml, prepared);
   return conclude (&doctor, prepared);
 }
+
+/* ---- The user ---- */
+
+/* The user of a label as "+0:+0", "64055:103"; names are the other host's business. */
+static gboolean
+read_label (const char *label, guint *uid)
+{
+  guint64 number;
+  char *end;
+
+  if (label == NULL)
+    return FALSE;
+  label += *label == '+';
+  number = g_ascii_strtoull (label, &end, 10);
+  if (end == label || (*end != ':' && *end != '\0') || number > G_MAXUINT32 - 1)
+    return FALSE;
+  *uid = (guint)number;
+  return TRUE;
+}
+
+/* <secmodel><model>dac</model>…<baselabel type='kvm'>+64055:+103</baselabel> */
+static gboolean
+read_default_label (const char *capabilities, guint *uid)
+{
+  g_autoptr (GRegex) regex = g_regex_new (
+      "<model>dac</model>(?:(?!</secmodel>).)*<baselabel[^>]*>([^<]*)<", G_REGEX_DOTALL, 0, NULL);
+  g_autoptr (GMatchInfo) match = NULL;
+  g_autofree char *label = NULL;
+
+  if (!g_regex_match (regex, capabilities, 0, &match))
+    return FALSE;
+  label = g_match_info_fetch (match, 1);
+  return read_label (label, uid);
+}
+
+gboolean
+domain_doctor_user (const char *xml, const char *capabilities, guint *uid)
+{
+  g_autoptr (xmlDoc) doc = domain_xml_parse (xml, strlen (xml), NULL);
+  xmlNode *label = doc != NULL ? domain_xml_find (domain_xml_root (doc), "seclabel") : NULL;
+
+  for (; label != NULL; label = domain_xml_next (label)) {
+    g_autofree char *text = domain_xml_text (label, "label");
+    if (domain_xml_attribute_is (label, "", "model", "dac") && read_label (text, uid))
+      return TRUE;
+  }
+  return capabilities != NULL && read_default_label (capabilities, uid);
+}

@@ -414,6 +414,9 @@ domain_spec_from_xml (const char *xml, gsize len, const char *uri, GError **erro
   spec->agent = has_agent (domain);
   spec->serial_log = find_log (domain);
   spec->memory = domain_is_prepared (domain) ? MEMORY_SHARED : MEMORY_PRIVATE;
+  /* libvirt's alias of it, and so QEMU's name, on the machines that can be prepared. */
+  if (spec->memory == MEMORY_SHARED)
+    spec->ram_id = g_strdup ("pc.ram");
   return g_steal_pointer (&spec);
 }
 

@@ -40,20 +40,28 @@ unit_start (const GuestSpec *spec, const char *directory, gboolean incoming, Gue
   return FALSE;
 }
 
+GuestRam *
+unit_find_memory (const GuestSpec *spec, const QemuGuest *guest)
+{
+  g_autoptr (GError) cause = NULL;
+  GuestRam *ram;
+
+  if (!qemu_spec_shares_memory (spec))
+    return NULL;
+  ram = guest_ram_find (keeper_qemu (guest->keeper), spec->ram_id, &cause);
+  /* Its checkpoints take the migration stream then. */
+  if (ram == NULL)
+    g_warning ("guest %s: %s", spec->name, cause->message);
+  return ram;
+}
+
 gboolean
 unit_attach (const GuestSpec *spec, const char *directory, GuestRam **ram, QemuGuest *guest,
              GError **error)
 {
-  g_autoptr (GError) cause = NULL;
-
   *ram = NULL;
   if (!qemu_attach (directory, spec->driver, guest, error))
     return FALSE;
-  if (!qemu_spec_shares_memory (spec))
-    return TRUE;
-  *ram = guest_ram_find (keeper_qemu (guest->keeper), spec->ram_id, &cause);
-  /* Its checkpoints take the migration stream then. */
-  if (*ram == NULL)
-    g_warning ("guest %s: %s", spec->name, cause->message);
+  *ram = unit_find_memory (spec, guest);
   return TRUE;
 }

@@ -31,3 +31,13 @@ typedef struct {
  */
 JsonObject *domain_doctor (const char *xml, const char *inactive,
                            const DomainCircumstances *circumstances, GError **error);
+
+/**
+ * domain_doctor_user:
+ * @xml: a description
+ * @capabilities: (nullable): of libvirt's host
+ * @uid: (out): the user that its QEMU runs as: its own label (model dac), or the host's default
+ *
+ * Returns: FALSE if neither tells.
+ */
+gboolean domain_doctor_user (const char *xml, const char *capabilities, guint *uid);

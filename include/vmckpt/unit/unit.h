@@ -61,6 +61,10 @@ gboolean unit_start (const GuestSpec *spec, const char *directory, gboolean inco
 gboolean unit_attach (const GuestSpec *spec, const char *directory, GuestRam **ram,
                       QemuGuest *guest, GError **error);
 
+/* The memory of a guest whose QEMU somebody else has started; NULL if it has none that is shared,
+ * or that can be found: its checkpoints take the migration stream then. */
+GuestRam *unit_find_memory (const GuestSpec *spec, const QemuGuest *guest);
+
 /* Who listens to long work: progress, things to tell the user, and the wish to stop. */
 typedef struct {
   const Progress *progress;
