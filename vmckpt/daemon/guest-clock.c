@@ -6,6 +6,7 @@
 
 #include <math.h>
 
+#define CONNECT_MS 15000 /* its memory may still be on the way when it is asked first */
 #define ANSWER_MS 5000
 #define SKEW_MIN_US 100000 /* less is within what the answer takes */
 
@@ -40,7 +41,7 @@ guest_clock_sync (Guest *guest, gboolean set, GCancellable *cancellable)
   g_autofree char *note = why_not (guest);
   g_autoptr (GError) error = NULL;
   g_autoptr (GuestAgent) agent =
-      note == NULL ? guest_agent_connect (path, ANSWER_MS, cancellable, &error) : NULL;
+      note == NULL ? guest_agent_connect (path, CONNECT_MS, cancellable, &error) : NULL;
   gint64 skew_us = 0;
   gboolean known = agent != NULL && measure (agent, &skew_us, &error);
   gboolean is_set = known && set && ABS (skew_us) >= SKEW_MIN_US &&

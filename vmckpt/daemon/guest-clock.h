@@ -9,8 +9,8 @@
  * guest_clock_sync:
  * @set: set it right, if it is off by more than 100 ms
  *
- * For a guest that was just resumed. Takes as long as its agent needs to answer, 5 s at most each
- * time.
+ * For a guest that was just resumed. Takes as long as its agent needs to answer: 15 s at most the
+ * first time, then 5 s.
  *
  * Returns: (transfer full): the API's object: {"skew_ms","set","note"}. The guest's clock minus the
  * host's, before it was set; null, with the reason, where nobody can tell.
