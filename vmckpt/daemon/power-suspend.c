@@ -13,6 +13,7 @@
 #include "api-error.h"
 #include "checkpoint-json.h"
 #include "checkpoint.h"
+#include "domains.h"
 #include "registry.h"
 
 #include <vmckpt/qmp/commands.h>
@@ -498,6 +499,54 @@ add_job (SuspendAll *all, Guest *guest, Store *store)
   g_ptr_array_add (all->jobs, job);
 }
 
+/* A domain that cannot be made a guest of is left. */
+static void
+tell_unattached (SuspendAll *all, const char *name, const GError *error)
+{
+  JsonObject *line = json_object_new();
+
+  json_object_set_string_member (line, "name", name);
+  json_object_set_string_member (line, "outcome", "left");
+  json_object_set_string_member (line, "reason", error->message);
+  json_object_set_null_member (line, "newest");
+  all->request->send_line ("guest", json_object_ref (line), all->request->watcher.user_data);
+  json_object_remove_member (line, "type");
+  json_array_add_object_element (all->results, line);
+  all->left++;
+}
+
+/* Running domains of libvirt that nobody has worked on yet become guests. FALSE with @error if they
+ * are asked for and not known. */
+static gboolean
+attach_domains (SuspendAll *all, GError **error)
+{
+  Request *request = all->request;
+  Domains *domains = request->daemon->domains;
+  g_autoptr (GError) cause = NULL;
+
+  if (g_strcmp0 (all->wish->driver, "qemu") == 0 || domains_uri (domains) == NULL)
+    return TRUE;
+  g_autoptr (JsonArray) list = domains_list (domains, &cause);
+  if (list == NULL && all->wish->driver != NULL) {
+    g_propagate_error (error, g_steal_pointer (&cause));
+    return FALSE;
+  }
+  if (list == NULL && request->watcher.message != NULL) {
+    g_autofree char *text =
+        g_strdup_printf ("domains of libvirt are not among them: %s", cause->message);
+    request->watcher.message (text, request->watcher.user_data);
+  }
+  for (guint i = 0; list != NULL && i < json_array_get_length (list); i++) {
+    JsonObject *domain = json_array_get_object_element (list, i);
+    const char *uuid = json_get_string_or (domain, "uuid", "");
+    g_autoptr (GError) why = NULL;
+    g_autoptr (Guest) guest = domains_find (domains, uuid, request->cancellable, &why);
+    if (guest == NULL)
+      tell_unattached (all, json_get_string_or (domain, "name", uuid), why);
+  }
+  return TRUE;
+}
+
 static void
 find_jobs (SuspendAll *all, Store *store)
 {
@@ -564,10 +613,12 @@ power_suspend_all (Request *request, const PowerSuspend *wish, GError **error)
   all.viewed = g_ptr_array_new();
   all.results = json_array_new();
   set_bounds (&all, began_us);
-  find_jobs (&all, store);
-  run_jobs (&all);
-  if (!g_cancellable_set_error_if_cancelled (request->cancellable, error))
-    result = describe (&all, began_us);
+  if (attach_domains (&all, error)) {
+    find_jobs (&all, store);
+    run_jobs (&all);
+    if (!g_cancellable_set_error_if_cancelled (request->cancellable, error))
+      result = describe (&all, began_us);
+  }
   json_array_unref (all.results);
   g_ptr_array_unref (all.viewed);
   g_array_unref (all.guests);
