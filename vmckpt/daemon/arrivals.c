@@ -447,8 +447,11 @@ hear_of (Arrivals *arrivals, const char *id)
   if (arrival == NULL)
     return NULL;
   arrival->heard_us = g_get_monotonic_time();
-  while (arrival->deciding)
+  /* Somebody may forget it as soon as it is decided. */
+  while (arrival != NULL && arrival->deciding) {
     g_cond_wait (&arrivals->changed, &arrivals->lock);
+    arrival = g_hash_table_lookup (arrivals->table, id);
+  }
   return arrival;
 }
 

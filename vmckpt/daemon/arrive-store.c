@@ -3,6 +3,7 @@
 
 #include "api-error.h"
 #include "arrivals.h"
+#include "domain-restore.h"
 #include "restore.h"
 
 #include <vmckpt/store/claim.h>
@@ -74,6 +75,18 @@ check_claim (Landing *work, Store *store, const Manifest *manifest, GError **err
   g_set_error (error, STORE_ERROR, STORE_ERROR_CLAIMED,
                "guest %s is claimed by host %s, not by %s, from where it is to come",
                manifest->guest, claim->host, work->from);
+  return FALSE;
+}
+
+/* libvirt runs a domain as soon as it has it: nobody could decide about that one. */
+static gboolean
+check_driver (Landing *work, const Manifest *manifest, GError **error)
+{
+  if (!domain_restore_is_wanted (manifest, &work->wish))
+    return TRUE;
+  g_set_error (error, API_ERROR, API_NOT_POSSIBLE,
+               "guest %s is a libvirt domain, which does not move through a store",
+               manifest->guest);
   return FALSE;
 }
 
@@ -158,7 +171,7 @@ wait_decided (QmpClient *monitor, KeeperLease *lease, gpointer user_data, GError
 static gboolean
 prepare (Landing *work, Store *store, const Manifest *manifest, GError **error)
 {
-  if (!check_claim (work, store, manifest, error))
+  if (!check_driver (work, manifest, error) || !check_claim (work, store, manifest, error))
     return FALSE;
   if (manifest_find_part (manifest, "disk", NULL) == NULL &&
       !restore_prepare_landing (work->request, store, manifest, &work->wish, error))
@@ -175,7 +188,8 @@ land (Landing *work, Store *store, GError **error)
   g_autofree char *id = arrival_wait_told (work->arrival, error);
   g_autoptr (Manifest) manifest = id != NULL ? store_manifest_find (store, id, error) : NULL;
 
-  return manifest != NULL && check_claim (work, store, manifest, error)
+  return manifest != NULL && check_driver (work, manifest, error) &&
+                 check_claim (work, store, manifest, error)
              ? restore_checkpoint (work->request, store, manifest, &work->wish, error)
              : NULL;
 }

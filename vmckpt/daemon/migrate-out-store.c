@@ -326,6 +326,11 @@ migrate_out_store (Request *request, GError **error)
   if (going.guest == NULL)
     return NULL;
   ERROR_PREFIX (error, "moving guest %s to %s", guest_name (going.guest), going.to);
+  if (guest_spec (going.guest)->driver != GUEST_DRIVER_QEMU) {
+    g_set_error_literal (error, API_ERROR, API_NOT_POSSIBLE,
+                         "it is a libvirt domain: suspend it, and resume it on the other host");
+    return NULL;
+  }
   g_autoptr (GuestWork) work = guest_begin_work (going.guest, "a migration", error);
   if (work == NULL)
     return NULL;
