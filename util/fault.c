@@ -69,6 +69,7 @@ static const char *const point_names[FAULT_COUNT] = {
   [FAULT_MOVE_RECORDED] = "move-recorded",
   [FAULT_MOVE_STREAMING] = "move-streaming",
   [FAULT_MOVE_STOPPED] = "move-stopped",
+  [FAULT_MOVE_FLUSHING] = "move-flushing",
   [FAULT_MOVE_SENT] = "move-sent",
   [FAULT_MOVE_GOING] = "move-going",
   [FAULT_MOVE_TOLD] = "move-told",

@@ -15,6 +15,7 @@
 #define ASK_FOR_US (30 * G_USEC_PER_SEC)
 #define ASK_INTERVAL_US (500 * 1000)
 #define ASK_SILENCE_MS 5000
+#define GONE_WAIT_MS 2000 /* for a QEMU that is about to go, as its keeper is gone */
 
 /* ---- What the other side says ---- */
 
@@ -95,6 +96,20 @@ departure_begin (Guest *guest, const char *id, const char *to, gboolean runs, GE
   };
 
   return guest_set_departure (guest, &departure, error) && fault_visit (FAULT_MOVE_RECORDED, error);
+}
+
+gboolean
+departure_release (Guest *guest, KeeperLease *lease, GError **error)
+{
+  g_autoptr (GError) cause = NULL;
+
+  if (lease == NULL || keeper_lease_end (lease, &cause))
+    return TRUE;
+  /* The keeper goes with its QEMU. */
+  if (process_id_wait_gone (guest_process (guest), GONE_WAIT_MS))
+    return TRUE;
+  g_propagate_error (error, g_steal_pointer (&cause));
+  return FALSE;
 }
 
 DepartureEnd

@@ -31,6 +31,11 @@ typedef enum {
   DEPARTURE_UNKNOWN, /* nobody knows yet; it stands still, and departures_watch() asks on */
 } DepartureEnd;
 
+/* Before departure_go(), when everything is there: from here on the keeper does not have the guest
+ * go on here if this process dies. @lease: (nullable). FALSE if it does not answer, and QEMU lives;
+ * the guest of a QEMU that is gone runs nowhere but there. */
+gboolean departure_release (Guest *guest, KeeperLease *lease, GError **error);
+
 /**
  * departure_go:
  * @peer: the destination, which has said that everything is there

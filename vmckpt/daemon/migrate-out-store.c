@@ -225,7 +225,7 @@ hand_over (Going *going, GError **error)
   g_autoptr (GError) cause = NULL;
 
   /* The keeper would have it go on here if this process died: not from here on. */
-  if (going->lease != NULL && !keeper_lease_end (going->lease, error)) {
+  if (!departure_release (going->guest, going->lease, error)) {
     go_on_here (going);
     return FALSE;
   }

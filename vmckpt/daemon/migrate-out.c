@@ -18,6 +18,7 @@
 
 #include <vmckpt/disk/disk-mirror.h>
 #include <vmckpt/policy/schedule.h>
+#include <vmckpt/qmp/commands.h>
 #include <vmckpt/ram/capture.h>
 #include <vmckpt/unit/live-migration.h>
 #include <vmckpt/util/error.h>
@@ -306,10 +307,12 @@ hand_over_written (Going *going)
   json_object_set_string_member (body, "store", store);
   json_object_set_string_member (body, "checkpoint", base);
   ranges = guest_tracking_written (tracking, MAX_RANGES, &error);
+  /* The memory of a QEMU that is gone tells of no page, as if none was written. */
+  g_autofree char *alive = ranges != NULL ? qmp_query_status (going->unit.monitor, &error) : NULL;
   for (guint i = 0; ranges != NULL && i < ranges->len; i++)
     json_array_add_int_element (pages, (gint64)g_array_index (ranges, guint64, i));
   g_autoptr (JsonObject) answer =
-      ranges != NULL ? peer_call (going->peer, "POST", path, body, NULL, &error) : NULL;
+      alive != NULL ? peer_call (going->peer, "POST", path, body, NULL, &error) : NULL;
   if (answer == NULL)
     tell (error->message, going);
   else if (g_strcmp0 (json_get_string_or (answer, "lineage", NULL), "written") == 0)
@@ -363,7 +366,10 @@ hand_over (Going *going, GError **error)
 
   /* The keeper would have it go on here if this process died: not from here on. */
   if (!migrate_call_wait_arrived (going->call, going->request->cancellable, error) ||
-      !fault_visit (FAULT_MOVE_SENT, error) || !keeper_lease_end (going->lease, error)) {
+      !fault_visit (FAULT_MOVE_SENT, error) ||
+      !departure_release (going->guest, going->lease, error)) {
+    if (going->report.lost)
+      g_prefix_error (error, "its QEMU here is gone, and not all of it has arrived: ");
     go_on_here (going);
     return FALSE;
   }

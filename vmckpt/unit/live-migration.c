@@ -434,6 +434,25 @@ wait_a_little (const Status *status, gboolean stopped)
   g_usleep (stopped ? POLL_STOPPED_US : is_close (status) ? POLL_CLOSE_US : POLL_US);
 }
 
+/* Everything else is there, and the guest stands still. */
+static gboolean
+send_last (Sending *sending, GError **error)
+{
+  const LiveSend *send = sending->send;
+
+  return fault_visit (FAULT_MOVE_STOPPED, error) && send->stopped (send->user_data, error) &&
+         go_on_from_stop (sending, error) && fault_visit (FAULT_MOVE_FLUSHING, error);
+}
+
+/* A QEMU that has gone may have sent everything before; not if memory was to be fetched from it. */
+static gboolean
+is_lost_at_end (Sending *sending, gboolean stopped, const GError *error)
+{
+  sending->report->lost =
+      stopped && !sending->switched && g_error_matches (error, QMP_ERROR, QMP_ERROR_LOST);
+  return sending->report->lost;
+}
+
 /* Until all is sent, or all but memory that follows. */
 static gboolean
 follow (Sending *sending, GError **error)
@@ -444,7 +463,14 @@ follow (Sending *sending, GError **error)
 
   while (stopped || !g_cancellable_set_error_if_cancelled (send->cancellable, error)) {
     gint64 asked_us = g_get_monotonic_time();
-    if (!ask (sending->monitor, &status, error) || has_failed (&status, error))
+    g_autoptr (GError) unanswered = NULL;
+    if (!ask (sending->monitor, &status, &unanswered)) {
+      if (is_lost_at_end (sending, stopped, unanswered))
+        return TRUE;
+      g_propagate_error (error, g_steal_pointer (&unanswered));
+      return FALSE;
+    }
+    if (has_failed (&status, error))
       return FALSE;
     tell (sending, &status, FALSE);
     if (status_is (&status, "completed") || status_is (&status, "postcopy-active")) {
@@ -461,8 +487,7 @@ follow (Sending *sending, GError **error)
     }
     if (status_is (&status, "pre-switchover") && !stopped) {
       sending->report->stopped_us = asked_us;
-      if (!fault_visit (FAULT_MOVE_STOPPED, error) || !send->stopped (send->user_data, error) ||
-          !go_on_from_stop (sending, error))
+      if (!send_last (sending, error))
         return FALSE;
       stopped = TRUE;
     }

@@ -85,6 +85,8 @@ typedef struct {
   LiveProgress last;
   gint64 stopped_us;   /* when the guest stopped, or right before: monotonic */
   gboolean postcopied; /* memory is still to come: live_wait_sent() */
+  gboolean lost;       /* QEMU is gone since it was told to send the last of it: whether that was
+                        * all sent, only the destination knows */
 } LiveReport;
 
 /* See above. */

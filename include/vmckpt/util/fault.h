@@ -73,6 +73,7 @@ typedef enum {
   FAULT_MOVE_RECORDED,    /* migrate, source: recorded that the guest is on its way; nothing done */
   FAULT_MOVE_STREAMING,   /* source: its memory is being sent */
   FAULT_MOVE_STOPPED,     /* source: the guest is stopped, the last pages are not sent */
+  FAULT_MOVE_FLUSHING,    /* source: QEMU was told to send the last pages */
   FAULT_MOVE_SENT,        /* source: everything is there, the guest stands still on both sides */
   FAULT_MOVE_GOING,       /* source: recorded that it must not go on here by itself */
   FAULT_MOVE_TOLD,        /* source: knows that it runs there; its own QEMU is still there */
