@@ -111,6 +111,52 @@ test_out_again (void)
   }
 }
 
+static gboolean
+refuse (gconstpointer data, gsize len, gpointer user_data, GError **error)
+{
+  g_assert_not_reached();
+}
+
+/* Without a byte of the stream there is no head: QEMU would wait for one for ever. */
+static void
+test_nothing_of_a_stream (void)
+{
+  g_autoptr (Store) store = fixture_store_new (backend_memory_new());
+  g_autoptr (Manifest) manifest = fixture_manifest_new ("g1", 1);
+  const SavedDomain domain = { xml, NULL, TRUE };
+  const ExportSink sink = { .write = refuse };
+  g_autoptr (GError) error = NULL;
+
+  g_assert_false (libvirt_save_write (store, manifest, &domain, &sink, &error));
+  g_assert_error (error, STORE_ERROR, STORE_ERROR_DAMAGED);
+}
+
+/* And it is written with the first bytes of that at once. */
+static gboolean
+take_first (gconstpointer data, gsize len, gpointer user_data, GError **error)
+{
+  const gsize stream = LIBVIRT_HEADER_BYTES + sizeof xml + 65536;
+
+  g_assert_cmpuint (len, >, stream);
+  g_assert_cmpmem ((const guint8 *)data + stream, 4, "QEVM", 4);
+  g_set_error_literal (error, G_IO_ERROR, G_IO_ERROR_BROKEN_PIPE, "enough");
+  return FALSE;
+}
+
+static void
+test_head_with_stream (void)
+{
+  g_autoptr (Store) store = fixture_store_new (backend_memory_new());
+  g_autoptr (GByteArray) image = make_image();
+  g_autoptr (Manifest) manifest = import (store, image);
+  const SavedDomain domain = { xml, NULL, TRUE };
+  const ExportSink sink = { .write = take_first };
+  g_autoptr (GError) error = NULL;
+
+  g_assert_false (libvirt_save_write (store, manifest, &domain, &sink, &error));
+  g_assert_error (error, G_IO_ERROR, G_IO_ERROR_BROKEN_PIPE);
+}
+
 static void
 test_other_guest (void)
 {
@@ -128,6 +174,8 @@ main (int argc, char **argv)
 {
   g_test_init (&argc, &argv, NULL);
   g_test_add_func ("/libvirt-save/out-again", test_out_again);
+  g_test_add_func ("/libvirt-save/nothing-of-a-stream", test_nothing_of_a_stream);
+  g_test_add_func ("/libvirt-save/head-with-stream", test_head_with_stream);
   g_test_add_func ("/libvirt-save/other-guest", test_other_guest);
   return g_test_run();
 }

@@ -10,6 +10,7 @@
 
 /* `virsh save-image-edit` writes a longer description over the old one. */
 #define ROOM_TO_EDIT 65536
+#define FIRST_BYTES 4096
 
 gboolean
 saved_domain_of (const Manifest *manifest, SavedDomain *domain, GError **error)
@@ -29,9 +30,10 @@ saved_domain_of (const Manifest *manifest, SavedDomain *domain, GError **error)
   return TRUE;
 }
 
-/* Where the stream goes, and how much of the checkpoint is in it. */
+/* Where the image goes, and how much of the checkpoint is in it. */
 typedef struct {
   const ExportSink *sink;
+  GByteArray *head; /* until it is written */
   guint64 done, total;
 } Saving;
 
@@ -45,48 +47,72 @@ note_progress (Phase phase, guint64 done, guint64 total, gpointer user_data)
   saving->total = total;
 }
 
+/*
+ * The head goes out with the first bytes of the stream, in one piece: a QEMU whose stream ends
+ * before its first byte waits for that byte for ever (QEMU: fd_accept_incoming_migration(), which
+ * is told of input, not of an end), and libvirt with it. An image that is cut before that has no
+ * head, or not all of it, which libvirt itself refuses.
+ */
+static gboolean
+write_first (Saving *saving, const guint8 *data, gsize len, GError **error)
+{
+  g_autoptr (GByteArray) head = g_steal_pointer (&saving->head);
+
+  g_byte_array_append (head, data, len);
+  return saving->sink->write (head->data, head->len, saving->sink->user_data, error);
+}
+
 /* A StreamWriterFunc. */
 static gboolean
 write_piece (gconstpointer data, gsize len, gpointer user_data, GError **error)
 {
-  const Saving *saving = user_data;
+  Saving *saving = user_data;
   const ExportSink *sink = saving->sink;
+  const gsize first = saving->head != NULL ? MIN (len, FIRST_BYTES) : 0;
 
-  return sink->write (data, len, sink->user_data, error) &&
+  return (first == 0 || write_first (saving, data, first, error)) &&
+         (len == first ||
+          sink->write ((const guint8 *)data + first, len - first, sink->user_data, error)) &&
          (sink->progress == NULL ||
           sink->progress (saving->done, saving->total, sink->user_data, error));
 }
 
-static gboolean
-write_head (const SavedDomain *domain, const ExportSink *sink, GError **error)
+static GByteArray *
+make_head (const SavedDomain *domain, GError **error)
 {
+  static const guint8 room[ROOM_TO_EDIT];
   const gsize xml = strlen (domain->xml) + 1;
   const gsize cookie = domain->cookie != NULL ? strlen (domain->cookie) + 1 : 0;
   const LibvirtHeader header = { .data_len = xml + cookie + ROOM_TO_EDIT,
                                  .was_running = domain->was_running,
                                  .cookie_offset = cookie > 0 ? xml : 0 };
-  guint8 head[LIBVIRT_HEADER_BYTES];
+  guint8 bytes[LIBVIRT_HEADER_BYTES];
+  GByteArray *head;
 
   if (xml + cookie > LIBVIRT_XML_MAX - ROOM_TO_EDIT) {
     g_set_error_literal (error, EXCHANGE_ERROR, EXCHANGE_ERROR_UNSUPPORTED,
                          "the domain's description is too long");
-    return FALSE;
+    return NULL;
   }
-  libvirt_header_build (&header, head);
-  return sink->write (head, sizeof head, sink->user_data, error) &&
-         sink->write (domain->xml, xml, sink->user_data, error) &&
-         (cookie == 0 || sink->write (domain->cookie, cookie, sink->user_data, error)) &&
-         sink->zeros (ROOM_TO_EDIT, sink->user_data, error);
+  libvirt_header_build (&header, bytes);
+  head = g_byte_array_new();
+  g_byte_array_append (head, bytes, sizeof bytes);
+  g_byte_array_append (head, (const guint8 *)domain->xml, xml);
+  if (cookie > 0)
+    g_byte_array_append (head, (const guint8 *)domain->cookie, cookie);
+  return g_byte_array_append (head, room, sizeof room);
 }
 
 gboolean
 libvirt_save_write (Store *store, const Manifest *manifest, const SavedDomain *domain,
                     const ExportSink *sink, GError **error)
 {
-  Saving saving = { .sink = sink };
+  Saving saving = { .sink = sink, .head = make_head (domain, error) };
   const Progress progress = { note_progress, &saving };
   g_autoptr (StreamWriter) stream = stream_writer_new_for_func (write_piece, &saving);
+  gboolean whole = saving.head != NULL && stream_compose (stream, store, manifest, NULL, &progress,
+                                                          sink->cancellable, error);
 
-  return write_head (domain, sink, error) &&
-         stream_compose (stream, store, manifest, NULL, &progress, sink->cancellable, error);
+  g_clear_pointer (&saving.head, g_byte_array_unref);
+  return whole;
 }
