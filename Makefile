@@ -5,7 +5,7 @@ PREFIX ?= /usr/local
 # A prefix of its own has its own etc.
 SYSCONFDIR ?= $(if $(filter /usr /usr/local,$(PREFIX)),/etc,$(PREFIX)/etc)
 
-.PHONY: all deps demo check bench bench-ram bench-disk bench-libvirt bench-store install uninstall clean help
+.PHONY: all deps demo check check-power bench bench-ram bench-disk bench-libvirt bench-store install uninstall clean help
 
 all: $(BUILD)/build.ninja ## build vmckpt in build/
 	@ninja -C $(BUILD)
@@ -21,6 +21,9 @@ demo: deps all ## the main job on a small guest: checkpoint, kill, restore elsew
 
 check: deps ## build, also with sanitizers, and run every test
 	@tests/run
+
+check-power: deps all ## a host in a virtual machine is shut down, and its power is cut: some 20 minutes
+	@BUILD=$(BUILD) tests/power/check-power
 
 bench: bench-ram bench-disk bench-libvirt bench-store ## all that is compared with others
 
