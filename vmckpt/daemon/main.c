@@ -27,6 +27,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
@@ -114,15 +115,25 @@ parse_options (int *argc, char ***argv, Options *options, GError **error)
   return TRUE;
 }
 
-/* The API's socket: systemd's, if it activated us, else one of our own. */
+/* The inode of a path; 0: there is nothing. */
+static ino_t
+inode_of (const char *path)
+{
+  struct stat info;
+
+  return lstat (path, &info) == 0 ? info.st_ino : 0;
+}
+
+/* The API's socket: systemd's, if it activated us, else one of our own, which has @own_inode. */
 static gboolean
-serve (SoupServer *server, const Runtime *runtime, gboolean *own_socket, GError **error)
+serve (SoupServer *server, const Runtime *runtime, ino_t *own_inode, GError **error)
 {
   g_auto (AutoFd) fd = sd_listen_fds (1) == 1 ? SD_LISTEN_FDS_START : -1;
 
-  *own_socket = fd < 0;
-  if (fd < 0)
+  if (fd < 0) {
     fd = fd_listen_unix (runtime->socket, error);
+    *own_inode = fd >= 0 ? inode_of (runtime->socket) : 0;
+  }
   if (fd < 0)
     return FALSE;
   g_autoptr (GSocket) socket = g_socket_new_from_fd (fd, error);
@@ -275,7 +286,7 @@ run (const Options *options, GError **error)
   SoupServer *server = soup_server_new ("server-header", "vmckptd", NULL);
   IdleWatch idle = { .daemon = &daemon, .limit = options->idle_exit };
   GuestCount count = { .daemon = &daemon };
-  gboolean own_socket = FALSE;
+  ino_t own_inode = 0;
 
   daemon.domains = domains_new (
       daemon.registry, g_strcmp0 (options->libvirt, "none") == 0 ? NULL : options->libvirt);
@@ -291,7 +302,7 @@ run (const Options *options, GError **error)
   console_attach (server, &daemon);
   if ((options->listen != NULL &&
        peer_server_new (&daemon, options->listen, options->tls, error) == NULL) ||
-      !serve (server, runtime, &own_socket, error))
+      !serve (server, runtime, &own_inode, error))
     return 1;
   g_unix_signal_add (SIGTERM, on_signal, daemon.loop);
   g_unix_signal_add (SIGINT, on_signal, daemon.loop);
@@ -305,7 +316,8 @@ run (const Options *options, GError **error)
   tell_ready (options->ready_fd);
   g_main_loop_run (daemon.loop);
   sd_notify (0, "STOPPING=1");
-  if (own_socket)
+  /* Another may be there by now: systemd's, for the daemon that takes over. */
+  if (own_inode != 0 && inode_of (runtime->socket) == own_inode)
     unlink (runtime->socket);
   end_calls (&daemon);
   looks_end (daemon.looks);
