@@ -15,7 +15,7 @@ static const VerbOption doctor_options[] = {
   { "host", 0, G_OPTION_ARG_STRING, G_STRUCT_OFFSET (DoctorValues, host), "HOST",
     "see whether guests can be moved there" },
   { "domain", 0, G_OPTION_ARG_FILENAME, G_STRUCT_OFFSET (DoctorValues, domain), "DOMAIN",
-    "what checkpoints of a libvirt domain will contain, and lack" },
+    "what a domain's checkpoints will contain" },
   { NULL },
 };
 

@@ -13,7 +13,7 @@ static const VerbOption prepare_options[] = {
   { "apply", 0, G_OPTION_ARG_NONE, G_STRUCT_OFFSET (PrepareValues, apply), NULL,
     "make the change, for the next start" },
   { "undo", 0, G_OPTION_ARG_NONE, G_STRUCT_OFFSET (PrepareValues, undo), NULL,
-    "take back what was made (with --apply: do so, else show it)" },
+    "the change is what takes that back" },
   { NULL },
 };
 

@@ -32,7 +32,10 @@ static void G_GNUC_PRINTF (2, 3) note (Adapting *adapting, const char *format, .
   va_end (args);
 }
 
-static gboolean G_GNUC_PRINTF (2, 3) impossible (GError **error, const char *format, ...)
+static gboolean impossible (GError **error, const char *format, ...) G_GNUC_PRINTF (2, 3);
+
+static gboolean
+impossible (GError **error, const char *format, ...)
 {
   va_list args;
 

@@ -277,9 +277,7 @@ remove_variable (xmlNode *domain, const char *name)
 
 /* ---- What cannot be ---- */
 
-G_GNUC_PRINTF (2, 3)
-static void
-add_reason (GString *reasons, const char *format, ...)
+static void G_GNUC_PRINTF (2, 3) add_reason (GString *reasons, const char *format, ...)
 {
   va_list args;
 
