@@ -77,7 +77,8 @@ checkpoint_take (Request *request, Guest *guest, CheckpointOptions *options, GEr
 
   options->parent = parent;
   g_autoptr (JsonObject) libvirt = NULL;
-  if (store == NULL || !describe_domain (request, guest, options, &libvirt, error) ||
+  if (store == NULL || !guest_check_here (guest, error) ||
+      !describe_domain (request, guest, options, &libvirt, error) ||
       (options->tag != NULL && !name_check (options->tag, "tag", error)) ||
       !wait_for_memory (request, guest, error) || !guest_as_unit (guest, &unit, error) ||
       !claims_take (guest, daemon->runtime, store, path, FALSE, error))

@@ -127,7 +127,8 @@ departure_go (Guest *guest, Peer *peer, GCancellable *cancellable, GError **erro
   while (!known && g_get_monotonic_time() < deadline && !g_cancellable_is_cancelled (cancellable)) {
     g_usleep (ASK_INTERVAL_US);
     g_clear_error (&cause);
-    known = ask_once (peer, "GET", departure->id, "", &end, cancellable, &cause);
+    /* Again, as the first may not have got there: a question alone would keep both waiting. */
+    known = ask_once (peer, "POST", departure->id, "/go", &end, cancellable, &cause);
   }
   if (end == DEPARTURE_THERE) {
     departure->state = DEPARTURE_MOVED;

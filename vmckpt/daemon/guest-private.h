@@ -64,6 +64,3 @@ gboolean guest_refresh_state (Guest *guest, int timeout_ms, GError **error);
 
 /* QEMU is told, not waited for. */
 void guest_tell_to_stop (Guest *guest);
-
-/* FALSE with API_CONFLICT if it is handed over to another host: it must not run here. */
-gboolean guest_check_here (Guest *guest, GError **error);

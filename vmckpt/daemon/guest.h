@@ -127,6 +127,10 @@ gboolean guest_pause (Guest *guest, GError **error);
  * if it is), until it is found again. */
 void guest_note_failure (Guest *guest, const GError *error);
 
+/* FALSE with API_CONFLICT if it is handed over to another host: it must not run here, nor from a
+ * checkpoint of it, nor go to a third host. */
+gboolean guest_check_here (Guest *guest, GError **error);
+
 /* Ends QEMU and waits until it is gone. Works also while something is at work on the guest. */
 gboolean guest_kill (Guest *guest, GError **error);
 

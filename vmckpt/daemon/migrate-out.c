@@ -480,7 +480,8 @@ migrate_out (Request *request, GError **error)
   if (!wait_for_all (&going, error))
     return NULL;
   g_autoptr (GuestWork) work = guest_begin_work (going.guest, "a migration", error);
-  if (work == NULL || !guest_as_unit (going.guest, &going.unit, error))
+  if (work == NULL || !guest_check_here (going.guest, error) ||
+      !guest_as_unit (going.guest, &going.unit, error))
     return NULL;
   disk_base = guest_disk_base (going.guest);
   going.unit.disk_base = disk_base;
