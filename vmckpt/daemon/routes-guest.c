@@ -524,6 +524,20 @@ typedef struct {
   CheckpointOptions options;
 } PeriodicWork;
 
+/* A schedule is a call to this daemon: it ends when the guest has gone. */
+static gboolean
+check_not_moved (Guest *guest, GError **error)
+{
+  g_autoptr (Departure) departure = guest_departure (guest);
+
+  if (departure == NULL || departure->state != DEPARTURE_MOVED)
+    return TRUE;
+  g_set_error (error, API_ERROR, API_CONFLICT,
+               "guest %s has gone to %s: have its checkpoints taken there from now on",
+               guest_name (guest), departure->to);
+  return FALSE;
+}
+
 /* The guest is free for other work between two of them. */
 static JsonObject *
 take_periodic (gpointer user_data, gboolean *passes, GError **error)
@@ -536,6 +550,10 @@ take_periodic (gpointer user_data, gboolean *passes, GError **error)
   *passes = TRUE;
   if (work == NULL)
     return NULL;
+  if (!check_not_moved (periodic->guest, error)) {
+    *passes = FALSE;
+    return NULL;
+  }
   if (guest_state (periodic->guest) == GUEST_PAUSED) {
     g_set_error (error, API_ERROR, API_CONFLICT, "guest %s is paused",
                  guest_name (periodic->guest));
