@@ -28,6 +28,8 @@ elsewhere ip link set lo up
 certificates() {
   "$here/../tools/make-certificates" "$T/tls/$1" "$T/tls/${3:-authority}" "$2" "${4:-2}"
 }
+# Where each lets guests of the other have files, and the store.
+export VMCKPT_GUEST_FILES=$T:$GUEST
 mkdir "$T/tls"
 certificates a 10.9.0.1
 certificates b 10.9.0.2

@@ -17,6 +17,8 @@
 
 #define MAX_FILE 65536
 #define MAX_DEPTH 4
+#define MAX_FROM 255
+#define MAX_KNOWN 256
 #define END_WAIT_US (20 * G_USEC_PER_SEC)
 #define SILENCE_CHECK_SECONDS 5
 #define CHECK_US (200 * G_TIME_SPAN_MILLISECOND)
@@ -241,6 +243,21 @@ arrivals_find_left (Arrivals *arrivals, const char *directory, gboolean *runs, g
 
 /* ---- One that comes ---- */
 
+static gboolean
+has_ended (gpointer id G_GNUC_UNUSED, gpointer arrival, gpointer user_data G_GNUC_UNUSED)
+{
+  return ((Arrival *)arrival)->state == ARRIVAL_ENDED;
+}
+
+/* With the lock held. One that has ended is unknown afterwards, which says the same; of one that
+ * runs there is the record. */
+static void
+forget_some (Arrivals *arrivals)
+{
+  if (g_hash_table_size (arrivals->table) >= MAX_KNOWN)
+    g_hash_table_foreach_remove (arrivals->table, has_ended, NULL);
+}
+
 Arrival *
 arrivals_add (Arrivals *arrivals, const char *id, const char *guest, const char *from,
               GError **error)
@@ -251,7 +268,13 @@ arrivals_add (Arrivals *arrivals, const char *id, const char *guest, const char 
     g_set_error_literal (error, API_ERROR, API_USAGE, "id: a uuid is wanted");
     return NULL;
   }
+  if (*from == 0 || strlen (from) > MAX_FROM) {
+    g_set_error (error, API_ERROR, API_USAGE, "from: a host's name of at most %d bytes is wanted",
+                 MAX_FROM);
+    return NULL;
+  }
   LOCK (arrivals);
+  forget_some (arrivals);
   if (g_hash_table_contains (arrivals->table, id) || has_record (arrivals, id, &paused)) {
     g_set_error (error, API_ERROR, API_CONFLICT, "there was a migration %s already", id);
     return NULL;

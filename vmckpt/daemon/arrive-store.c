@@ -4,6 +4,7 @@
 #include "api-error.h"
 #include "arrivals.h"
 #include "domain-restore.h"
+#include "peer-spec.h"
 #include "restore.h"
 
 #include <vmckpt/store/claim.h>
@@ -135,6 +136,62 @@ parse (Landing *work, GError **error)
   return FALSE;
 }
 
+/* ---- What it may say, if it is on a network ---- */
+
+static gboolean
+check_store (Request *request, GError **error)
+{
+  const char *path = request_store_path (request, error);
+
+  return path != NULL && (request->peer == NULL ||
+                          peer_path_check (request->daemon->guest_files, "store", path, error));
+}
+
+static gboolean
+check_places (Landing *work, GError **error)
+{
+  const char *files = work->request->daemon->guest_files;
+  GHashTableIter iter;
+  const char *path;
+
+  if (work->wish.disk_directory != NULL &&
+      !peer_path_check (files, "disk directory", work->wish.disk_directory, error))
+    return FALSE;
+  if (work->wish.disk_paths == NULL)
+    return TRUE;
+  g_hash_table_iter_init (&iter, work->wish.disk_paths);
+  while (g_hash_table_iter_next (&iter, NULL, (gpointer *)&path))
+    if (!peer_path_check (files, "disk", path, error))
+      return FALSE;
+  return TRUE;
+}
+
+/* A checkpoint is a program with arguments: whoever is on the network may have written it. Boot
+ * files and captured disks come out of it. */
+static gboolean
+check_machine (Landing *work, const Manifest *manifest, GError **error)
+{
+  g_autoptr (GPtrArray) inside = g_ptr_array_new();
+  JsonObject *recorded = json_get_object (manifest->machine, "spec", error);
+  g_autoptr (GuestSpec) spec = recorded != NULL ? guest_spec_from_json (recorded, error) : NULL;
+
+  if (spec == NULL)
+    return FALSE;
+  if (work->request->peer == NULL)
+    return TRUE;
+  g_clear_pointer (&spec->kernel, g_free);
+  g_clear_pointer (&spec->initrd, g_free);
+  for (guint i = 0; i < spec->disks->len; i++) {
+    GuestDisk *disk = spec->disks->pdata[i];
+    if (manifest_find_part (manifest, "disk", disk->name) != NULL ||
+        (work->wish.disk_paths != NULL &&
+         g_hash_table_contains (work->wish.disk_paths, disk->name)))
+      g_ptr_array_add (inside, disk->name);
+  }
+  return check_places (work, error) &&
+         peer_spec_check (work->request->daemon->guest_files, spec, inside, error);
+}
+
 static void
 send (Landing *work, const char *type)
 {
@@ -171,7 +228,8 @@ wait_decided (QmpClient *monitor, KeeperLease *lease, gpointer user_data, GError
 static gboolean
 prepare (Landing *work, Store *store, const Manifest *manifest, GError **error)
 {
-  if (!check_driver (work, manifest, error) || !check_claim (work, store, manifest, error))
+  if (!check_driver (work, manifest, error) || !check_machine (work, manifest, error) ||
+      !check_claim (work, store, manifest, error))
     return FALSE;
   if (manifest_find_part (manifest, "disk", NULL) == NULL &&
       !restore_prepare_landing (work->request, store, manifest, &work->wish, error))
@@ -189,7 +247,7 @@ land (Landing *work, Store *store, GError **error)
   g_autoptr (Manifest) manifest = id != NULL ? store_manifest_find (store, id, error) : NULL;
 
   return manifest != NULL && check_driver (work, manifest, error) &&
-                 check_claim (work, store, manifest, error)
+                 check_machine (work, manifest, error) && check_claim (work, store, manifest, error)
              ? restore_checkpoint (work->request, store, manifest, &work->wish, error)
              : NULL;
 }
@@ -229,7 +287,8 @@ arrive_store (Request *request, GError **error)
 
   work.landing = (RestoreLanding){ .decide = wait_decided, .started = mark, .user_data = &work };
   work.wish.landing = &work.landing;
-  if (!parse (&work, error) || (store = open_store (request, error)) == NULL ||
+  if (!parse (&work, error) || !check_store (request, error) ||
+      (store = open_store (request, error)) == NULL ||
       (manifest = store_manifest_find (store, work.checkpoint, error)) == NULL)
     return NULL;
   work.arrival =

@@ -22,8 +22,9 @@ typedef struct {
   Hydrations *hydrations;
   DiskExports *exports;
   Arrivals *arrivals;
-  char *tls;      /* (nullable): directory of the certificates to other hosts (peer-tls.h) */
-  char *key_file; /* (nullable): of stores through which guests come here from other hosts */
+  char *tls;         /* (nullable): directory of the certificates to other hosts (peer-tls.h) */
+  char *key_file;    /* (nullable): of stores through which guests come here from other hosts */
+  char *guest_files; /* where files of such guests may be (peer-spec.h) */
   GMainLoop *loop;
   GCancellable *stopping; /* cancelled when the daemon is to end */
   int calls;              /* requests at work (atomic) */

@@ -10,6 +10,7 @@
 #include "domain-unfinished.h"
 #include "drain.h"
 #include "peer-server.h"
+#include "peer-spec.h"
 #include "peer-tls.h"
 #include "proof.h"
 #include "router.h"
@@ -41,8 +42,8 @@
 
 typedef struct {
   char *runtime, *disks;
-  char *listen, *tls, *key_file; /* for other hosts */
-  char *shutdown_unit;           /* NULL: a shutdown of the host is not delayed */
+  char *listen, *tls, *key_file, *guest_files; /* for other hosts */
+  char *shutdown_unit;                         /* NULL: a shutdown of the host is not delayed */
   char *libvirt; /* (nullable): URI of the connection whose domains are guests, or "none" */
   int idle_exit; /* seconds without guests and calls; 0: never */
   int ready_fd;
@@ -59,6 +60,7 @@ options_clear (Options *options)
   g_free (options->tls);
   g_free (options->shutdown_unit);
   g_free (options->key_file);
+  g_free (options->guest_files);
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Options, options_clear)
 
@@ -74,6 +76,8 @@ parse_options (int *argc, char ***argv, Options *options, GError **error)
       "Certificates of this host: ca-cert.pem, server-*.pem, client-*.pem", "DIR" },
     { "key-file", 0, 0, G_OPTION_ARG_FILENAME, &options->key_file,
       "Opens encrypted stores through which guests come from other hosts", "FILE" },
+    { "guest-files", 0, 0, G_OPTION_ARG_FILENAME, &options->guest_files,
+      "Where guests of other hosts may have files and stores", "DIR[:DIR...]|any" },
     { "libvirt", 0, 0, G_OPTION_ARG_STRING, &options->libvirt,
       "Take the domains of that libvirt connection for guests", "URI|none" },
     { "idle-exit", 0, 0, G_OPTION_ARG_INT, &options->idle_exit,
@@ -110,6 +114,10 @@ parse_options (int *argc, char ***argv, Options *options, GError **error)
     options->tls = g_strdup (g_getenv ("VMCKPT_TLS"));
   if (options->key_file == NULL)
     options->key_file = g_strdup (g_getenv ("VMCKPT_KEY_FILE"));
+  if (options->guest_files == NULL)
+    options->guest_files = g_strdup (g_getenv ("VMCKPT_GUEST_FILES"));
+  if (options->guest_files == NULL)
+    options->guest_files = g_strdup (PEER_FILES_DEFAULT);
   if (options->tls == NULL && g_file_test (PEER_TLS_DIRECTORY, G_FILE_TEST_IS_DIR))
     options->tls = g_strdup (PEER_TLS_DIRECTORY);
   return TRUE;
@@ -281,6 +289,7 @@ run (const Options *options, GError **error)
                     .arrivals = arrivals_new (runtime),
                     .tls = options->tls,
                     .key_file = options->key_file,
+                    .guest_files = options->guest_files,
                     .loop = g_main_loop_new (NULL, FALSE),
                     .stopping = g_cancellable_new() };
   SoupServer *server = soup_server_new ("server-header", "vmckptd", NULL);

@@ -13,9 +13,11 @@
 #include "api-error.h"
 #include "claims.h"
 #include "disks-left.h"
+#include "peer-spec.h"
 
 #include <vmckpt/disk/disk-mirror.h>
 #include <vmckpt/ram/capture.h>
+#include <vmckpt/store/claim.h>
 #include <vmckpt/unit/live-migration.h>
 #include <vmckpt/util/error.h>
 #include <vmckpt/util/fault.h>
@@ -137,6 +139,49 @@ parse (Request *request, Offer *offer, GError **error)
       (offer->spec = guest_spec_from_json (spec, error)) == NULL)
     return FALSE;
   return parse_disks (body, offer, error) && parse_lineage (body, offer, error);
+}
+
+/* ---- What it may say, if it is on a network ---- */
+
+/* Where its disks' copies go; a directory of this daemon's own is no question. */
+static gboolean
+check_copies (Request *request, GError **error)
+{
+  const char *files = request->daemon->guest_files;
+  const char *directory = json_get_string_or (request->body, "disk_directory", NULL);
+  JsonNode *node = json_object_get_member (request->body, "disk_paths");
+  JsonObject *paths =
+      node != NULL && JSON_NODE_HOLDS_OBJECT (node) ? json_node_get_object (node) : NULL;
+  g_autoptr (GList) names = paths != NULL ? json_object_get_members (paths) : NULL;
+
+  for (GList *name = names; name != NULL; name = name->next)
+    if (!peer_path_check (files, "disk", json_get_string_or (paths, name->data, ""), error))
+      return FALSE;
+  return directory == NULL || peer_path_check (files, "disk directory", directory, error);
+}
+
+/* Its QEMU is not even asked what it is before that. */
+static gboolean
+check_offer (Request *request, const Offer *offer, GError **error)
+{
+  if (request->peer == NULL)
+    return TRUE;
+  /* What is behind an image that is here is read from that, not believed. */
+  for (guint i = 0; i < offer->spec->disks->len; i++) {
+    GuestDisk *disk = offer->spec->disks->pdata[i];
+    if (!g_ptr_array_find_with_equal_func (offer->mirrored, disk->name, g_str_equal, NULL))
+      disk->virtual_size = 0;
+  }
+  return check_copies (request, error) &&
+         peer_spec_check (request->daemon->guest_files, offer->spec, offer->mirrored, error);
+}
+
+/* The same of the images that were found behind its disks. */
+static gboolean
+check_found (Request *request, const Offer *offer, GError **error)
+{
+  return request->peer == NULL ||
+         peer_spec_check (request->daemon->guest_files, offer->spec, offer->mirrored, error);
 }
 
 /* ---- Preparing ---- */
@@ -326,6 +371,26 @@ receive (Coming *coming, GError **error)
 
 /* ---- In service ---- */
 
+static gboolean
+may_claim (Request *request, const char *store, GError **error)
+{
+  return request->peer == NULL ||
+         peer_path_check (request->daemon->guest_files, "store", store, error);
+}
+
+/* A claim of neither host is of somebody who runs that guest. */
+static gboolean
+check_claim (Coming *coming, Store *store, GError **error)
+{
+  g_autoptr (Claim) claim = store_claim_get (store, guest_uuid (coming->guest), NULL);
+
+  if (claim == NULL || g_str_equal (claim->host, coming->offer->from) ||
+      g_str_equal (claim->host, coming->request->daemon->runtime->host))
+    return TRUE;
+  g_set_error (error, STORE_ERROR, STORE_ERROR_CLAIMED, "host %s has it", claim->host);
+  return FALSE;
+}
+
 /* The stores in which its claims go with it. */
 static void
 take_claims (Coming *coming)
@@ -335,8 +400,10 @@ take_claims (Coming *coming)
 
   for (guint i = 0; stores[i] != NULL; i++) {
     g_autoptr (GError) error = NULL;
-    g_autoptr (Store) store = stores_get_own (daemon->stores, stores[i], &error);
-    if (store == NULL ||
+    g_autoptr (Store) store = may_claim (coming->request, stores[i], &error)
+                                  ? stores_get_own (daemon->stores, stores[i], &error)
+                                  : NULL;
+    if (store == NULL || !check_claim (coming, store, &error) ||
         !claims_take (coming->guest, daemon->runtime, store, stores[i], TRUE, &error)) {
       g_autofree char *what = g_strdup_printf ("its claim in %s", stores[i]);
       note (coming, what, error);
@@ -421,10 +488,12 @@ prepare (Coming *coming, GError **error)
   const Offer *offer = coming->offer;
   const QemuPreflight preflight = { .ram_needed = offer->spec->ram_bytes,
                                     .accept_changed_disks = TRUE, /* the guest is at them */
+                                    .disks_are_here = TRUE,
                                     .facts = daemon->runtime->facts };
 
-  return make_disks (coming, error) &&
+  return check_offer (coming->request, offer, error) && make_disks (coming, error) &&
          qemu_preflight (offer->machine, offer->spec, &preflight, error) &&
+         check_found (coming->request, offer, error) &&
          (coming->guest = registry_add (daemon->registry, offer->spec, GUEST_RESTORING, error)) !=
              NULL;
 }

@@ -130,8 +130,11 @@ check_disk (JsonObject *machine, GuestDisk *disk, const QemuPreflight *wish, GPt
 {
   g_autofree char *difference = NULL;
 
-  if (disk->mode == DISK_CAPTURE) /* it comes with the checkpoint */
+  if (disk->mode == DISK_CAPTURE) { /* it comes with the checkpoint */
+    if (wish->disks_are_here)
+      complete_disk (disk, sentences);
     return;
+  }
   difference = disk_compare (disk);
   if (difference == NULL && !wish->accept_changed_disks) {
     difference = disk_mark_compare (machine, disk, qemu_facts_hashes (wish->facts));

@@ -157,6 +157,7 @@ ForeignWriters machine_recorder_writers (MachineRecorder *recorder, const char *
 typedef struct {
   guint64 ram_needed;            /* bytes of memory that the restore will use */
   gboolean accept_changed_disks; /* go on although disks that are not captured have moved on */
+  gboolean disks_are_here;       /* those that are captured too: what is behind them is looked at */
   QemuFacts *facts;              /* (nullable): saves running QEMU again, and hashing files */
 } QemuPreflight;
 
