@@ -95,6 +95,14 @@ departure_begin (Guest *guest, const char *id, const char *to, gboolean runs, GE
     .id = (char *)id, .to = (char *)to, .state = DEPARTURE_MOVING, .runs = runs
   };
 
+  /* What an earlier migration left is settled in moments; until then nobody knows whether the guest
+   * is to run. */
+  if (guest_is_departing (guest)) {
+    g_set_error (error, API_ERROR, API_CONFLICT,
+                 "an earlier migration of guest %s is still being settled; try again in a moment",
+                 guest_name (guest));
+    return FALSE;
+  }
   return guest_set_departure (guest, &departure, error) && fault_visit (FAULT_MOVE_RECORDED, error);
 }
 
