@@ -126,6 +126,16 @@ qmp_getfd (QmpClient *client, const char *name, int fd, GError **error)
 }
 
 gboolean
+qmp_add_fd (QmpClient *client, gint64 set, int fd, GError **error)
+{
+  JsonObject *arguments = json_object_new();
+
+  json_object_set_int_member (arguments, "fdset-id", set);
+  g_autoptr (JsonNode) answer = run (client, "add-fd", arguments, fd, error);
+  return answer != NULL;
+}
+
+gboolean
 qmp_closefd (QmpClient *client, const char *name, GError **error)
 {
   return run_plain (client, "closefd", string_argument ("fdname", name), error);

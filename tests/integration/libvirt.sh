@@ -33,11 +33,15 @@ start_libvirt() {
 
 manager_lives() { kill -0 "$(cat "$T/$host/libvirt/$1.pid" 2>/dev/null || echo 0x)" 2>/dev/null; }
 
-# Stock settings but for rights: QEMU is root, as background snapshots need it. LIBVIRT_QEMU_CONF:
-# more lines of qemu.conf.
+# QEMU is root, as background snapshots need it. LIBVIRT_STOCK=yes: as libvirt comes, QEMU is a user of
+# its own, confined to its own mounts and by seccomp. LIBVIRT_QEMU_CONF: more lines of qemu.conf.
 write_configuration() {
   local address
-  cat >"$1/etc/qemu.conf" <<C
+  echo 'cgroup_controllers = []' >"$1/etc/qemu.conf"
+  if [ "${LIBVIRT_STOCK:-}" = yes ]; then
+    chmod 711 "$T" # disks are there; names are not for that user
+  else
+    cat >>"$1/etc/qemu.conf" <<'C'
 user = "root"
 group = "root"
 dynamic_ownership = 0
@@ -45,9 +49,9 @@ remember_owner = 0
 security_driver = "none"
 namespaces = []
 seccomp_sandbox = 0
-cgroup_controllers = []
-${LIBVIRT_QEMU_CONF:-}
 C
+  fi
+  echo "${LIBVIRT_QEMU_CONF:-}" >>"$1/etc/qemu.conf"
   cat >"$1/etc/libvirtd.conf" <<C
 host_uuid = "$(cat /proc/sys/kernel/random/uuid)"
 auth_unix_rw = "none"

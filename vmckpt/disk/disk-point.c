@@ -36,6 +36,8 @@
 #define CREATE_PATIENCE_US (60 * G_USEC_PER_SEC)
 #define CREATE_POLL_US 1000
 
+#define SERVER_FD DISK_PREFIX "nbd"
+
 /* How what was written is known at the instant. */
 typedef enum {
   BITMAP_FRESH, /* it is not; from the instant on it will be */
@@ -47,7 +49,6 @@ typedef struct {
   gboolean incremental;
   GuestDrive *drive; /* as of disk_point_prepare(); borrowed from the point's drives */
   char *names[128];  /* of PointThing's */
-  char *path;        /* of the temporary until QEMU has opened it; NULL: none */
   BitmapWay way;
   DiskPointSource source; /* its strings are owned */
 } PointDisk;
@@ -97,17 +98,8 @@ disk_point_new (QmpClient *monitor, const char *temporary, const char *socket,
 }
 
 static void
-remove_file (PointDisk *disk)
-{
-  if (disk->path != NULL)
-    g_unlink (disk->path);
-  g_clear_pointer (&disk->path, g_free);
-}
-
-static void
 point_disk_clear (PointDisk *disk)
 {
-  remove_file (disk);
   g_free (disk->wanted);
   g_free ((char *)disk->source.name);
   g_free ((char *)disk->source.export_name);
@@ -229,26 +221,46 @@ set_unsafe_cache (JsonObject *node)
   json_object_set_string_member (node, "discard", "unmap");
 }
 
-static gboolean
-make_file (DiskPoint *point, PointDisk *disk, QmpBatch *batch, GError **error)
+/* An empty file without a name; -1 on failure. */
+static int
+make_file (const DiskPoint *point, const PointDisk *disk, GError **error)
 {
   g_autofree char *prefix = file_prefix (point->socket);
   g_autofree char *name = g_strdup_printf ("%s%sXXXXXX", prefix, disk->source.name);
-  JsonObject *node = json_object_new();
+  g_autofree char *path = g_build_filename (point->temporary, name, NULL);
+  int fd = g_mkstemp_full (path, O_RDWR | O_CLOEXEC, 0600);
 
-  disk->path = g_build_filename (point->temporary, name, NULL);
-  g_auto (AutoFd) fd = g_mkstemp_full (disk->path, O_RDWR | O_CLOEXEC, 0600);
+  if (fd >= 0)
+    g_unlink (path);
+  else
+    fd_set_errno_error (error, "making a temporary for disk '%s' in '%s'", disk->source.name,
+                        point->temporary);
+  return fd;
+}
+
+/* QEMU may be another user and see other directories, so it gets the file itself, under a number
+ * that it forgets again as soon as the node is there. */
+static gboolean
+pass_file (DiskPoint *point, guint index, QmpBatch *batch, GError **error)
+{
+  const PointDisk *disk = &point->disks[index];
+  const gint64 set = POINT_FDSET + (gint64)index;
+  g_autofree char *name = g_strdup_printf ("/dev/fdset/%" G_GINT64_FORMAT, set);
+  g_auto (AutoFd) fd = make_file (point, disk, error);
+  JsonObject *node, *forgotten;
+
+  if (fd < 0 || !qmp_add_fd (point->monitor, set, fd, error))
+    return FALSE;
+  node = json_object_new();
   json_object_set_string_member (node, "driver", "file");
   json_object_set_string_member (node, "node-name", name_of (disk, POINT_FILE));
-  json_object_set_string_member (node, "filename", disk->path);
+  json_object_set_string_member (node, "filename", name);
   set_unsafe_cache (node);
   qmp_batch_add (batch, "blockdev-add", node);
-  if (fd >= 0)
-    return TRUE;
-  fd_set_errno_error (error, "making a temporary for disk '%s' in '%s'", disk->source.name,
-                      point->temporary);
-  g_clear_pointer (&disk->path, g_free);
-  return FALSE;
+  forgotten = json_object_new();
+  json_object_set_int_member (forgotten, "fdset-id", set);
+  qmp_batch_add (batch, "remove-fd", forgotten);
+  return TRUE;
 }
 
 static void
@@ -322,7 +334,7 @@ add_open (PointDisk *disk, QmpBatch *batch)
   qmp_batch_add (batch, "blockdev-add", node);
 }
 
-/* Empty files, formatted and opened by QEMU, and nameless from then on: nothing to be left. */
+/* Empty files, formatted and opened by QEMU. */
 static gboolean
 make_temporaries (DiskPoint *point, GCancellable *cancellable, GError **error)
 {
@@ -330,7 +342,7 @@ make_temporaries (DiskPoint *point, GCancellable *cancellable, GError **error)
   g_autoptr (QmpBatch) open = qmp_batch_new (point->monitor);
 
   for (guint i = 0; i < point->n_disks; i++) {
-    if (!make_file (point, &point->disks[i], create, error))
+    if (!pass_file (point, i, create, error))
       return FALSE;
     add_format (&point->disks[i], create);
     add_open (&point->disks[i], open);
@@ -340,33 +352,47 @@ make_temporaries (DiskPoint *point, GCancellable *cancellable, GError **error)
   for (guint i = 0; i < point->n_disks; i++)
     if (!wait_formatted (point, &point->disks[i], cancellable, error))
       return FALSE;
-  if (!qmp_batch_run (open, error))
-    return FALSE;
-  for (guint i = 0; i < point->n_disks; i++)
-    remove_file (&point->disks[i]);
-  return TRUE;
+  return qmp_batch_run (open, error);
 }
 
 /* ---- prepare: server ---- */
 
 static gboolean
-start_server (DiskPoint *point, GError **error)
+serve (DiskPoint *point, int listening, GError **error)
 {
   JsonObject *arguments = json_object_new();
   JsonObject *address = json_object_new();
   JsonObject *data = json_object_new();
-  g_autoptr (GError) reason = NULL;
 
-  if (g_file_test (point->socket, G_FILE_TEST_EXISTS))
-    return TRUE; /* ours, in use by somebody else, too (disk_undo_nodes()) */
-  json_object_set_string_member (data, "path", point->socket);
-  json_object_set_string_member (address, "type", "unix");
+  json_object_set_string_member (data, "str", SERVER_FD);
+  json_object_set_string_member (address, "type", "fd");
   json_object_set_object_member (address, "data", data);
   json_object_set_object_member (arguments, "addr", address);
   g_autoptr (JsonNode) answer =
-      qmp_client_execute (point->monitor, "nbd-server-start", arguments, -1, 0, NULL, &reason);
-  if (answer != NULL)
+      qmp_getfd (point->monitor, SERVER_FD, listening, error)
+          ? qmp_client_execute (point->monitor, "nbd-server-start", arguments, -1, 0, NULL, error)
+          : NULL;
+  return answer != NULL;
+}
+
+/* The socket is made here: QEMU may be a user that may not. */
+static gboolean
+start_server (DiskPoint *point, GError **error)
+{
+  g_autoptr (GError) reason = NULL;
+  g_auto (AutoFd) listening = -1;
+
+  listening = fd_listen_unix (point->socket, &reason);
+  if (g_error_matches (reason, G_IO_ERROR, G_IO_ERROR_ADDRESS_IN_USE))
+    return TRUE; /* ours, in use by somebody else, too (disk_undo_nodes()) */
+  if (listening < 0) {
+    g_propagate_error (error, g_steal_pointer (&reason));
+    return FALSE;
+  }
+  if (serve (point, listening, &reason))
     return TRUE;
+  qmp_closefd (point->monitor, SERVER_FD, NULL);
+  g_unlink (point->socket);
   if (g_error_matches (reason, QMP_ERROR, QMP_ERROR_COMMAND) &&
       strstr (reason->message, "already running") != NULL)
     g_set_error (error, DISK_ERROR, DISK_ERROR_BUSY,

@@ -120,7 +120,7 @@ end_exports (QmpClient *monitor, gboolean *some, GError **error)
   return TRUE;
 }
 
-/* QEMU removes the socket when its server ends: so it is ours if the socket is there. */
+/* The socket is there for as long as its server is: so that is ours if it is. */
 static gboolean
 stop_server (QmpClient *monitor, const char *socket, GError **error)
 {
@@ -134,7 +134,7 @@ stop_server (QmpClient *monitor, const char *socket, GError **error)
   if (json_array_get_length (others) > 0)
     return TRUE; /* somebody else has come to use it: the next point will, too */
   run (monitor, "nbd-server-stop", NULL, NULL);
-  g_unlink (socket);
+  g_unlink (socket); /* where QEMU may not */
   return TRUE;
 }
 
@@ -200,6 +200,27 @@ delete_nodes (QmpClient *monitor, PointThing thing, gboolean *some, GError **err
   return TRUE;
 }
 
+/* Temporaries that were passed and not forgotten: by who died in between, or by a QEMU before 9.1,
+ * which closes none while its guest is stopped. */
+static gboolean
+forget_files (QmpClient *monitor, GError **error)
+{
+  g_autoptr (JsonArray) all = query (monitor, "query-fdsets", NULL, error);
+
+  for (guint i = 0; all != NULL && i < json_array_get_length (all); i++) {
+    JsonNode *element = json_array_get_element (all, i);
+    guint64 set = JSON_NODE_HOLDS_OBJECT (element)
+                      ? json_get_uint64_or (json_node_get_object (element), "fdset-id", 0)
+                      : 0;
+    if (set < POINT_FDSET || set >= POINT_FDSET + POINT_FDSETS)
+      continue;
+    JsonObject *arguments = json_object_new();
+    json_object_set_int_member (arguments, "fdset-id", (gint64)set);
+    run (monitor, "remove-fd", arguments, NULL);
+  }
+  return all != NULL;
+}
+
 gboolean
 disk_undo_nodes (QmpClient *monitor, const char *socket, GError **error)
 {
@@ -211,7 +232,7 @@ disk_undo_nodes (QmpClient *monitor, const char *socket, GError **error)
          delete_nodes (monitor, POINT_SNAPSHOT, &some, error) && detach_filters (monitor, error) &&
          delete_nodes (monitor, POINT_FILTER, &some, error) &&
          delete_nodes (monitor, POINT_TEMPORARY, &some, error) && dismiss_jobs (monitor, error) &&
-         delete_nodes (monitor, POINT_FILE, &some, error) &&
+         delete_nodes (monitor, POINT_FILE, &some, error) && forget_files (monitor, error) &&
          (!some || fault_visit (FAULT_DISK_UNDONE, error));
 }
 

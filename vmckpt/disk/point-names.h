@@ -22,6 +22,11 @@ typedef enum {
  * DISK_BITMAP_COLLECT with the commit, and is nothing before. */
 #define POINT_BITMAP_FRESH DISK_PREFIX "new"
 
+/* Temporaries are passed to QEMU in sets of descriptors of these numbers, far from those that QEMU
+ * and libvirt give. */
+#define POINT_FDSET 0x766d0000u
+#define POINT_FDSETS 0x10000
+
 /* "vmckpt-" and the letter and number of a thing; newly allocated. */
 char *point_name (PointThing thing, guint index);
 

@@ -20,7 +20,11 @@ gboolean qmp_quit (QmpClient *client, GError **error);
 
 /* getfd: gives QEMU a descriptor under @name for "fd:@name"; @fd stays the caller's. */
 gboolean qmp_getfd (QmpClient *client, const char *name, int fd, GError **error);
+
 gboolean qmp_closefd (QmpClient *client, const char *name, GError **error);
+
+/* add-fd: gives QEMU a descriptor for "/dev/fdset/@set"; @fd stays the caller's. */
+gboolean qmp_add_fd (QmpClient *client, gint64 set, int fd, GError **error);
 
 /* migrate-set-capabilities for one capability. */
 gboolean qmp_migrate_set_capability (QmpClient *client, const char *capability, gboolean state,

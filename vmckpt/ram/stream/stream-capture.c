@@ -77,6 +77,20 @@ fall_back (Capture *capture, const char *reason)
   capture_message (&capture->session, text);
 }
 
+/* QEMU says the same of a host that cannot and of rights that it lacks, which is far more usual: as
+ * libvirt's own user it may not watch the kernel's accesses to its memory. Newly allocated. */
+static char *
+explain_refusal (const char *refusal)
+{
+  if (strstr (refusal, "not supported by host kernel") == NULL)
+    return g_strdup (refusal);
+  return g_strdup_printf (
+      "%s, which it also says if it is not allowed userfaultfd: live needs sysctl "
+      "vm.unprivileged_userfaultfd=1, a QEMU that runs as root (a libvirt domain: user = \"root\" "
+      "in qemu.conf), or a domain that is prepared (vmckpt prepare)",
+      refusal);
+}
+
 /* Live as wanted, or else the stopped way, with the reason told. */
 static gboolean
 choose_mode (Capture *capture, GError **error)
@@ -104,7 +118,8 @@ choose_mode (Capture *capture, GError **error)
     g_propagate_error (error, g_steal_pointer (&reason));
     return FALSE;
   }
-  fall_back (capture, reason->message);
+  g_autofree char *refusal = explain_refusal (reason->message);
+  fall_back (capture, refusal);
   return TRUE;
 }
 
