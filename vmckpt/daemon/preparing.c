@@ -20,12 +20,22 @@
 
 /* "configuration"'s answer (vmckpt/libvirt/README.md). */
 static JsonObject *
-ask_configuration (LibvirtLink *link, const char *name, GCancellable *cancellable, GError **error)
+ask_configuration (LibvirtLink *link, const char *uri, const char *name, GCancellable *cancellable,
+                   GError **error)
 {
   g_autoptr (JsonObject) arguments = json_object_new();
+  g_autoptr (GError) failure = NULL;
 
   json_object_set_string_member (arguments, "domain", name);
-  return libvirt_link_ask (link, "configuration", arguments, -1, 0, NULL, NULL, cancellable, error);
+  JsonObject *answer =
+      libvirt_link_ask (link, "configuration", arguments, -1, 0, NULL, NULL, cancellable, &failure);
+  if (g_error_matches (failure, LIBVIRT_ERROR, LIBVIRT_ERROR_NOT_FOUND))
+    g_set_error (error, API_ERROR, API_NOT_FOUND,
+                 "no domain '%.64s' at %s; 'virsh list --all' names those that there are", name,
+                 uri);
+  else if (failure != NULL)
+    g_propagate_error (error, g_steal_pointer (&failure));
+  return answer;
 }
 
 /* The domain that @name means, and the link that knows it. */
@@ -45,7 +55,7 @@ find_configuration (Domains *domains, const char *name, LibvirtLink **link,
     return NULL;
   }
   *link = domains_link (domains, uri, error);
-  return *link != NULL ? ask_configuration (*link, name, cancellable, error) : NULL;
+  return *link != NULL ? ask_configuration (*link, uri, name, cancellable, error) : NULL;
 }
 
 /* ---- The change ---- */
@@ -119,8 +129,8 @@ make_notes (gboolean undo, gboolean needed, gboolean running)
   } else {
     add_note (notes, "its memory becomes a file that QEMU shares, made by the object that is "
                      "loaded into QEMU; it lies in memory, not on a disk");
-    add_note (notes, "checkpoints then read only what was written since the last one, and a "
-                     "restore runs before all is read");
+    add_note (notes, "checkpoints after the first then read only what was written since the last "
+                     "one; a restore into libvirt reads all before it runs, as now");
     add_note (notes, "libvirt marks the domain as tainted: custom-argv");
     add_note (notes, "virsh save, restore, managedsave and migrate go on as before; another host "
                      "needs vmckpt in the same place, or the domain runs there without being "

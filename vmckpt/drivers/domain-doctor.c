@@ -83,9 +83,7 @@ check_unprepared (Doctor *doctor)
 
   if (domain_prepare (copy, "/", &error))
     find (doctor, "tracking", DEGRADES,
-          "its memory cannot be followed: each checkpoint reads all of it, and a restore waits for "
-          "all of it",
-          mend);
+          "its memory cannot be followed: each checkpoint reads all of it", mend);
   else
     find (doctor, "tracking", DEGRADES, error->message, NULL);
 }
