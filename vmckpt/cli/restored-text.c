@@ -28,7 +28,7 @@ say_clock (Cli *cli, JsonObject *result)
     return;
   g_autofree char *note = format_text_member (clock, "note");
   if (json_object_get_null_member (clock, "skew_ms")) {
-    cli_say (cli, "  its clock: unknown: %s", note);
+    cli_say (cli, "  its clock may be off (%s)", note);
     return;
   }
   double skew = json_object_get_double_member_with_default (clock, "skew_ms", 0);
