@@ -5,6 +5,7 @@
 #include "disks-left.h"
 
 #include <vmckpt/util/fault.h>
+#include <vmckpt/util/json.h>
 #include <vmckpt/util/name.h>
 
 /* A fork is read by QEMU, which must find all of its memory. */
@@ -35,6 +36,18 @@ set_disk_base (const DiskBase *base, gpointer user_data, GError **error)
   return guest_set_disk_base (user_data, base, error);
 }
 
+/* What virsh has changed since the domain was looked at last is a part of the checkpoint, too. */
+static gboolean
+follow_changes (Guest *guest, const GuestSpec *present, GError **error)
+{
+  g_autoptr (JsonObject) known = guest_spec_to_json (guest_spec (guest));
+  g_autoptr (JsonObject) found = guest_spec_to_json (present);
+  g_autofree char *before = json_to_line (known);
+  g_autofree char *now = json_to_line (found);
+
+  return g_str_equal (before, now) || guest_set_spec (guest, present, error);
+}
+
 /* What libvirt says of the domain, if it is one. */
 static gboolean
 describe_domain (Request *request, Guest *guest, const CheckpointOptions *options,
@@ -42,13 +55,14 @@ describe_domain (Request *request, Guest *guest, const CheckpointOptions *option
 {
   const GuestSpec *spec = guest_spec (guest);
   const UnitWatcher *watcher = &request->watcher;
+  g_autoptr (GuestSpec) present = NULL;
   gboolean persistent = FALSE;
 
   if (spec->driver != GUEST_DRIVER_LIBVIRT)
     return TRUE;
-  *libvirt =
-      domains_record (request->daemon->domains, spec, &persistent, request->cancellable, error);
-  if (*libvirt == NULL) {
+  *libvirt = domains_record (request->daemon->domains, spec, &persistent, &present,
+                             request->cancellable, error);
+  if (*libvirt == NULL || !follow_changes (guest, present, error)) {
     g_prefix_error (error, "checkpoint of domain %s: ", spec->name);
     return FALSE;
   }

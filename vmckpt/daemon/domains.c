@@ -204,7 +204,7 @@ domains_show (Domains *domains, const char *name)
 static Guest *
 attach (Domains *domains, const LibvirtDescription *description, GError **error)
 {
-  g_autoptr (GuestSpec) spec = domain_spec_from_xml (
+  g_autoptr (GuestSpec) spec = domain_spec_lenient (
       description->live_xml, strlen (description->live_xml), domains->uri, error);
   g_autoptr (Guest) guest = NULL;
   g_autoptr (GuestRam) ram = NULL;
@@ -269,8 +269,20 @@ domains_find (Domains *domains, const char *name, GCancellable *cancellable, GEr
 
 /* ---- The record ---- */
 
+/* As it is now: disks come and go, by virsh. */
+static gboolean
+read_disks (const LibvirtDescription *description, const char *uri, GuestSpec **present,
+            GError **error)
+{
+  if (present == NULL)
+    return TRUE;
+  *present =
+      domain_spec_from_xml (description->live_xml, strlen (description->live_xml), uri, error);
+  return *present != NULL;
+}
+
 JsonObject *
-domains_record (Domains *domains, const GuestSpec *spec, gboolean *persistent,
+domains_record (Domains *domains, const GuestSpec *spec, gboolean *persistent, GuestSpec **present,
                 GCancellable *cancellable, GError **error)
 {
   g_autoptr (LibvirtLink) link = domains_link (domains, spec->uri, error);
@@ -285,6 +297,8 @@ domains_record (Domains *domains, const GuestSpec *spec, gboolean *persistent,
                  description->domain->job);
     return NULL;
   }
+  if (!read_disks (description, spec->uri, present, error))
+    return NULL;
   if (persistent != NULL)
     *persistent = description->domain->persistent;
   JsonObject *object = json_object_new();

@@ -64,6 +64,8 @@ Guest *domains_find (Domains *domains, const char *name, GCancellable *cancellab
  * domains_record:
  * @spec: of a domain
  * @persistent: (out) (nullable): it stays defined when it ends
+ * @present: (out) (nullable): the domain as it is now, all of whose disks can be captured; fails if
+ *   one cannot
  *
  * What libvirt says of a domain, for the record of a checkpoint: { uri, host, xml, inactive_xml,
  * persistent, autostart }.
@@ -71,4 +73,4 @@ Guest *domains_find (Domains *domains, const char *name, GCancellable *cancellab
  * Returns: NULL with @error; API_CONFLICT if a job of libvirt is at work on it.
  */
 JsonObject *domains_record (Domains *domains, const GuestSpec *spec, gboolean *persistent,
-                            GCancellable *cancellable, GError **error);
+                            GuestSpec **present, GCancellable *cancellable, GError **error);

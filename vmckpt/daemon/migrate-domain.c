@@ -132,7 +132,7 @@ migrate_domain (Request *request, Guest *guest, const DomainMove *move, GError *
     return NULL;
   }
   g_autoptr (JsonObject) record =
-      domains_record (daemon->domains, spec, &persistent, request->cancellable, error);
+      domains_record (daemon->domains, spec, &persistent, NULL, request->cancellable, error);
   g_autoptr (LibvirtLink) link =
       record != NULL ? domains_link (daemon->domains, spec->uri, error) : NULL;
   if (link == NULL)

@@ -292,18 +292,25 @@ take_flash (xmlNode *domain, const char *path, const char *name, DiskMode mode, 
   return check_format (disk->format, name, error);
 }
 
+/* @lenient: without those that cannot be captured. */
 static gboolean
-take_disks (xmlNode *domain, GuestSpec *spec, GError **error)
+take_disks (xmlNode *domain, GuestSpec *spec, gboolean lenient, GError **error)
 {
   xmlNode *element = domain_xml_find (domain, "devices/disk");
 
   for (; element != NULL; element = domain_xml_next (element)) {
-    GuestDisk *disk;
+    g_autoptr (GError) cause = NULL;
+    GuestDisk *disk = NULL;
     if (spec->disks->len == GUEST_DISKS_MAX)
-      return impossible (error, "the domain has more than %u disks", GUEST_DISKS_MAX);
-    if ((disk = disk_from_element (element, error)) == NULL)
+      impossible (&cause, "the domain has more than %u disks", GUEST_DISKS_MAX);
+    else
+      disk = disk_from_element (element, &cause);
+    if (disk != NULL) {
+      g_ptr_array_add (spec->disks, disk);
+    } else if (!lenient || !g_error_matches (cause, DRIVER_ERROR, DRIVER_ERROR_IMPOSSIBLE)) {
+      g_propagate_error (error, g_steal_pointer (&cause));
       return FALSE;
-    g_ptr_array_add (spec->disks, disk);
+    }
   }
   if (domain_xml_attribute_is (domain, "os/loader", "type", "pflash") &&
       (!take_flash (domain, "os/loader", DISK_NAME_FIRMWARE, DISK_READONLY, FLASH_CODE, spec,
@@ -393,8 +400,8 @@ domain_is_prepared (xmlNode *domain)
   return FALSE;
 }
 
-GuestSpec *
-domain_spec_from_xml (const char *xml, gsize len, const char *uri, GError **error)
+static GuestSpec *
+read_spec (const char *xml, gsize len, const char *uri, gboolean lenient, GError **error)
 {
   g_autoptr (xmlDoc) doc = domain_xml_parse (xml, len, error);
   g_autoptr (GuestSpec) spec = NULL;
@@ -409,7 +416,7 @@ domain_spec_from_xml (const char *xml, gsize len, const char *uri, GError **erro
     return NULL;
   ERROR_PREFIX (error, "domain %s", spec->name);
   if (!take_sizes (domain, spec, error) || !take_machine (domain, spec, error) ||
-      !take_disks (domain, spec, error))
+      !take_disks (domain, spec, lenient, error))
     return NULL;
   spec->agent = has_agent (domain);
   spec->serial_log = find_log (domain);
@@ -418,6 +425,18 @@ domain_spec_from_xml (const char *xml, gsize len, const char *uri, GError **erro
   if (spec->memory == MEMORY_SHARED)
     spec->ram_id = g_strdup ("pc.ram");
   return g_steal_pointer (&spec);
+}
+
+GuestSpec *
+domain_spec_from_xml (const char *xml, gsize len, const char *uri, GError **error)
+{
+  return read_spec (xml, len, uri, FALSE, error);
+}
+
+GuestSpec *
+domain_spec_lenient (const char *xml, gsize len, const char *uri, GError **error)
+{
+  return read_spec (xml, len, uri, TRUE, error);
 }
 
 char *

@@ -26,6 +26,9 @@
  */
 GuestSpec *domain_spec_from_xml (const char *xml, gsize len, const char *uri, GError **error);
 
+/* The same without the disks that no checkpoint can contain: for everything but a checkpoint. */
+GuestSpec *domain_spec_lenient (const char *xml, gsize len, const char *uri, GError **error);
+
 /* Its memory is a file that it shares, and our object is loaded into its QEMU: what it writes can
  * be followed (`prepare`). @domain: its element. */
 gboolean domain_is_prepared (xmlNode *domain);
