@@ -26,8 +26,6 @@
 #include <unistd.h>
 
 #define PIPE_BYTES (1 << 20)
-#define DIRECTORY_MODE                                                                             \
-  0711 /* QEMU may be another user: names are not for it, what it is given is */
 
 /* One restore. What is not marked as owned is borrowed. */
 typedef struct {
@@ -176,6 +174,29 @@ move_disks (DomainRestore *restore)
   }
 }
 
+/* Names in @directory are not for others, but the way through it is. */
+static gboolean
+let_pass (const char *directory, GError **error)
+{
+  struct stat info;
+
+  if (stat (directory, &info) == 0 &&
+      ((info.st_mode & 0011) == 0011 || chmod (directory, (info.st_mode & 07777) | 0011) == 0))
+    return TRUE;
+  return fd_set_errno_error (error, "letting QEMU through %s", directory);
+}
+
+/* QEMU may be another user, who is given files below @home. */
+static gboolean
+let_pass_to (const Runtime *runtime, const char *home, GError **error)
+{
+  g_autofree char *state = g_path_get_dirname (runtime->disks);
+
+  if (g_str_equal (state, RUNTIME_STATE_DIRECTORY) && !let_pass (state, error))
+    return FALSE;
+  return let_pass (runtime->disks, error) && let_pass (home, error);
+}
+
 /* Where its disks will be. Files are written first: libvirt does not know of content to come. */
 static gboolean
 plan_disks (DomainRestore *restore, GError **error)
@@ -200,9 +221,8 @@ plan_disks (DomainRestore *restore, GError **error)
   }
   if (!disk_work_choose (disks, daemon, restore->manifest, wish, restore->spec->name, error))
     return FALSE;
-  if (disks->home != NULL && (chmod (daemon->runtime->disks, DIRECTORY_MODE) < 0 ||
-                              chmod (disks->home, DIRECTORY_MODE) < 0))
-    return fd_set_errno_error (error, "letting QEMU into %s", disks->home);
+  if (disks->home != NULL && !let_pass_to (daemon->runtime, disks->home, error))
+    return FALSE;
   disks->planned = restore_disks_plan (restore->manifest, restore->spec, &disks->options, error);
   return disks->planned != NULL;
 }

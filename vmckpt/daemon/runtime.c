@@ -87,7 +87,7 @@ default_disks (const char *runtime)
 
   if (!g_str_equal (runtime, common))
     return g_build_filename (runtime, "disks", NULL);
-  return geteuid() == 0 ? g_strdup ("/var/lib/vmckpt/disks")
+  return geteuid() == 0 ? g_strdup (RUNTIME_STATE_DIRECTORY "/disks")
                         : g_build_filename (g_get_user_state_dir(), "vmckpt", "disks", NULL);
 }
 

@@ -22,6 +22,10 @@
 #include <vmckpt/drivers/qemu-facts.h>
 #include <vmckpt/util/fd.h>
 
+/* What outlives a boot, of the system's default daemon: disks/, and the store where no other is
+ * named. Each of them is closed to others by itself. */
+#define RUNTIME_STATE_DIRECTORY "/var/lib/vmckpt"
+
 typedef struct {
   char *path;    /* absolute */
   char *guests;  /* PATH/guests */
