@@ -39,7 +39,11 @@ write_configuration() {
   local address
   echo 'cgroup_controllers = []' >"$1/etc/qemu.conf"
   if [ "${LIBVIRT_STOCK:-}" = yes ]; then
-    chmod 711 "$T" # disks are there; names are not for that user
+    chmod 711 "$T" # disks are there; names are not for that user, nor may the build directory be
+    mkdir -p "$T/boot"
+    cp "$GUEST/vmlinuz" "$GUEST/initrd" "$T/boot"
+    chmod 644 "$T/boot"/*
+    GUEST=$T/boot
   else
     cat >>"$1/etc/qemu.conf" <<'C'
 user = "root"
