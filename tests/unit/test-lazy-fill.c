@@ -318,7 +318,7 @@ test_unreadable (void)
   lazy_fill_register (fill, &error);
   g_assert_no_error (error);
   scene.watched->fail_code = G_IO_ERROR_FAILED;
-  scene.watched->fail_prefix = "packs/";
+  watched_backend_fail (scene.watched, "packs/");
   start (fill);
   tracked_child_order (&scene.child, CHILD_READ, 300, 1, 0);
   await (&scene, &scene.stuck);
@@ -328,7 +328,7 @@ test_unreadable (void)
   g_assert_false (lazy_fill_wait (fill, NULL, NULL, &error));
   g_assert_nonnull (error);
   g_assert_cmpuint (scene.complete, ==, 0);
-  scene.watched->fail_prefix = NULL;
+  watched_backend_fail (scene.watched, NULL);
   lazy_fill_retry (fill, NULL);
   g_assert_cmpuint (tracked_child_wait (&scene.child), ==, first_byte (scene.seeds[300]));
   await (&scene, &scene.complete);
@@ -366,10 +366,10 @@ test_forsaken_fault (void)
                    sizeof message);
   fill = fill_new (&scene, NULL, FALSE);
   scene.watched->fail_code = G_IO_ERROR_FAILED;
-  scene.watched->fail_prefix = "packs/";
+  watched_backend_fail (scene.watched, "packs/");
   start (fill);
   await (&scene, &scene.stuck);
-  scene.watched->fail_prefix = NULL;
+  watched_backend_fail (scene.watched, NULL);
   lazy_fill_retry (fill, NULL);
   g_assert_cmpuint (tracked_child_wait (&scene.child), ==, first_byte (scene.seeds[300]));
   await (&scene, &scene.complete);

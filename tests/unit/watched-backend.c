@@ -25,13 +25,21 @@ watched_put (Backend *backend, const char *name, GBytes *data, gboolean *existed
   return self->inner->ops->put_if_absent (self->inner, name, data, existed, error);
 }
 
+static gboolean
+is_to_fail (WatchedBackend *self, const char *name, guint64 offset, gsize len)
+{
+  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&self->lock);
+
+  return self->fail_prefix != NULL && g_str_has_prefix (name, self->fail_prefix) &&
+         (len == G_MAXSIZE || offset + len > self->fail_from);
+}
+
 static GBytes *
 watched_get (Backend *backend, const char *name, guint64 offset, gsize len, GError **error)
 {
   WatchedBackend *self = (WatchedBackend *)backend;
 
-  if (self->fail_prefix != NULL && g_str_has_prefix (name, self->fail_prefix) &&
-      (len == G_MAXSIZE || offset + len > self->fail_from)) {
+  if (is_to_fail (self, name, offset, len)) {
     g_set_error (error, G_IO_ERROR, self->fail_code, "reading %s: as the test wants it", name);
     return NULL;
   }
@@ -151,4 +159,12 @@ watched_backend_new (Backend *inner, const char *watched)
   g_mutex_init (&self->lock);
   self->watched = watched;
   return self;
+}
+
+void
+watched_backend_fail (WatchedBackend *self, const char *prefix)
+{
+  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&self->lock);
+
+  self->fail_prefix = prefix;
 }

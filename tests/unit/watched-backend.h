@@ -10,6 +10,7 @@ typedef struct {
   const char *watched; /* prefix of the objects that count */
   GMutex lock;
   guint64 gets, get_bytes, largest_get, stream_bytes, puts; /* (lock), or when nobody is at work */
+  /* (lock), or when nobody is at work: */
   const char *fail_prefix; /* (nullable): reading objects of this prefix … */
   guint64 fail_from;       /* … beyond this offset … */
   int fail_code;           /* … fails with this GIOErrorEnum */
@@ -17,3 +18,6 @@ typedef struct {
 
 /* Takes @inner. */
 WatchedBackend *watched_backend_new (Backend *inner, const char *watched);
+
+/* From now on, also while others read: reading objects of @prefix fails; none if NULL. */
+void watched_backend_fail (WatchedBackend *self, const char *prefix);
