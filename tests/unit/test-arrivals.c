@@ -93,6 +93,30 @@ test_ids (Host *host, gconstpointer data)
   g_assert_error (recorded, API_ERROR, API_CONFLICT);
 }
 
+/* Its records have a name from the first migration on, which the next daemon has too, and no other
+ * disks directory. */
+static void
+test_records (Host *host, gconstpointer data)
+{
+  g_autoptr (GError) none = NULL;
+  g_autoptr (GError) garbled = NULL;
+
+  g_assert_null (arrivals_records (host->arrivals, &none));
+  g_assert_error (none, G_FILE_ERROR, G_FILE_ERROR_NOENT);
+  g_autoptr (Arrival) first = arrivals_add (host->arrivals, ID, "g", "a", NULL);
+  g_autofree char *name = arrivals_records (host->arrivals, NULL);
+  g_assert_true (name != NULL && g_uuid_string_is_valid (name));
+  Arrivals *next = arrivals_new (host->runtime);
+  g_autoptr (Arrival) second = arrivals_add (next, OTHER_ID, "g", "a", NULL);
+  g_autofree char *again = arrivals_records (host->arrivals, NULL);
+  g_assert_cmpstr (again, ==, name);
+
+  g_autofree char *file = g_build_filename (host->runtime->disks, "migrations", "records", NULL);
+  g_assert_true (g_file_set_contents (file, "../../x", -1, NULL));
+  g_assert_null (arrivals_records (host->arrivals, &garbled));
+  g_assert_error (garbled, API_ERROR, API_FAILED);
+}
+
 /* Somebody says go before all is here: it will not run, and what brings it up is told to stop. */
 static void
 test_early_go (Host *host, gconstpointer data)
@@ -172,6 +196,7 @@ main (int argc, char **argv)
   g_test_init (&argc, &argv, NULL);
   g_test_add ("/arrivals/unknown", Host, NULL, set_up, test_unknown, tear_down);
   g_test_add ("/arrivals/ids", Host, NULL, set_up, test_ids, tear_down);
+  g_test_add ("/arrivals/records", Host, NULL, set_up, test_records, tear_down);
   g_test_add ("/arrivals/early-go", Host, NULL, set_up, test_early_go, tear_down);
   g_test_add ("/arrivals/too-late", Host, NULL, set_up, test_too_late, tear_down);
   g_test_add ("/arrivals/left", Host, NULL, set_up, test_left, tear_down);

@@ -18,6 +18,7 @@
 #define MAX_FILE 65536
 #define MAX_DEPTH 4
 #define MAX_FROM 255
+#define RECORDS_NAME "records" /* in DISKS/migrations */
 #define MAX_KNOWN 256
 #define END_WAIT_US (20 * G_USEC_PER_SEC)
 #define SILENCE_CHECK_SECONDS 5
@@ -169,6 +170,44 @@ sync_directory (const char *path, GError **error)
   return (fd >= 0 && fsync (fd) == 0) || fd_set_errno_error (error, "syncing %s", path);
 }
 
+/* @text is in the directory of records, whatever dies, when this returns TRUE. */
+static gboolean
+write_durably (Arrivals *arrivals, const char *path, const char *text, GError **error)
+{
+  if (g_mkdir_with_parents (arrivals->directory, 0700) < 0)
+    return fd_set_errno_error (error, "making %s", arrivals->directory);
+  return g_file_set_contents_full (path, text, (gssize)strlen (text),
+                                   G_FILE_SET_CONTENTS_CONSISTENT | G_FILE_SET_CONTENTS_DURABLE,
+                                   0600, error) &&
+         sync_directory (arrivals->directory, error);
+}
+
+char *
+arrivals_records (Arrivals *arrivals, GError **error)
+{
+  g_autofree char *path = g_build_filename (arrivals->directory, RECORDS_NAME, NULL);
+  g_autofree char *text = NULL;
+
+  if (!g_file_get_contents (path, &text, NULL, error))
+    return NULL;
+  g_strchomp (text);
+  if (g_uuid_string_is_valid (text))
+    return g_steal_pointer (&text);
+  g_set_error (error, API_ERROR, API_FAILED, "%s: not the name of these records", path);
+  return NULL;
+}
+
+/* With the lock held. */
+static gboolean
+make_records (Arrivals *arrivals, GError **error)
+{
+  g_autofree char *path = g_build_filename (arrivals->directory, RECORDS_NAME, NULL);
+  g_autofree char *name = g_uuid_string_random();
+  g_autofree char *text = g_strconcat (name, "\n", NULL);
+
+  return g_file_test (path, G_FILE_TEST_EXISTS) || write_durably (arrivals, path, text, error);
+}
+
 static gboolean
 write_record (Arrival *arrival, gboolean paused, GError **error)
 {
@@ -176,18 +215,13 @@ write_record (Arrival *arrival, gboolean paused, GError **error)
   g_autofree char *path = record_path (arrivals, arrival->id);
   g_autoptr (JsonObject) object = json_object_new();
 
-  if (g_mkdir_with_parents (arrivals->directory, 0700) < 0)
-    return fd_set_errno_error (error, "making %s", arrivals->directory);
   json_object_set_string_member (object, "id", arrival->id);
   json_object_set_string_member (object, "guest", arrival->guest);
   json_object_set_string_member (object, "from", arrival->from);
   json_object_set_boolean_member (object, "paused", paused);
   json_object_set_int_member (object, "decided_us", g_get_real_time());
   g_autofree char *text = json_to_pretty (object);
-  return g_file_set_contents_full (path, text, (gssize)strlen (text),
-                                   G_FILE_SET_CONTENTS_CONSISTENT | G_FILE_SET_CONTENTS_DURABLE,
-                                   0600, error) &&
-         sync_directory (arrivals->directory, error);
+  return write_durably (arrivals, path, text, error);
 }
 
 static gboolean
@@ -279,6 +313,8 @@ arrivals_add (Arrivals *arrivals, const char *id, const char *guest, const char 
     g_set_error (error, API_ERROR, API_CONFLICT, "there was a migration %s already", id);
     return NULL;
   }
+  if (!make_records (arrivals, error))
+    return NULL;
   Arrival *arrival = g_new0 (Arrival, 1);
   g_atomic_ref_count_init (&arrival->refs);
   arrival->arrivals = arrivals;

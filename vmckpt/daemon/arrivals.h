@@ -118,6 +118,17 @@ void arrival_set_ended (Arrival *arrival, const GError *reason);
 
 /* ---- What the source says (routes-migrate.c); each is a sign of life of it ---- */
 
+/**
+ * arrivals_records:
+ *
+ * What the records of decisions are called, a uuid that is made once with them. A host that has
+ * lost them, or uses others, would call each migration unknown: the source takes that as an answer
+ * only from who has the records that the guest was going to.
+ *
+ * Returns: newly allocated; NULL with @error if there are none yet, or they cannot be read
+ */
+char *arrivals_records (Arrivals *arrivals, GError **error);
+
 /* The state; ARRIVAL_UNKNOWN if there is none. */
 ArrivalState arrivals_state (Arrivals *arrivals, const char *id);
 

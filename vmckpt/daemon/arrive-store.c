@@ -192,10 +192,11 @@ check_machine (Landing *work, const Manifest *manifest, GError **error)
          peer_spec_check (work->request->daemon->guest_files, spec, inside, error);
 }
 
+/* @line: (transfer full). */
 static void
-send (Landing *work, const char *type)
+send (Landing *work, const char *type, JsonObject *line)
 {
-  work->request->send_line (type, json_object_new(), work->request->watcher.user_data);
+  work->request->send_line (type, line, work->request->watcher.user_data);
 }
 
 /* RestoreLanding's started. */
@@ -217,7 +218,7 @@ wait_decided (QmpClient *monitor, KeeperLease *lease, gpointer user_data, GError
   /* Told only then: `go` may come at once. */
   if (!fault_visit (FAULT_MOVE_ARRIVED, error) || !arrival_announce (work->arrival, &guest, error))
     return FALSE;
-  send (work, "arrived");
+  send (work, "arrived", json_object_new());
   return arrival_wait_decided (work->arrival, error);
 }
 
@@ -236,7 +237,12 @@ prepare (Landing *work, Store *store, const Manifest *manifest, GError **error)
     return FALSE;
   if (!fault_visit (FAULT_MOVE_LISTENING, error))
     return FALSE;
-  send (work, "listening");
+  g_autofree char *records = arrivals_records (work->request->daemon->arrivals, error);
+  if (records == NULL)
+    return FALSE;
+  JsonObject *line = json_object_new();
+  json_object_set_string_member (line, "records", records);
+  send (work, "listening", line);
   return TRUE;
 }
 

@@ -70,15 +70,28 @@ is_answer (JsonObject *answer)
                            g_str_equal (state, arrival_state_name (ARRIVAL_UNKNOWN)));
 }
 
+/* Who has not the records that the guest was going to knows nothing of it, and calls it unknown. */
+static gboolean
+has_records (JsonObject *answer, const Departure *departure, GError **error)
+{
+  if (g_strcmp0 (json_get_string_or (answer, "records", NULL), departure->records) == 0)
+    return TRUE;
+  g_set_error (error, API_ERROR, API_FAILED,
+               "the vmckptd that answers there has other records of migrations than the guest was "
+               "going to; it needs the --disks directory that it had");
+  return FALSE;
+}
+
 /* One question or order. FALSE: it is not known. */
 static gboolean
-ask_once (Peer *peer, const char *method, const char *id, const char *what, DepartureEnd *end,
-          GCancellable *cancellable, GError **error)
+ask_once (Peer *peer, const char *method, const Departure *departure, const char *what,
+          DepartureEnd *end, GCancellable *cancellable, GError **error)
 {
   g_autoptr (GError) cause = NULL;
-  g_autoptr (JsonObject) answer = call (peer, method, id, what, cancellable, &cause);
+  g_autoptr (JsonObject) answer = call (peer, method, departure->id, what, cancellable, &cause);
 
-  if (answer != NULL && is_answer (answer) && read_end (answer, end, error))
+  if (answer != NULL && is_answer (answer) && has_records (answer, departure, &cause) &&
+      read_end (answer, end, error))
     return TRUE;
   if (error != NULL && *error == NULL)
     g_set_error (error, API_ERROR, API_FAILED, "%s",
@@ -121,7 +134,8 @@ departure_release (Guest *guest, KeeperLease *lease, GError **error)
 }
 
 DepartureEnd
-departure_go (Guest *guest, Peer *peer, GCancellable *cancellable, GError **error)
+departure_go (Guest *guest, Peer *peer, const char *records, GCancellable *cancellable,
+              GError **error)
 {
   g_autoptr (Departure) departure = guest_departure (guest);
   gint64 deadline = g_get_monotonic_time() + ASK_FOR_US;
@@ -129,14 +143,15 @@ departure_go (Guest *guest, Peer *peer, GCancellable *cancellable, GError **erro
   DepartureEnd end = DEPARTURE_UNKNOWN;
 
   departure->state = DEPARTURE_GOING;
+  departure->records = g_strdup (records);
   if (!guest_set_departure (guest, departure, error) || !fault_visit (FAULT_MOVE_GOING, error))
     return DEPARTURE_HERE; /* nothing was said */
-  gboolean known = ask_once (peer, "POST", departure->id, "/go", &end, cancellable, &cause);
+  gboolean known = ask_once (peer, "POST", departure, "/go", &end, cancellable, &cause);
   while (!known && g_get_monotonic_time() < deadline && !g_cancellable_is_cancelled (cancellable)) {
     g_usleep (ASK_INTERVAL_US);
     g_clear_error (&cause);
     /* Again, as the first may not have got there: a question alone would keep both waiting. */
-    known = ask_once (peer, "POST", departure->id, "/go", &end, cancellable, &cause);
+    known = ask_once (peer, "POST", departure, "/go", &end, cancellable, &cause);
   }
   if (end == DEPARTURE_THERE) {
     departure->state = DEPARTURE_MOVED;
@@ -212,6 +227,16 @@ go_on_here (Guest *guest, const Departure *departure)
   return FALSE;
 }
 
+/* It stands still, and who looks sees why. */
+static void
+tell_doubt (Guest *guest, const Departure *departure, const GError *error)
+{
+  g_autofree char *reason = g_strdup_printf ("moved to %s: %s", departure->to, error->message);
+
+  if (guest_set_doubt (guest, reason))
+    g_message ("guest %s, %s", guest_name (guest), reason);
+}
+
 static void
 settle (Daemon *daemon, Guest *guest)
 {
@@ -226,9 +251,10 @@ settle (Daemon *daemon, Guest *guest)
     end = DEPARTURE_HERE;
   else if (departure->state == DEPARTURE_MOVED)
     end = DEPARTURE_THERE;
-  else if (peer == NULL ||
-           !ask_once (peer, "GET", departure->id, "", &end, daemon->stopping, &error))
+  else if (peer == NULL || !ask_once (peer, "GET", departure, "", &end, daemon->stopping, &error)) {
+    tell_doubt (guest, departure, error);
     return;
+  }
   if (end == DEPARTURE_THERE) {
     g_autoptr (QmpClient) monitor = guest_monitor (guest, NULL);
     departure->state = DEPARTURE_MOVED;

@@ -39,6 +39,7 @@ gboolean departure_release (Guest *guest, KeeperLease *lease, GError **error);
 /**
  * departure_go:
  * @peer: the destination, which has said that everything is there
+ * @records: what its records are called; no other's word counts afterwards
  * @cancellable: (nullable): ends the asking, not what was said
  *
  * The guest's QEMU stands still. GOING, then says `go`, and asks for up to half a minute if the
@@ -47,7 +48,8 @@ gboolean departure_release (Guest *guest, KeeperLease *lease, GError **error);
  *
  * Returns: with @error unless THERE.
  */
-DepartureEnd departure_go (Guest *guest, Peer *peer, GCancellable *cancellable, GError **error);
+DepartureEnd departure_go (Guest *guest, Peer *peer, const char *records, GCancellable *cancellable,
+                           GError **error);
 
 /* It runs there: ends the QEMU here, lists the guest as exited, gives up its claims, and has the
  * destination forget the migration. Nothing of it can fail for good. @peer: (nullable): as above.

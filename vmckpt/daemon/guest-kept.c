@@ -133,6 +133,17 @@ guest_set_departure (Guest *guest, const Departure *departure, GError **error)
 }
 
 gboolean
+guest_set_doubt (Guest *guest, const char *reason)
+{
+  LOCK (guest);
+
+  if (guest->state != GUEST_PAUSED || g_strcmp0 (guest->reason, reason) == 0)
+    return FALSE;
+  guest_set_state (guest, GUEST_PAUSED, reason);
+  return TRUE;
+}
+
+gboolean
 guest_check_here (Guest *guest, GError **error)
 {
   LOCK (guest);

@@ -20,6 +20,7 @@ departure_free (Departure *departure)
     return;
   g_free (departure->id);
   g_free (departure->to);
+  g_free (departure->records);
   g_free (departure);
 }
 
@@ -31,6 +32,7 @@ departure_copy (const Departure *departure)
   *copy = *departure;
   copy->id = g_strdup (departure->id);
   copy->to = g_strdup (departure->to);
+  copy->records = g_strdup (departure->records);
   return copy;
 }
 
@@ -43,6 +45,7 @@ departure_to_json (const Departure *departure)
   json_object_set_string_member (object, "to", departure->to);
   json_object_set_string_member (object, "state", departure_states[departure->state]);
   json_object_set_boolean_member (object, "runs", departure->runs);
+  json_set_string_or_null (object, "records", departure->records);
   return object;
 }
 
@@ -55,7 +58,13 @@ departure_from_json (JsonObject *object)
 
   for (guint i = 0; id != NULL && to != NULL && i < G_N_ELEMENTS (departure_states); i++)
     if (g_str_equal (name, departure_states[i])) {
-      const Departure read = { (char *)id, (char *)to, i, json_get_bool_or (object, "runs", TRUE) };
+      const Departure read = {
+        .id = (char *)id,
+        .to = (char *)to,
+        .records = (char *)json_get_string_or (object, "records", NULL),
+        .state = i,
+        .runs = json_get_bool_or (object, "runs", TRUE),
+      };
       return departure_copy (&read);
     }
   return NULL;

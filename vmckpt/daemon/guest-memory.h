@@ -15,8 +15,10 @@ typedef enum {
 } DepartureState;
 
 typedef struct {
-  char *id; /* of the migration */
-  char *to; /* the other host, as peer_new() takes it */
+  char *id;      /* of the migration */
+  char *to;      /* the other host, as peer_new() takes it */
+  char *records; /* (nullable) from GOING on: arrivals_records() of the other host. Only who has
+                    these can say that the guest does not run there */
   DepartureState state;
   gboolean runs; /* it ran before, and is to */
 } Departure;

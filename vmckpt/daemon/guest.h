@@ -168,6 +168,8 @@ Departure *guest_departure (Guest *guest);
 gboolean guest_is_departing (Guest *guest);
 /* @departure: (nullable): none any more. On failure it is as before, for a next daemon too. */
 gboolean guest_set_departure (Guest *guest, const Departure *departure, GError **error);
+/* Nobody knows yet where it runs: it is listed as paused with @reason. TRUE if that is news. */
+gboolean guest_set_doubt (Guest *guest, const char *reason);
 
 /* Stores in which this guest is claimed. */
 GStrv guest_claims (Guest *guest);

@@ -17,7 +17,7 @@ struct _MigrateCall {
   GMutex lock;
   GCond changed;
   /* Guarded by the lock. */
-  char *uri, *nbd;
+  char *uri, *nbd, *records;
   gboolean arrived, over;
   JsonObject *result;
   GError *error;
@@ -34,6 +34,7 @@ on_line (JsonObject *line, const char *type, gpointer user_data)
 
   if (g_str_equal (type, "listening") && call->uri == NULL) {
     call->uri = g_strdup (json_get_string_or (line, "uri", ""));
+    call->records = g_strdup (json_get_string_or (line, "records", NULL));
     call->nbd = g_strdup (json_get_string_or (line, "nbd", NULL));
   } else if (g_str_equal (type, "arrived"))
     call->arrived = TRUE;
@@ -86,6 +87,7 @@ migrate_call_free (MigrateCall *call)
   g_object_unref (call->cancellable);
   g_free (call->uri);
   g_free (call->nbd);
+  g_free (call->records);
   g_clear_pointer (&call->result, json_object_unref);
   g_clear_error (&call->error);
   g_mutex_clear (&call->lock);
@@ -125,9 +127,21 @@ migrate_call_wait_listening (MigrateCall *call, const char **uri, const char **n
       return FALSE;
     g_cond_wait_until (&call->changed, &call->lock, g_get_monotonic_time() + CHECK_US);
   }
+  if (call->records == NULL) {
+    g_set_error_literal (error, API_ERROR, API_FAILED,
+                         "the other host does not say where it records what it decides");
+    return FALSE;
+  }
   *uri = call->uri;
   *nbd = call->nbd;
   return TRUE;
+}
+
+const char *
+migrate_call_records (MigrateCall *call)
+{
+  LOCK (call);
+  return call->records;
 }
 
 gboolean

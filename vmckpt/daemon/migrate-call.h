@@ -22,6 +22,9 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (MigrateCall, migrate_call_free)
 gboolean migrate_call_wait_listening (MigrateCall *call, const char **uri, const char **nbd,
                                       GCancellable *cancellable, GError **error);
 
+/* After that: what the other host's records are called (arrivals_records()); borrowed. */
+const char *migrate_call_records (MigrateCall *call);
+
 /* Until all is there. */
 gboolean migrate_call_wait_arrived (MigrateCall *call, GCancellable *cancellable, GError **error);
 

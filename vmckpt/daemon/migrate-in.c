@@ -282,6 +282,23 @@ start_qemu (Coming *coming, GError **error)
          (coming->lease = keeper_lease_restore (coming->qemu.keeper, error)) != NULL;
 }
 
+/* Where the source's QEMU finds ours, at @uri, and our disks, at @nbd (nullable). */
+static gboolean
+say_listening (Coming *coming, const char *uri, const char *nbd, GError **error)
+{
+  Request *request = coming->request;
+  g_autofree char *records = arrivals_records (request->daemon->arrivals, error);
+
+  if (records == NULL)
+    return FALSE;
+  JsonObject *line = json_object_new();
+  json_object_set_string_member (line, "uri", uri);
+  json_object_set_string_member (line, "records", records);
+  json_set_string_or_null (line, "nbd", nbd);
+  request->send_line ("listening", line, request->watcher.user_data);
+  return fault_visit (FAULT_MOVE_LISTENING, error);
+}
+
 /* Beside whose API the source found this host: there its QEMU finds ours. */
 static gboolean
 listen_for_source (Coming *coming, GError **error)
@@ -290,7 +307,6 @@ listen_for_source (Coming *coming, GError **error)
   const char *local = request->local;
   const char *directory = guest_directory (coming->guest);
   LiveOptions options = coming->offer->options;
-  JsonObject *line = json_object_new();
   g_autofree char *wanted = NULL;
   g_autofree char *disks = NULL;
 
@@ -307,14 +323,7 @@ listen_for_source (Coming *coming, GError **error)
   g_autofree char *uri = coming->offer->mirrored->len == 0 || disks != NULL
                              ? live_listen (coming->qemu.monitor, &options, wanted, error)
                              : NULL;
-  if (uri == NULL) {
-    json_object_unref (line);
-    return FALSE;
-  }
-  json_object_set_string_member (line, "uri", uri);
-  json_set_string_or_null (line, "nbd", disks);
-  request->send_line ("listening", line, request->watcher.user_data);
-  return fault_visit (FAULT_MOVE_LISTENING, error);
+  return uri != NULL && say_listening (coming, uri, disks, error);
 }
 
 /* ---- Arriving ---- */

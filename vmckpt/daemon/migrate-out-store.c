@@ -230,7 +230,8 @@ hand_over (Going *going, GError **error)
     return FALSE;
   }
   g_clear_pointer (&going->lease, keeper_lease_free);
-  switch (departure_go (going->guest, going->peer, going->request->daemon->stopping, &cause)) {
+  switch (departure_go (going->guest, going->peer, migrate_call_records (going->call),
+                        going->request->daemon->stopping, &cause)) {
   case DEPARTURE_THERE:
     going->there_us = g_get_real_time();
     finish (going);

@@ -373,7 +373,8 @@ hand_over (Going *going, GError **error)
     go_on_here (going);
     return FALSE;
   }
-  switch (departure_go (going->guest, going->peer, going->request->daemon->stopping, &cause)) {
+  switch (departure_go (going->guest, going->peer, migrate_call_records (going->call),
+                        going->request->daemon->stopping, &cause)) {
   case DEPARTURE_THERE:
     going->there_us = g_get_monotonic_time();
     return finish (going, error);

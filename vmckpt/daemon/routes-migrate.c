@@ -12,9 +12,11 @@ static JsonObject *
 describe (Request *request, ArrivalState state, const GError *reason)
 {
   JsonObject *result = json_object_new();
+  g_autofree char *records = arrivals_records (request->daemon->arrivals, NULL);
 
   json_object_set_string_member (result, "id", request->params[0]);
   json_object_set_string_member (result, "state", arrival_state_name (state));
+  json_set_string_or_null (result, "records", records);
   json_set_string_or_null (result, "reason", reason != NULL ? reason->message : NULL);
   return result;
 }
