@@ -9,7 +9,7 @@
  * The destination's QEMU never runs by itself (it was started with -S), not even after a switch to
  * postcopy. The source's stands still when live_send() returns TRUE; on failure it is as it was
  * before, and runs if it ran. Who runs the guest in the end is not decided here
- * (vmckpt/daemon/arrivals.h).
+ * (vmckpt/daemon/guests/arrivals.h).
  *
  * Any thread; everything blocks.
  */
