@@ -39,6 +39,7 @@ typedef struct {
 /* Does nothing yet. */
 DiskHydrate *disk_hydrate_new (const DiskHydrateSetup *setup);
 
+/* Any thread. */
 DiskHydrate *disk_hydrate_ref (DiskHydrate *hydrate);
 /* NULL is ignored. Does not stop the thread: disk_hydrate_stop() does. */
 void disk_hydrate_unref (DiskHydrate *hydrate);
@@ -60,6 +61,7 @@ typedef struct {
   gboolean complete;
 } DiskHydrateStatus;
 
+/* @status: (out): how far it is; without the store or QEMU being asked. Any thread. */
 void disk_hydrate_status (DiskHydrate *hydrate, DiskHydrateStatus *status);
 
 /* Waits until all disks are cut loose. FALSE with @error if that cannot be, or when cancelled.

@@ -107,6 +107,7 @@ gboolean disk_point_export (DiskPoint *point, GError **error);
 /* Where to read it: the path of a UNIX socket. */
 const char *disk_point_socket (const DiskPoint *point);
 
+/* How many disks the point has, from 0 for disk_point_source(). */
 guint disk_point_count (const DiskPoint *point);
 
 /* Disk @index: valid after disk_point_instant(). */

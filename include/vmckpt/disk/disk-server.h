@@ -132,7 +132,7 @@ const char *disk_server_socket (DiskServer *server);
 /* The port it listens at; 0 with a UNIX socket. */
 guint16 disk_server_port (DiskServer *server);
 
-/* Location of the store and id of the checkpoint that it serves. Borrowed. */
+/* Location of the store, and id of the checkpoint that it serves. Borrowed. */
 const char *disk_server_store (DiskServer *server);
 const char *disk_server_checkpoint (DiskServer *server);
 

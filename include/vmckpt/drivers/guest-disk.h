@@ -83,6 +83,7 @@ typedef struct {
 GuestDisk *guest_disk_parse (const char *text, GError **error);
 /* A disk with no options at @path (nullable), and nothing known of it. */
 GuestDisk *guest_disk_new (const char *path);
+/* With all that is known of it; newly allocated. */
 GuestDisk *guest_disk_copy (const GuestDisk *disk);
 /* Frees @disk. */
 void guest_disk_free (GuestDisk *disk);
@@ -97,6 +98,7 @@ const char *disk_mode_name (DiskMode mode);
 
 /* @format: of the image, copied. */
 DiskLayer *disk_layer_new (const char *path, const char *format, DiskStorage storage);
+/* Frees @layer. */
 void disk_layer_free (DiskLayer *layer);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (DiskLayer, disk_layer_free)
 

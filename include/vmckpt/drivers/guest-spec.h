@@ -60,6 +60,8 @@ const char *guest_driver_name (GuestDriver driver);
 /* "shared" or "private". */
 const char *memory_kind_name (MemoryKind kind);
 
+/* A guest of this name, copied, with no disks and otherwise what `run` takes by default; or a copy
+ * of one with all that it has. Newly allocated. */
 GuestSpec *guest_spec_new (const char *name);
 GuestSpec *guest_spec_copy (const GuestSpec *spec);
 /* Frees @spec. */

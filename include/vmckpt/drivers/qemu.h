@@ -131,6 +131,7 @@ typedef struct _MachineRecorder MachineRecorder;
 
 /* @facts: (nullable): borrowed. One recorder for each run of a QEMU, by one thread at a time. */
 MachineRecorder *machine_recorder_new (QemuFacts *facts);
+/* Frees @recorder, not the facts; NULL is ignored. */
 void machine_recorder_free (MachineRecorder *recorder);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (MachineRecorder, machine_recorder_free)
 

@@ -106,7 +106,8 @@ typedef enum {
  * is paused on purpose. Leases wait for that; this call does not. */
 Keeper *keeper_adopt (const char *directory, ProcessId qemu, KeeperAdopt how, GError **error);
 
-void keeper_free (Keeper *keeper); /* detaches; keeper and QEMU live on */
+/* Detaches; keeper and QEMU live on. */
+void keeper_free (Keeper *keeper);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (Keeper, keeper_free)
 
 /* What keeper.json says; also readable when keeper and QEMU are gone. */
@@ -125,6 +126,7 @@ gboolean keeper_read_state (const char *directory, KeeperState *state, GError **
 /* Text for people: "powered off", "killed by signal 9", "failed with status 1". Newly allocated. */
 char *keeper_state_describe (const KeeperState *state);
 
+/* The QEMU that it keeps, which may have ended. */
 ProcessId keeper_qemu (Keeper *keeper);
 
 /* The guest's directory. */

@@ -36,6 +36,7 @@ typedef struct {
   gboolean console; /* there is console.sock */
 } LibvirtBridge;
 
+/* Frees what it holds and resets that; the process goes on. */
 void libvirt_bridge_clear (LibvirtBridge *bridge);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (LibvirtBridge, libvirt_bridge_clear)
 

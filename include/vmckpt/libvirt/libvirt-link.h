@@ -108,6 +108,7 @@ typedef struct {
   char *job; /* (nullable): libvirt's job that is under way: "save", "migration-out", … */
 } LibvirtDomain;
 
+/* Frees @domain. */
 void libvirt_domain_free (LibvirtDomain *domain);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (LibvirtDomain, libvirt_domain_free)
 
@@ -126,6 +127,7 @@ typedef struct {
   guint version;      /* of libvirt there: 9000000 is 9.0.0 */
 } LibvirtDescription;
 
+/* Frees @description with its domain. */
 void libvirt_description_free (LibvirtDescription *description);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (LibvirtDescription, libvirt_description_free)
 

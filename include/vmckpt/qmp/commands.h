@@ -21,6 +21,8 @@ gboolean qmp_quit (QmpClient *client, GError **error);
 /* getfd: gives QEMU a descriptor under @name for "fd:@name"; @fd stays the caller's. */
 gboolean qmp_getfd (QmpClient *client, const char *name, int fd, GError **error);
 
+/* closefd: drops the descriptor @name that qmp_getfd() gave, if nothing has taken it. Fails with
+ * QMP_ERROR_COMMAND if there is none. */
 gboolean qmp_closefd (QmpClient *client, const char *name, GError **error);
 
 /* add-fd: gives QEMU a descriptor for "/dev/fdset/@set"; @fd stays the caller's. */
@@ -66,6 +68,8 @@ typedef struct {
 void qmp_migration_clear (QmpMigration *migration);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (QmpMigration, qmp_migration_clear)
 
+/* query-migrate: how the migration is. @migration: (out caller-allocates): to be cleared, set only
+ * on success. */
 gboolean qmp_query_migrate (QmpClient *client, QmpMigration *migration, GError **error);
 
 /* query-memdev: a memory backend that is shared with others and is not called @besides: its name,

@@ -87,6 +87,7 @@ typedef struct {
   gboolean truncated; /* it printed more */
 } GuestAgentResult;
 
+/* Frees what it holds and resets it. */
 void guest_agent_result_clear (GuestAgentResult *result);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (GuestAgentResult, guest_agent_result_clear)
 

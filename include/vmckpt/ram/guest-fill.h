@@ -52,6 +52,7 @@ LazyFill *guest_fill_lazy (GuestFill *fill);
 const char *guest_fill_checkpoint (GuestFill *fill);
 const char *guest_fill_store_id (GuestFill *fill);
 
+/* Any thread. */
 GuestFill *guest_fill_ref (GuestFill *fill);
 /* With the last reference nobody serves the guest any more: it waits where pages are missing. Not
  * the last one from a LazyFillFunc. NULL is ignored. */

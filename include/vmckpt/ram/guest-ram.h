@@ -38,6 +38,7 @@ GuestRam *guest_ram_new (const char *block, guint64 bytes, GError **error);
  */
 GuestRam *guest_ram_new_template (const char *block, int template_fd, GError **error);
 
+/* Any thread. */
 GuestRam *guest_ram_ref (GuestRam *ram);
 /* Closes this process's descriptors with the last reference; QEMU keeps its own. */
 void guest_ram_unref (GuestRam *ram);

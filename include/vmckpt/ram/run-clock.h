@@ -9,6 +9,7 @@
 
 typedef struct _RunClock RunClock;
 
+/* Nothing was seen yet; newly allocated. */
 RunClock *run_clock_new (void);
 /* Frees @clock. */
 void run_clock_free (RunClock *clock);
@@ -27,4 +28,5 @@ typedef struct {
 
 /* Starts counting anew. Any thread. */
 void run_clock_mark (RunClock *clock);
+/* What was counted since. Any thread. */
 RunClockReading run_clock_read (RunClock *clock);

@@ -80,12 +80,12 @@ void template_release (Template *template);
 /* Pages that @name waits for, which are not there: (transfer full) (element-type guint64). */
 GArray *template_waiting (Template *template, const char *name);
 
-/* How many faults were served, and of these, how many with zeros. Any thread. */
 typedef struct {
   guint64 faults;
   guint64 zeros;
 } TemplateStats;
 
+/* @stats: (out): how many faults were served, and of these, how many with zeros. Any thread. */
 void template_stats (Template *template, TemplateStats *stats);
 
 /* TRUE if the file holds nothing: nobody touched it before the first guest was registered. */

@@ -21,6 +21,7 @@ typedef struct {
   gint64 since_us;
 } Claim;
 
+/* All members are 0 or NULL; the caller fills in newly allocated texts. */
 Claim *claim_new (void);
 /* Frees @claim. */
 void claim_free (Claim *claim);

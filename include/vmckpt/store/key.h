@@ -49,6 +49,7 @@ gboolean store_init_encrypted (Backend *backend, const KeyMaterial *material, co
 Store *store_open_with_key (Backend *backend, const KeyMaterial *material, char **key_id,
                             GError **error);
 
+/* TRUE if all that is put into @store is sealed with a key. Any thread. */
 gboolean store_is_encrypted (Store *store);
 
 /**

@@ -37,6 +37,7 @@ typedef struct {
   GPtrArray *parts;   /* of ManifestPart */
 } Manifest;
 
+/* Without parts, and all else 0 or NULL; the caller fills in newly allocated texts. */
 Manifest *manifest_new (void);
 /* Frees @manifest. */
 void manifest_free (Manifest *manifest);

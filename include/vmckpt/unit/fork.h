@@ -33,13 +33,14 @@ void forked_guest_clear (ForkedGuest *guest);
 const ManifestPart *unit_fork_part (const Manifest *manifest, const GuestSpec *spec,
                                     GError **error);
 
-/* GUEST_FILE_TEMPLATE: from where a next daemon reads what is missing of a fork's memory. */
-/* Durable when this returns. */
+/* GUEST_FILE_TEMPLATE in @directory, the guest's: from where a next daemon reads what is missing of
+ * a fork's memory. Durable when this returns; G_FILE_ERROR. */
 gboolean fork_source_write (const char *directory, const char *store_path, const char *checkpoint,
                             GError **error);
-/* Both newly allocated; FALSE with G_FILE_ERROR_NOENT if nothing is missing. */
+/* What it says: both newly allocated; FALSE with G_FILE_ERROR_NOENT if nothing is missing. */
 gboolean fork_source_read (const char *directory, char **store_path, char **checkpoint,
                            GError **error);
+/* Nothing is missing any more. No error if it is not there. */
 void fork_source_remove (const char *directory);
 
 /* The guests are about to run; FALSE with @error keeps them from it. */

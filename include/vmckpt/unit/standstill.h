@@ -25,6 +25,7 @@ typedef struct {
 void standstill_free (Standstill *standstill);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (Standstill, standstill_free)
 
+/* Newly allocated. */
 Standstill *standstill_copy (const Standstill *standstill);
 
 /**

@@ -50,6 +50,7 @@ KeyMaterial *key_material_read_file (const char *path, GError **error);
 SecretText *key_material_to_text (const KeyMaterial *material);
 KeyMaterial *key_material_from_text (const char *text, GError **error);
 
+/* Newly allocated, guarded as @material is (secret.h). */
 KeyMaterial *key_material_copy (const KeyMaterial *material);
 /* Frees @material; NULL is ignored. */
 void key_material_free (KeyMaterial *material);

@@ -64,6 +64,7 @@ typedef struct {
 
 #define CHILD_PROCESS_NONE ((ChildProcess){ 0 })
 
+/* Kills the child and reaps it, which waits until it has ended; nothing if there is none. */
 void child_process_end (ChildProcess *child);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (ChildProcess, child_process_end)
 
