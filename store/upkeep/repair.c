@@ -189,23 +189,27 @@ condemn_damaged (Repair *repair, GError **error)
   return TRUE;
 }
 
-/* As gc begins: two at once could each rely on what the other is about to delete. */
+/* As gc begins: two at once could each rely on what the other is about to delete; and who walks the
+ * index would take tables that are replaced under it for lost. */
 static gboolean
 announce (Repair *repair, GError **error)
 {
   guint other_gc;
+  gboolean walkers;
 
   repair->check.announcement = announcement_put (repair->store, ANNOUNCE_GC, error);
   if (repair->check.announcement == NULL)
     return FALSE;
   g_autoptr (GHashTable) live =
       gc_live_writers (repair->store, repair->check.announcement, &other_gc, error);
-  if (live == NULL)
+  if (live == NULL ||
+      !announcements_any_walker (repair->store, repair->check.announcement, &walkers, error))
     return FALSE;
-  if (other_gc == 0)
+  if (other_gc == 0 && !walkers)
     return TRUE;
-  g_set_error_literal (error, STORE_ERROR, STORE_ERROR_IN_USE,
-                       "gc or another repair is at work on this store; try again when it is done");
+  g_set_error (error, STORE_ERROR, STORE_ERROR_IN_USE,
+               "%s is at work on this store; try again when it is done",
+               other_gc > 0 ? "gc or another repair" : "check or stats");
   return FALSE;
 }
 
