@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Threads: the callers, some workers, two that put packs. Three locks, taken in this order:
+ * Threads: the callers, some workers, two that put packs. Two locks, taken in this order:
  *   dedup  what was added, the frames being filled: held while a batch is delivered
- *   finding  what may be relied on: held while the index is searched
  *   lock   the queues, the packs being filled, the counters, the error
+ * StoredChunks, which is asked under dedup, and ChangedPages have one each of their own, under
+ * which none of these is taken.
  * Workers take compressing before hashing, so that what is on its way stays bounded.
  */
 #include "pipeline.h"
 
 #include "buffer-pool.h"
+#include "changed-pages.h"
 #include "chunk-lanes.h"
 #include "name-set.h"
-#include "pack-set.h"
 
 #include <vmckpt/util/bytes.h>
 
@@ -30,20 +31,6 @@
 /* Packs that may wait or be under way when another one is begun. */
 #define PACKS_BUSY_MAX 1
 
-/* What is in a frame: like goes with like. */
-typedef enum { FRAME_OF_PAGES, FRAME_OF_NODES, FRAME_OF_NOISE, FRAME_CONTENT_COUNT } FrameContent;
-
-/* A frame being filled, then compressed. */
-typedef struct {
-  BufferPool *pool; /* (not owned) of `raw` */
-  FrameContent content;
-  PackKind kind;
-  guint32 id; /* place in contents->frames */
-  GByteArray *raw;
-  GArray *chunks;  /* of PackChunk */
-  GArray *formers; /* (nullable) of ChunkName: pages that may become deltas to these */
-} FrameTask;
-
 typedef struct {
   GBytes *bytes;
   ChunkName name;
@@ -54,17 +41,14 @@ struct _Pipeline {
   GPtrArray *threads; /* of GThread */
   guint batches_max;
   BufferPool *batch_pool, *frame_pool;
+  StoredChunks *stored;
+  ChangedPages *changed_pages;
 
   GMutex dedup;
   NameSet *added;                          /* (dedup) */
   NameSet *changed;                        /* (dedup) of these: what may have become deltas */
   FrameTask *filling[FRAME_CONTENT_COUNT]; /* (dedup) (nullable) */
   FrameTask *changing;                     /* (dedup) (nullable) what may become deltas */
-
-  GMutex finding;
-  IndexView *view;     /* (finding) */
-  GHashTable *skip;    /* (finding) packs not to rely on */
-  GHashTable *present; /* (finding) packs that were seen to be there */
 
   GMutex lock;
   GCond work;                   /* (lock) there is something to do, or an end */
@@ -85,21 +69,8 @@ struct _Pipeline {
   GPtrArray *put_packs; /* (lock) of char*: all that were begun to be put, and not forgotten */
   guint sealed_packs;   /* (lock) of these: put before the last seal */
   PipelineStats stats;  /* (lock) */
-  DeltaRule delta_rule; /* (lock) */
   QuotaRoom *room;      /* (lock) (nullable) */
 };
-
-static void
-frame_task_free (FrameTask *task)
-{
-  if (task == NULL)
-    return;
-  buffer_pool_give_array (task->pool, task->raw);
-  g_array_unref (task->chunks);
-  g_clear_pointer (&task->formers, g_array_unref);
-  g_free (task);
-}
-G_DEFINE_AUTOPTR_CLEANUP_FUNC (FrameTask, frame_task_free)
 
 static void
 pack_task_free (PackTask *task)
@@ -201,74 +172,6 @@ deliver_locked (Pipeline *self)
   self->delivering = FALSE;
 }
 
-/* TRUE if the pack is there. Each pack that is relied on is looked at once, since the index does
- * not know what was lost. With the finding lock. */
-static gboolean
-pack_is_present (Pipeline *self, const ChunkLocation *location)
-{
-  const BackendOps *ops = self->store->backend->ops;
-  guint64 size = 0;
-
-  if (g_hash_table_contains (self->present, &location->pack))
-    return TRUE;
-  g_autofree char *object = object_name ("packs", &location->pack);
-  gboolean there =
-      ops->stat (self->store->backend, object, &size, NULL) && size == location->pack_size;
-  pack_set_add (there ? self->present : self->skip, &location->pack);
-  return there;
-}
-
-static gboolean
-find_in_full (Pipeline *self, const ChunkName *name, ChunkLocation *location)
-{
-  while (index_view_find_full (self->view, name, self->skip, FALSE, location))
-    if (pack_is_present (self, location))
-      return TRUE;
-  return FALSE;
-}
-
-/* TRUE if the base of a delta is there: gc keeps bases for the deltas that checkpoints need, so a
- * delta that none needs may have lost it. */
-static gboolean
-base_is_stored (Pipeline *self, const ChunkLocation *location)
-{
-  ChunkLocation base;
-  Delta delta;
-
-  return store_delta_load (self->store, location, &delta, NULL) &&
-         find_in_full (self, &delta.base, &base);
-}
-
-static gboolean
-find_in_view (Pipeline *self, const ChunkName *name, gboolean full, ChunkLocation *location)
-{
-  while (!full && index_view_find (self->view, name, self->skip, FALSE, location)) {
-    if (!pack_is_present (self, location))
-      continue;
-    if (location->frame.codec != FRAME_DELTA || base_is_stored (self, location))
-      return TRUE;
-    full = TRUE;
-  }
-  return full && find_in_full (self, name, location);
-}
-
-/* TRUE if a pack that may be relied on has the chunk; @full: in full. With the finding lock. */
-static gboolean
-find_stored (Pipeline *self, const ChunkName *name, gboolean full, ChunkLocation *location)
-{
-  if (find_in_view (self, name, full, location))
-    return TRUE;
-  if (!index_view_failed (self->view))
-    return FALSE;
-  /* A table has been replaced meanwhile: what there is now knows of all that the view knew of. */
-  IndexView *now = index_reload (self->store->index, NULL);
-  if (now == NULL)
-    return FALSE; /* it is stored again, which is never wrong */
-  index_view_unref (self->view);
-  self->view = now;
-  return find_in_view (self, name, full, location);
-}
-
 /* Completes the pack being filled and queues it. With the lock. */
 static void
 finish_pack_locked (Pipeline *self, PackKind kind)
@@ -312,43 +215,6 @@ add_frame_locked (Pipeline *self, FrameTask *task, GBytes *stored, FrameCodec co
   }
 }
 
-/* What is to be stored of a frame. */
-static GBytes *
-encode_frame (FrameEncoder *encoder, const FrameTask *task, FrameCodec *codec)
-{
-  if (task->content != FRAME_OF_NOISE)
-    return frame_encode (encoder, task->raw->data, task->raw->len, codec);
-  *codec = FRAME_RAW;
-  return g_bytes_new_static (task->raw->data, task->raw->len); /* copied into the pack */
-}
-
-static gsize
-frame_target (FrameContent content)
-{
-  return content == FRAME_OF_PAGES ? FRAME_TARGET_BYTES : FRAME_DENSE_TARGET_BYTES;
-}
-
-static FrameTask *
-frame_task_new (Pipeline *self, FrameContent content)
-{
-  FrameTask *task = g_new0 (FrameTask, 1);
-
-  task->content = content;
-  task->kind = content == FRAME_OF_NODES ? PACK_METADATA : PACK_DATA;
-  task->pool = self->frame_pool;
-  task->raw = buffer_pool_take_array (task->pool);
-  task->chunks = g_array_new (FALSE, FALSE, sizeof (PackChunk));
-  return task;
-}
-
-static FrameContent
-content_of (PackKind kind, const guint8 *data, gsize len)
-{
-  if (kind != PACK_DATA)
-    return FRAME_OF_NODES;
-  return len == PAGE_SIZE_BYTES && frame_page_is_noise (data) ? FRAME_OF_NOISE : FRAME_OF_PAGES;
-}
-
 /* Gives the frame a place in the contents. With the lock. */
 static void
 list_frame_locked (Pipeline *self, FrameTask *task)
@@ -359,21 +225,11 @@ list_frame_locked (Pipeline *self, FrameTask *task)
   g_array_append_val (self->contents->frames, blank);
 }
 
-/* Takes a page out of another task. */
+/* A ChangedFrameFunc: pages that changed are in the contents only now. */
 static void
-copy_page (FrameTask *to, const FrameTask *from, guint page)
+add_late_frame (FrameTask *task, GBytes *stored, FrameCodec codec, gpointer user_data)
 {
-  PackChunk chunk = g_array_index (from->chunks, PackChunk, page);
-
-  g_byte_array_append (to->raw, from->raw->data + chunk.offset, chunk.len);
-  chunk.offset = to->raw->len - chunk.len;
-  g_array_append_val (to->chunks, chunk);
-}
-
-/* Puts a frame of pages that changed, which are in the contents only now. */
-static void
-add_late_frame (Pipeline *self, FrameTask *task, GBytes *stored, FrameCodec codec)
-{
+  Pipeline *self = user_data;
   g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&self->lock);
 
   if (self->error != NULL)
@@ -387,130 +243,6 @@ add_late_frame (Pipeline *self, FrameTask *task, GBytes *stored, FrameCodec code
   if (codec == FRAME_DELTA)
     self->stats.delta_pages += task->chunks->len;
   add_frame_locked (self, task, stored, codec);
-}
-
-/* What will become of a page that changed. */
-typedef enum { CHANGED_TO_DELTA, CHANGED_TO_PAGE, CHANGED_TO_NOISE } Changed;
-
-/* Stores in full those pages of a task that go into frames of @content. */
-static void
-store_in_full (Pipeline *self, const FrameTask *task, const Changed *changed, FrameContent content,
-               FrameEncoder *encoder)
-{
-  g_autoptr (FrameTask) part = frame_task_new (self, content);
-  const Changed mine = content == FRAME_OF_NOISE ? CHANGED_TO_NOISE : CHANGED_TO_PAGE;
-
-  for (guint i = 0; i < task->chunks->len; i++) {
-    FrameCodec codec;
-    if (changed[i] == mine)
-      copy_page (part, task, i);
-    gboolean last = i + 1 == task->chunks->len;
-    if (part->raw->len == 0 || (part->raw->len < frame_target (content) && !last))
-      continue;
-    g_autoptr (GBytes) stored = encode_frame (encoder, part, &codec);
-    add_late_frame (self, part, stored, codec);
-    g_byte_array_set_size (part->raw, 0);
-    g_array_set_size (part->chunks, 0);
-  }
-}
-
-/* A DeltaFindFunc. */
-static gboolean
-find_for_delta (const ChunkName *name, gboolean full, ChunkLocation *location, gpointer user_data)
-{
-  Pipeline *self = user_data;
-  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&self->finding);
-
-  return find_stored (self, name, full, location);
-}
-
-/* Places of @count pages, those of a sample of @sample, spread over all, before the others. */
-static void
-order_sample_first (guint *order, guint count, guint sample)
-{
-  guint first = 0, rest = sample;
-
-  for (guint i = 0; i < count; i++)
-    /* The sample's number @first is the first page at or after @first's share of all. */
-    if (first < sample && i * sample >= first * count)
-      order[first++] = i;
-    else
-      order[rest++] = i;
-}
-
-/* Makes deltas of those pages of a task that changed little. Returns how many. */
-static guint
-make_deltas (Pipeline *self, const FrameTask *task, DeltaBuilder *builder, guint *made)
-{
-  DeltaPage pages[DELTA_FRAME_PAGES];
-  guint order[DELTA_FRAME_PAGES], count = task->chunks->len, tried = count;
-
-  g_mutex_lock (&self->lock);
-  DeltaTry wanted = delta_rule_wants (&self->delta_rule);
-  g_mutex_unlock (&self->lock);
-  if (wanted == DELTA_TRY_NONE)
-    return 0;
-  gint64 start = g_get_monotonic_time();
-  if (wanted == DELTA_TRY_SAMPLE)
-    tried = MIN (count, DELTA_SAMPLE_PAGES);
-  order_sample_first (order, count, tried);
-  for (guint i = 0; i < count; i++)
-    pages[i] =
-        (DeltaPage){ g_array_index (task->formers, ChunkName, order[i]),
-                     task->raw->data + g_array_index (task->chunks, PackChunk, order[i]).offset };
-  guint n = delta_make (self->store, pages, tried, find_for_delta, self, builder, made);
-  if (tried < count && delta_sample_pays (tried, n)) {
-    guint more = delta_make (self->store, pages + tried, count - tried, find_for_delta, self,
-                             builder, made + n);
-    for (guint i = n; i < n + more; i++)
-      made[i] += tried;
-    n += more;
-    tried = count;
-  }
-  for (guint i = 0; i < n; i++)
-    made[i] = order[made[i]];
-  gint64 us = g_get_monotonic_time() - start;
-  g_mutex_lock (&self->lock);
-  delta_rule_note (&self->delta_rule, tried, n, us);
-  g_mutex_unlock (&self->lock);
-  return n;
-}
-
-/* Stores as deltas what can be; says what the other pages of a task are. */
-static void
-store_deltas (Pipeline *self, const FrameTask *task, Changed *changed, FrameEncoder *encoder)
-{
-  g_autoptr (DeltaBuilder) builder = delta_builder_new();
-  g_autoptr (FrameTask) deltas = frame_task_new (self, FRAME_OF_PAGES);
-  guint made[DELTA_FRAME_PAGES];
-  guint n = make_deltas (self, task, builder, made);
-
-  for (guint i = 0; i < task->chunks->len; i++)
-    changed[i] = CHANGED_TO_PAGE;
-  for (guint i = 0; i < n; i++) {
-    copy_page (deltas, task, made[i]);
-    changed[made[i]] = CHANGED_TO_DELTA;
-  }
-  for (guint i = 0; i < task->chunks->len; i++) {
-    const guint8 *page = task->raw->data + g_array_index (task->chunks, PackChunk, i).offset;
-    if (changed[i] != CHANGED_TO_DELTA)
-      changed[i] = frame_page_is_noise (page) ? CHANGED_TO_NOISE : CHANGED_TO_PAGE;
-  }
-  if (n == 0)
-    return;
-  g_autoptr (GBytes) stored = delta_builder_finish (builder, encoder->zstd, &self->store->key);
-  add_late_frame (self, deltas, stored, FRAME_DELTA);
-}
-
-/* Stores pages that changed. */
-static void
-store_changed (Pipeline *self, const FrameTask *task, FrameEncoder *encoder)
-{
-  Changed changed[DELTA_FRAME_PAGES];
-
-  store_deltas (self, task, changed, encoder);
-  store_in_full (self, task, changed, FRAME_OF_PAGES, encoder);
-  store_in_full (self, task, changed, FRAME_OF_NOISE, encoder);
 }
 
 static gpointer
@@ -530,9 +262,9 @@ worker_main (gpointer data)
       g_mutex_unlock (&self->lock);
       g_autoptr (GBytes) stored = NULL;
       if (!failed && frame->formers != NULL)
-        store_changed (self, frame, &encoder);
+        changed_pages_encode (self->changed_pages, frame, &encoder, add_late_frame, self);
       else if (!failed)
-        stored = encode_frame (&encoder, frame, &codec);
+        stored = frame_task_encode (frame, &encoder, &codec);
       g_mutex_lock (&self->lock);
       if (stored != NULL && self->error == NULL)
         add_frame_locked (self, frame, stored, codec);
@@ -603,11 +335,6 @@ pipeline_new (Store *store, IndexView *view, GHashTable *skip, GError **error)
   guint workers = CLAMP (g_get_num_processors(), 1, WORKERS_MAX);
 
   self->store = store_ref (store);
-  self->view = index_view_ref (view);
-  self->skip = pack_set_new();
-  if (skip != NULL)
-    pack_set_add_all (self->skip, skip);
-  self->present = pack_set_new();
   self->added = name_set_new();
   self->changed = name_set_new();
   self->late_entries = g_array_new (FALSE, FALSE, sizeof (IndexEntry));
@@ -616,9 +343,10 @@ pipeline_new (Store *store, IndexView *view, GHashTable *skip, GError **error)
   self->batches_max = 2 * workers + BATCHES_SPARE;
   self->batch_pool = buffer_pool_new (BATCH_PAGES * PAGE_SIZE_BYTES, self->batches_max);
   self->frame_pool = buffer_pool_new (FRAME_TARGET_BYTES, FRAMES_KEPT);
+  self->stored = stored_chunks_new (store, view, skip);
+  self->changed_pages = changed_pages_new (store, self->stored, self->frame_pool);
   self->put_packs = g_ptr_array_new_with_free_func (g_free);
   g_mutex_init (&self->dedup);
-  g_mutex_init (&self->finding);
   g_mutex_init (&self->lock);
   g_cond_init (&self->work);
   g_cond_init (&self->progress);
@@ -665,26 +393,23 @@ pipeline_free (Pipeline *self)
   pipeline_stop (self);
   g_ptr_array_unref (self->threads);
   free_queues (self);
-  for (int kind = 0; kind < PACK_KIND_COUNT; kind++) {
+  for (int kind = 0; kind < PACK_KIND_COUNT; kind++)
     pack_builder_free (self->builder[kind]);
-  }
   for (int content = 0; content < FRAME_CONTENT_COUNT; content++)
     frame_task_free (self->filling[content]);
+  frame_task_free (self->changing);
+  changed_pages_free (self->changed_pages);
+  stored_chunks_free (self->stored);
   buffer_pool_unref (self->batch_pool);
   buffer_pool_unref (self->frame_pool);
   g_clear_error (&self->error);
   index_contents_free (self->contents);
   g_ptr_array_unref (self->put_packs);
   quota_room_free (self->room);
-  frame_task_free (self->changing);
   name_set_free (self->added);
   name_set_free (self->changed);
   g_array_unref (self->late_entries);
-  index_view_unref (self->view);
-  g_hash_table_unref (self->skip);
-  g_hash_table_unref (self->present);
   g_mutex_clear (&self->dedup);
-  g_mutex_clear (&self->finding);
   g_mutex_clear (&self->lock);
   g_cond_clear (&self->work);
   g_cond_clear (&self->progress);
@@ -753,7 +478,7 @@ close_frame (Pipeline *self, FrameTask **filling)
 static FrameTask *
 open_frame (Pipeline *self, FrameContent content)
 {
-  FrameTask *task = frame_task_new (self, content);
+  FrameTask *task = frame_task_new (self->frame_pool, content);
 
   g_mutex_lock (&self->lock);
   list_frame_locked (self, task);
@@ -769,26 +494,23 @@ is_known (Pipeline *self, const ChunkName *name, gboolean full)
 
   if (name_set_contains (self->added, name) && !(full && name_set_contains (self->changed, name)))
     return TRUE;
-  g_autoptr (GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new (&self->finding);
-  return find_stored (self, name, full, &location);
+  return stored_chunks_find (self->stored, name, full, &location);
 }
 
 /* Puts a chunk into the frame being filled. With the dedup lock. */
 static void
 add_to_frame (Pipeline *self, PackKind kind, const ChunkName *name, const guint8 *data, gsize len)
 {
-  FrameContent content = content_of (kind, data, len);
+  FrameContent content = frame_content_of (kind, data, len);
 
   name_set_add (self->added, name);
   if (self->filling[content] == NULL)
     self->filling[content] = open_frame (self, content);
   FrameTask *task = self->filling[content];
-  PackChunk chunk = { *name, task->raw->len, len };
-  IndexEntry entry = { *name, task->id, task->raw->len, len };
-  g_array_append_val (task->chunks, chunk);
-  g_byte_array_append (task->raw, data, len);
+  guint32 offset = frame_task_add (task, name, data, len);
+  IndexEntry entry = { *name, task->id, offset, len };
   g_array_append_val (self->contents->entries, entry);
-  if (task->raw->len >= frame_target (content))
+  if (frame_task_is_full (task))
     close_frame (self, &self->filling[content]);
 }
 
@@ -808,16 +530,10 @@ add_to_changing (Pipeline *self, const ChunkName *name, const ChunkName *former,
 {
   name_set_add (self->added, name);
   name_set_add (self->changed, name);
-  if (self->changing == NULL) {
-    self->changing = frame_task_new (self, FRAME_OF_PAGES);
-    self->changing->formers = g_array_new (FALSE, FALSE, sizeof (ChunkName));
-  }
-  FrameTask *task = self->changing;
-  PackChunk chunk = { *name, task->raw->len, PAGE_SIZE_BYTES };
-  g_array_append_val (task->chunks, chunk);
-  g_array_append_val (task->formers, *former);
-  g_byte_array_append (task->raw, data, PAGE_SIZE_BYTES);
-  if (task->chunks->len == DELTA_FRAME_PAGES)
+  if (self->changing == NULL)
+    self->changing = frame_task_new_changing (self->frame_pool);
+  frame_task_add_changed (self->changing, name, former, data);
+  if (frame_task_is_full (self->changing))
     close_frame (self, &self->changing);
 }
 
@@ -827,13 +543,10 @@ pipeline_add_changed_locked (Pipeline *self, const ChunkName *name, const ChunkN
 {
   if (is_known (self, name, FALSE))
     return CHUNK_KNOWN;
-  g_mutex_lock (&self->lock);
-  gboolean never = self->delta_rule.mode == STORE_DELTA_NEVER;
-  g_mutex_unlock (&self->lock);
-  if (never)
-    add_to_frame (self, PACK_DATA, name, data, PAGE_SIZE_BYTES);
-  else
+  if (changed_pages_wants_any (self->changed_pages))
     add_to_changing (self, name, former, data);
+  else
+    add_to_frame (self, PACK_DATA, name, data, PAGE_SIZE_BYTES);
   return CHUNK_FRESH;
 }
 
@@ -885,9 +598,7 @@ pipeline_add_changed (Pipeline *self, GBytes *page, const ChunkName *former, GEr
 void
 pipeline_set_delta (Pipeline *self, StoreDeltaMode mode)
 {
-  g_mutex_lock (&self->lock);
-  self->delta_rule.mode = mode;
-  g_mutex_unlock (&self->lock);
+  changed_pages_set_mode (self->changed_pages, mode);
 }
 
 /* Nothing is on its way: what follows, publishing a table, needs memory, too. With the lock. */
@@ -962,10 +673,7 @@ void
 pipeline_use_view (Pipeline *self, IndexView *view)
 {
   g_mutex_lock (&self->dedup);
-  g_mutex_lock (&self->finding);
-  index_view_unref (self->view);
-  self->view = index_view_ref (view);
-  g_mutex_unlock (&self->finding);
+  stored_chunks_use_view (self->stored, view);
   name_set_clear (self->added);
   name_set_clear (self->changed);
   g_mutex_unlock (&self->dedup);
