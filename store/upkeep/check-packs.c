@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The packs, and whether the index says the same as their footers. */
 #include "check-private.h"
-#include "gc-private.h"
+#include "pack-list.h"
 #include "work-queue.h"
 
 #include <string.h>
@@ -159,7 +159,7 @@ check_packs (Check *check, GError **error)
 {
   /* In this order: what a table names was there before the table. */
   check->view = index_recover (check->store->index, error);
-  check->listed = check->view != NULL ? gc_list_packs (check->store, error) : NULL;
+  check->listed = check->view != NULL ? pack_list_load (check->store, error) : NULL;
   if (check->listed == NULL)
     return FALSE;
   index_view_list_packs (check->view, check->indexed);

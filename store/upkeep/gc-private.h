@@ -4,14 +4,11 @@
 
 #include <vmckpt/store/maintain.h>
 
-#include "mark.h"
 #include "pack-set.h"
+#include "pack-use.h"
 
 /* A pack less used than this is emptied: what is needed of it moves into another. */
 #define GC_REPACK_SHARE 0.5
-
-/* Names and sizes of the packs on the medium: ChunkName → guint64*. (transfer full) */
-GHashTable *gc_list_packs (Store *store, GError **error);
 
 /* gc-clean.c: removes announcements and temporary files of processes that are gone. @own: this gc's
  * announcement. */

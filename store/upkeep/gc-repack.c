@@ -77,7 +77,7 @@ gc_repack (Store *store, Mark *mark, GHashTable *victims, GHashTable *dead, guin
 
   pack_set_add_all (avoid, victims);
   pack_set_add_all (avoid, dead);
-  mark_foreach_kept (mark, victims, collect_kept, kept);
+  pack_use_foreach_kept (mark, victims, collect_kept, kept);
   if (!mark_check (mark, error))
     return FALSE;
   g_array_sort (kept, compare_kept);

@@ -9,6 +9,7 @@
 #include "announce.h"
 #include "gc-private.h"
 #include "hint-private.h"
+#include "pack-list.h"
 #include "tag.h"
 
 #include <vmckpt/util/error.h>
@@ -49,27 +50,6 @@ gc_clear (Gc *gc)
   g_clear_pointer (&gc->mark, mark_free);
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Gc, gc_clear)
-
-static gboolean
-collect_pack (const char *name, guint64 size, gint64 mtime_us, gpointer user_data)
-{
-  ChunkName hash;
-
-  if (object_name_parse (name, "packs", &hash))
-    g_hash_table_insert (user_data, g_memdup2 (&hash, sizeof hash), g_memdup2 (&size, sizeof size));
-  return TRUE;
-}
-
-GHashTable *
-gc_list_packs (Store *store, GError **error)
-{
-  g_autoptr (GHashTable) packs =
-      g_hash_table_new_full (chunk_name_hash, chunk_name_equal, g_free, g_free);
-
-  if (!store_list (store, "packs/", collect_pack, packs, error))
-    return NULL;
-  return g_steal_pointer (&packs);
-}
 
 /* Announces this gc, unless another one is at work. Both may see each other and both give way. */
 static gboolean
@@ -181,7 +161,7 @@ mark_steadily (Gc *gc, GHashTable *late, GHashTable **uses, GError **error)
     g_autoptr (GError) cause = NULL;
     *uses = NULL;
     if (mark_all (mark, gc->progress, gc->cancellable, &cause))
-      *uses = mark_pack_use (mark, late, gc->all_condemned, &cause);
+      *uses = pack_use_settle (mark, late, gc->all_condemned, &cause);
     if (*uses != NULL)
       return mark;
     gboolean again = !mark_check (mark, NULL) && attempt < MARKS_MAX;
@@ -277,7 +257,7 @@ find_worthless (Gc *gc, GHashTable *dead, guint64 *unused)
       pack_set_add (wanted, pack);
   if (g_hash_table_size (wanted) == 0)
     return;
-  mark_foreach_kept (gc->mark, wanted, try_kept, &trial);
+  pack_use_foreach_kept (gc->mark, wanted, try_kept, &trial);
   if (!mark_check (gc->mark, NULL))
     return; /* what was not seen is not worthless */
   g_hash_table_iter_init (&iter, wanted);
@@ -374,7 +354,7 @@ examine (Gc *gc, GHashTable *dead, GHashTable *victims, guint64 *unused, GError 
 {
   g_autoptr (GHashTable) uses = NULL;
 
-  gc->listed = gc_list_packs (gc->store, error);
+  gc->listed = pack_list_load (gc->store, error);
   gc->mark = gc->listed != NULL ? mark_steadily (gc, NULL, &uses, error) : NULL;
   if (gc->mark == NULL)
     return FALSE;
