@@ -150,7 +150,9 @@ parse (Unfinished *unfinished, JsonObject *object)
   unfinished->store_id = g_strdup (json_get_string_or (object, "store_id", NULL));
   unfinished->checkpoint = g_strdup (json_get_string_or (object, "checkpoint", NULL));
   unfinished->ran = json_get_bool_or (object, "ran", TRUE);
-  for (guint i = 0; disks != NULL && i < json_array_get_length (disks); i++) {
+  if (disks == NULL)
+    return FALSE; /* not a restore of none: nobody would look for its files any more */
+  for (guint i = 0; i < json_array_get_length (disks); i++) {
     JsonNode *node = json_array_get_element (disks, i);
     JsonObject *one = JSON_NODE_HOLDS_OBJECT (node) ? json_node_get_object (node) : NULL;
     const char *name = one != NULL ? json_get_string_or (one, "name", NULL) : NULL;
