@@ -1,23 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Manifests in a store: which checkpoints there are. */
-#include <vmckpt/store/manifest.h>
-
-#include "hint-private.h"
-#include "store-private.h"
-#include "tag.h"
+#include "manifest-private.h"
 
 #include <vmckpt/util/bytes.h>
-#include <vmckpt/util/error.h>
-#include <vmckpt/util/name.h>
 
 #include <string.h>
 
-#define PREFIX_MIN_DIGITS 4
 /* Names of maps that a store keeps in memory, and of manifests: 6 MiB. */
 #define ROOTS_MAX 65536
 
-static void
-set_not_found (GError **error, const char *reference)
+void
+manifest_set_not_found (GError **error, const char *reference)
 {
   g_set_error (error, STORE_ERROR, STORE_ERROR_NOT_FOUND, "there is no checkpoint '%.80s'",
                reference);
@@ -30,13 +23,13 @@ store_manifest_load (Store *store, const char *id, GError **error)
   g_autoptr (GError) cause = NULL;
 
   if (!bytes_from_hex (id, hash.bytes, sizeof hash.bytes)) {
-    set_not_found (error, id);
+    manifest_set_not_found (error, id);
     return NULL;
   }
   g_autofree char *object = object_name ("manifests", &hash);
   g_autoptr (GBytes) bytes = store_get_text (store, object, &cause);
   if (g_error_matches (cause, G_IO_ERROR, G_IO_ERROR_NOT_FOUND)) {
-    set_not_found (error, id);
+    manifest_set_not_found (error, id);
     return NULL;
   }
   if (bytes == NULL) {
@@ -170,127 +163,4 @@ store_manifest_roots (Store *store, GError **error)
     return NULL;
   keep_roots (store, found);
   return g_steal_pointer (&all);
-}
-
-/* The newest checkpoint of @guest, with @tag if that is not NULL; NULL with @error or, if there is
- * none, without. */
-static Manifest *
-find_newest (Store *store, const char *guest, const char *tag, GError **error)
-{
-  g_autoptr (GPtrArray) manifests = store_manifest_list (store, guest, NULL, error);
-  g_autoptr (GHashTable) tags = NULL;
-  guint damaged;
-
-  if (manifests == NULL)
-    return NULL;
-  if (tag != NULL) {
-    tags = store_tags_all (store, &damaged, error);
-    if (tags == NULL)
-      return NULL;
-  }
-  for (guint i = manifests->len; i-- > 0;) {
-    Manifest *manifest = manifests->pdata[i];
-    GPtrArray *later = tags != NULL ? g_hash_table_lookup (tags, manifest->id) : NULL;
-    if (tag == NULL || g_strcmp0 (manifest->tag, tag) == 0 ||
-        (later != NULL && g_ptr_array_find_with_equal_func (later, tag, g_str_equal, NULL))) {
-      g_ptr_array_set_free_func (manifests, NULL);
-      for (guint j = 0; j < manifests->len; j++)
-        if (j != i)
-          manifest_free (manifests->pdata[j]);
-      return manifest;
-    }
-  }
-  return NULL;
-}
-
-static gboolean
-looks_like_id (const char *text)
-{
-  gsize len = strlen (text);
-
-  return len >= PREFIX_MIN_DIGITS && len <= 2 * CHUNK_NAME_BYTES &&
-         strspn (text, "0123456789abcdef") == len;
-}
-
-/* Finds the one checkpoint whose id begins with @prefix. */
-static Manifest *
-find_by_prefix (Store *store, const char *prefix, GError **error)
-{
-  g_autoptr (GPtrArray) names = store_list_names (store, "manifests/", error);
-  g_autoptr (GString) candidates = g_string_new (NULL);
-  g_autofree char *wanted = g_strconcat ("manifests/", prefix, NULL);
-  const char *found = NULL;
-  guint count = 0;
-
-  if (names == NULL)
-    return NULL;
-  for (guint i = 0; i < names->len; i++) {
-    if (!g_str_has_prefix (names->pdata[i], wanted))
-      continue;
-    found = (const char *)names->pdata[i] + strlen ("manifests/");
-    if (count++ < 8)
-      g_string_append_printf (candidates, " %.16s", found);
-  }
-  if (count == 1)
-    return store_manifest_load (store, found, error);
-  if (count == 0)
-    set_not_found (error, prefix);
-  else
-    g_set_error (error, STORE_ERROR, STORE_ERROR_AMBIGUOUS,
-                 "'%s' is the beginning of %u checkpoints' ids:%s", prefix, count, candidates->str);
-  return NULL;
-}
-
-Manifest *
-store_manifest_find (Store *store, const char *reference, GError **error)
-{
-  const char *at = strchr (reference, '@');
-  g_autofree char *guest =
-      at != NULL ? g_strndup (reference, at - reference) : g_strdup (reference);
-  g_autoptr (GError) cause = NULL;
-  /* A whole id needs no list. */
-  if (looks_like_id (reference) && strlen (reference) == 2 * CHUNK_NAME_BYTES) {
-    Manifest *whole = store_manifest_load (store, reference, &cause);
-    if (whole != NULL)
-      return whole;
-    if (!g_error_matches (cause, STORE_ERROR, STORE_ERROR_NOT_FOUND)) {
-      g_propagate_error (error, g_steal_pointer (&cause));
-      return NULL;
-    }
-    g_clear_error (&cause);
-  }
-  Manifest *manifest = find_newest (store, guest, at != NULL ? at + 1 : NULL, &cause);
-
-  if (manifest != NULL)
-    return manifest;
-  if (cause != NULL)
-    g_propagate_error (error, g_steal_pointer (&cause));
-  else if (at == NULL && looks_like_id (reference))
-    return find_by_prefix (store, reference, error);
-  else
-    set_not_found (error, reference);
-  return NULL;
-}
-
-gboolean
-store_manifest_remove (Store *store, const char *id, GError **error)
-{
-  ERROR_PREFIX (error, "removing checkpoint %.16s", id);
-  ChunkName hash;
-  guint64 size;
-
-  if (!bytes_from_hex (id, hash.bytes, sizeof hash.bytes)) {
-    set_not_found (error, id);
-    return FALSE;
-  }
-  g_autofree char *object = object_name ("manifests", &hash);
-  if (!store->backend->ops->stat (store->backend, object, &size, NULL)) {
-    if (store_check_reachable (store, error))
-      set_not_found (error, id);
-    return FALSE;
-  }
-  /* The manifest first: tags and hints of a checkpoint that is not there are nothing. */
-  return store_remove (store, object, error) && store_sync (store, error) &&
-         tags_remove (store, id, error) && hint_remove (store, id, error) &&
-         store_sync (store, error);
 }

@@ -3,7 +3,7 @@
 
 #include "backend-sealed.h"
 #include "format.h"
-#include "key-private.h"
+#include "key-ring.h"
 #include "text-object.h"
 
 #include <vmckpt/util/error.h>

@@ -215,3 +215,22 @@ page_map_writer_finish (PageMapWriter *self, PageMap *map, PageMapStats *stats, 
     *stats = self->stats;
   return TRUE;
 }
+
+gboolean
+store_writer_put_data (StoreWriter *writer, const guint8 *data, gsize len, PageMap *map,
+                       GError **error)
+{
+  g_autoptr (PageMapWriter) pages = page_map_writer_new (writer, len, NULL, error);
+
+  if (pages == NULL)
+    return FALSE;
+  for (gsize at = 0; at < len; at += PAGE_SIZE_BYTES) {
+    guint8 last[PAGE_SIZE_BYTES] = { 0 };
+    const guint8 *page = data + at;
+    if (len - at < PAGE_SIZE_BYTES)
+      page = memcpy (last, page, len - at);
+    if (!page_map_writer_put (pages, at / PAGE_SIZE_BYTES, page, error))
+      return FALSE;
+  }
+  return page_map_writer_finish (pages, map, NULL, error);
+}
