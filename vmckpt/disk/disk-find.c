@@ -121,9 +121,11 @@ is_job_filter (const char *driver)
 static const char *
 find_user_node (const Answers *answers, const char *top, gboolean *filtered, const char **foreign)
 {
+  guint steps = json_array_get_length (answers->nodes); /* what is told may go in a circle */
+
   *filtered = FALSE;
   *foreign = NULL;
-  while (is_job_filter (driver_of (answers, top))) {
+  for (; steps > 0 && is_job_filter (driver_of (answers, top)); steps--) {
     const char *below = block_graph_child (answers->graph, top, "file");
     if (below == NULL)
       below = block_graph_child (answers->graph, top, "backing");
