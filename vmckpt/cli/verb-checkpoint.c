@@ -37,7 +37,7 @@ static const VerbOption checkpoint_options[] = {
   { "command", 0, G_OPTION_ARG_FILENAME, VALUE (proof.command), "COMMAND",
     "with --prove: this has to succeed in it" },
   { "every", 0, G_OPTION_ARG_FILENAME, VALUE (every), "TIME",
-    "one after the other: 1s, 500ms, 10min" },
+    "one after the other: 1s, 10min; none: no more" },
   { "for", 0, G_OPTION_ARG_FILENAME, VALUE (duration), "TIME", "with --every: for so long" },
   { "count", 0, G_OPTION_ARG_FILENAME, VALUE (count), "N", "with --every: so many at most" },
   { NULL },
@@ -75,6 +75,10 @@ print_summary (Cli *cli, JsonObject *summary, const char *name)
            name, count, left_out,
            json_object_get_double_member_with_default (summary, "seconds", 0), median, worst,
            paused, at_work, stored);
+  if (json_get_string_or (summary, "goes_on_at", NULL) == NULL)
+    return;
+  g_autofree char *there = format_text_member (summary, "goes_on_at");
+  cli_say (cli, "%s has gone to %s, and its checkpoints go on there", name, there);
 }
 
 typedef struct {
@@ -91,6 +95,23 @@ on_periodic_part (JsonObject *report, const char *type, gpointer user_data)
 
   periodic->made++;
   report_print (periodic->cli, report, periodic->what);
+}
+
+/* Those that came with the guest and go on by themselves. */
+static gboolean
+end_kept (Cli *cli, const char *name, GError **error)
+{
+  g_autoptr (GString) path = cli_guest_path (name, "checkpoints");
+  g_autoptr (JsonObject) answer = api_call (cli->api, "DELETE", path, NULL, error);
+
+  if (answer == NULL)
+    return FALSE;
+  if (cli->json)
+    cli_print_json (cli, answer);
+  else
+    cli_say (cli, "%s: %" G_GUINT64_FORMAT " schedules of checkpoints have ended", name,
+             json_get_uint64_or (answer, "ended", 0));
+  return TRUE;
 }
 
 static gboolean
@@ -142,8 +163,11 @@ run_checkpoint (Cli *cli, const VerbCall *call, GError **error)
   g_autoptr (JsonObject) body = json_object_new();
   g_autoptr (JsonObject) report = NULL;
 
-  if (!check_values (values, error) ||
-      !proof_values_add (&values->proof, values->prove, "prove", body, error) ||
+  if (!check_values (values, error))
+    return FALSE;
+  if (g_strcmp0 (values->every, "none") == 0)
+    return end_kept (cli, name, error);
+  if (!proof_values_add (&values->proof, values->prove, "prove", body, error) ||
       !cli_add_store (cli, path, error))
     return FALSE;
   json_object_set_string_member (body, "mode", values->stop ? "stop" : "live");
@@ -174,7 +198,8 @@ const Verb verb_checkpoint = {
   .arguments = "NAME",
   .summary = "Take a checkpoint of a guest and print its id",
   .details = "With --every, checkpoints at regular times until --for or --count ends it, or\n"
-             "Ctrl-C. A time that passes while one is still being taken is left out.",
+             "Ctrl-C. A time that passes while one is still being taken is left out. If the\n"
+             "guest is migrated, they go on at the other host, until --every none there.",
   .group = VERB_GROUP_CHECKPOINTS,
   .options = checkpoint_options,
   .values_size = sizeof (CheckpointValues),

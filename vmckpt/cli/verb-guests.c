@@ -36,6 +36,29 @@ print_long_reasons (Cli *cli, JsonArray *guests)
   }
 }
 
+/* Checkpoints that nobody's command waits for, a line each. */
+static void
+print_schedules (Cli *cli, JsonArray *guests)
+{
+  for (guint i = 0; i < json_array_get_length (guests); i++) {
+    g_autoptr (JsonObject) guest = cli_element (guests, i);
+    g_autofree char *name = format_text_member (guest, "name");
+    g_autoptr (JsonArray) schedules = cli_array (guest, "schedules");
+    for (guint j = 0; j < json_array_get_length (schedules); j++) {
+      g_autoptr (JsonObject) one = cli_element (schedules, j);
+      g_autofree char *every = format_text_member (one, "every");
+      g_autofree char *store = format_text_member (one, "store");
+      g_autofree char *trouble = format_text_member (one, "trouble");
+      g_autofree char *line =
+          g_strdup_printf ("%s: checkpoints every %s go on by themselves, into %s%s%s", name, every,
+                           store, g_str_equal (trouble, "-") ? "" : "; not taken: ",
+                           g_str_equal (trouble, "-") ? "" : trouble);
+      if (json_get_bool_or (one, "kept", FALSE))
+        output_line (cli->out, line);
+    }
+  }
+}
+
 /* "40.2 MiB of 2.0 GiB", or just the size. */
 static char *
 ram_text (JsonObject *guest)
@@ -127,6 +150,7 @@ run_ps (Cli *cli, const VerbCall *call, GError **error)
   }
   table_write (table, cli->out);
   print_long_reasons (cli, guests);
+  print_schedules (cli, guests);
   return TRUE;
 }
 

@@ -14,6 +14,7 @@
 #include "peer-tls.h"
 #include "proof.h"
 #include "router.h"
+#include "schedules.h"
 #include "shutdown-lock.h"
 
 #include <vmckpt/ram/guest-tracking.h>
@@ -287,6 +288,7 @@ run (const Options *options, GError **error)
                     .looks = looks_new (runtime),
                     .exports = disk_exports_new (runtime),
                     .arrivals = arrivals_new (runtime),
+                    .schedules = schedules_new(),
                     .tls = options->tls,
                     .key_file = options->key_file,
                     .guest_files = options->guest_files,
@@ -306,6 +308,7 @@ run (const Options *options, GError **error)
   registry_set_arrivals (daemon.registry, daemon.arrivals);
   find_guests (&daemon);
   drain_take_over (&daemon);
+  schedules_watch (&daemon);
   departures_watch (&daemon);
   router_attach (server, &daemon);
   console_attach (server, &daemon);

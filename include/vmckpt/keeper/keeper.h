@@ -52,7 +52,9 @@ typedef enum {
 #define GUEST_FILE_BRIDGE_LOCK "bridge.lock"  /* B: held while it lives */
 #define GUEST_FILE_BRIDGE_LOG "bridge.log"    /* B: its messages */
 #define GUEST_FILE_MIGRATION "migration.json" /* D: settings that a domain's QEMU gets back */
-#define GUEST_FILE_FILL "fill.json"           /* D: where missing pages of its memory come from */
+#define GUEST_FILE_SCHEDULES                                                                       \
+  "schedules.json"                  /* D: checkpoints at regular times, without a client */
+#define GUEST_FILE_FILL "fill.json" /* D: where missing pages of its memory come from */
 
 typedef struct _Keeper Keeper;
 

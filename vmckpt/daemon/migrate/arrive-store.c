@@ -41,30 +41,6 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Landing, landing_clear)
 
 /* ---- The store ---- */
 
-/* No key comes over the network: this daemon has it, or has not. */
-static Store *
-open_store (Request *request, GError **error)
-{
-  g_autoptr (GError) cause = NULL;
-  g_autoptr (Store) store = request_store (request, &cause);
-
-  if (store == NULL && request->key == NULL &&
-      g_error_matches (cause, STORE_ERROR, STORE_ERROR_KEY_NEEDED) &&
-      request->daemon->key_file != NULL) {
-    g_clear_error (&cause);
-    request->key = key_material_read_file (request->daemon->key_file, &cause);
-    store = request->key != NULL ? request_store (request, &cause) : NULL;
-  }
-  if (store != NULL)
-    return g_steal_pointer (&store);
-  if (g_error_matches (cause, STORE_ERROR, STORE_ERROR_KEY_NEEDED))
-    g_set_error (error, STORE_ERROR, STORE_ERROR_KEY_NEEDED,
-                 "%s; no key comes with a guest: give vmckptd there --key-file", cause->message);
-  else
-    g_propagate_error (error, g_steal_pointer (&cause));
-  return NULL;
-}
-
 /* Somebody else than the source runs the guest. The source is believed who it is: it may claim. */
 static gboolean
 check_claim (Landing *work, Store *store, const Manifest *manifest, GError **error)
@@ -93,19 +69,6 @@ check_driver (Landing *work, const Manifest *manifest, GError **error)
 
 /* ---- What the source says ---- */
 
-/* The store is the request's, as if its query named it. */
-static void
-set_store (Request *request, const char *path)
-{
-  if (path == NULL)
-    return;
-  if (request->query == NULL)
-    request->query = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, g_free);
-  else
-    g_hash_table_remove_all (request->query);
-  g_hash_table_insert (request->query, g_strdup ("store"), g_strdup (path));
-}
-
 static gboolean
 parse (Landing *work, GError **error)
 {
@@ -124,7 +87,7 @@ parse (Landing *work, GError **error)
       (options = json_get_object (request->body, "options", error)) == NULL)
     return FALSE;
   work->checkpoint = json_get_string_or (options, "checkpoint", NULL);
-  set_store (request, json_get_string_or (options, "store", NULL));
+  request_set_store (request, json_get_string_or (options, "store", NULL));
   if (protocol != MIGRATION_PROTOCOL)
     g_set_error (error, API_ERROR, API_NOT_POSSIBLE,
                  "its vmckptd speaks version %" G_GUINT64_FORMAT " of migration, this one %d",
@@ -294,7 +257,7 @@ arrive_store (Request *request, GError **error)
   work.landing = (RestoreLanding){ .decide = wait_decided, .started = mark, .user_data = &work };
   work.wish.landing = &work.landing;
   if (!parse (&work, error) || !check_store (request, error) ||
-      (store = open_store (request, error)) == NULL ||
+      (store = request_store_for_peer (request, error)) == NULL ||
       (manifest = store_manifest_find (store, work.checkpoint, error)) == NULL)
     return NULL;
   work.arrival =

@@ -4,6 +4,7 @@
 #include "api-error.h"
 #include "claims.h"
 #include "disks-left.h"
+#include "schedule-move.h"
 
 #include <vmckpt/disk/disk-mirror.h>
 #include <vmckpt/unit/live-migration.h>
@@ -179,6 +180,8 @@ departure_finish (Daemon *daemon, Guest *guest, Peer *peer)
   g_autoptr (GError) error = NULL;
   g_autofree char *reason = g_strdup_printf ("migrated to %s", departure->to);
 
+  if (peer != NULL)
+    schedules_move (daemon, guest, peer, NULL);
   if (!guest_kill (guest, &error)) {
     g_warning ("guest %s runs on %s, and its QEMU here cannot be ended: %s", guest_name (guest),
                departure->to, error->message);

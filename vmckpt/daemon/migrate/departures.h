@@ -51,9 +51,9 @@ gboolean departure_release (Guest *guest, KeeperLease *lease, GError **error);
 DepartureEnd departure_go (Guest *guest, Peer *peer, const char *records, GCancellable *cancellable,
                            GError **error);
 
-/* It runs there: ends the QEMU here, lists the guest as exited, gives up its claims, and has the
- * destination forget the migration. Nothing of it can fail for good. @peer: (nullable): as above.
- */
+/* It runs there: what is left of its schedules goes there, the QEMU here is ended, the guest listed
+ * as exited, its claims given up, and the destination forgets the migration. Nothing of it can fail
+ * for good. @peer: (nullable): as above. */
 void departure_finish (Daemon *daemon, Guest *guest, Peer *peer);
 
 /* It goes on here, and does already: no state any more. Tells the destination if @peer (nullable)

@@ -16,6 +16,7 @@
 #include "departures.h"
 #include "migrate-call.h"
 #include "migrate-life.h"
+#include "schedule-move.h"
 
 #include <vmckpt/qmp/commands.h>
 #include <vmckpt/store/maintain.h>
@@ -37,6 +38,7 @@ typedef struct {
   MigrateCall *call;
   MigrateLife *life;
   KeeperLease *lease; /* (nullable): of the guest that stands */
+  GPtrArray *messages;
   gint64 began_us;
   /* Times of the pause, by this host's clock, microseconds since 1970. */
   gint64 stopped_us, stored_us, loaded_us, there_us;
@@ -52,6 +54,7 @@ going_clear (Going *going)
   g_clear_pointer (&going->first, manifest_free);
   g_clear_pointer (&going->last, manifest_free);
   g_clear_pointer (&going->guest, guest_unref);
+  g_clear_pointer (&going->messages, g_ptr_array_unref);
   g_free (going->id);
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Going, going_clear)
@@ -212,9 +215,24 @@ remove_first (Going *going)
 }
 
 static void
+tell (const char *text, gpointer user_data)
+{
+  Going *going = user_data;
+  const UnitWatcher *watcher = &going->request->watcher;
+
+  g_ptr_array_add (going->messages, g_strdup (text));
+  if (watcher->message != NULL)
+    watcher->message (text, watcher->user_data);
+}
+
+static void
 finish (Going *going)
 {
+  const ScheduleMove schedules = { request_query (going->request, "store"), going->store_there,
+                                   tell, going };
+
   migrate_call_wait_served (going->call, SERVED_WAIT_MS);
+  schedules_move (going->request->daemon, going->guest, going->peer, &schedules);
   departure_finish (going->request->daemon, going->guest, going->peer);
   remove_first (going);
 }
@@ -279,7 +297,10 @@ static JsonObject *
 describe (Going *going)
 {
   JsonObject *result = json_object_new();
+  JsonArray *messages = json_array_new();
 
+  for (guint i = 0; i < going->messages->len; i++)
+    json_array_add_string_element (messages, going->messages->pdata[i]);
   json_object_set_string_member (result, "id", going->id);
   json_object_set_string_member (result, "guest", guest_name (going->guest));
   json_object_set_string_member (result, "to", going->to);
@@ -296,7 +317,7 @@ describe (Going *going)
   json_object_set_boolean_member (result, "postcopied", FALSE);
   json_object_set_string_member (result, "lineage", "written");
   json_object_set_array_member (result, "disks", json_array_new());
-  json_object_set_array_member (result, "messages", json_array_new());
+  json_object_set_array_member (result, "messages", messages);
   return result;
 }
 
@@ -323,6 +344,7 @@ migrate_out_store (Request *request, GError **error)
   if (!parse (request, &going, error))
     return NULL;
   going.id = g_uuid_string_random();
+  going.messages = g_ptr_array_new_with_free_func (g_free);
   going.guest = registry_get (request->daemon->registry, request->params[0], error);
   if (going.guest == NULL)
     return NULL;

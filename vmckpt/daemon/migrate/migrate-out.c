@@ -15,6 +15,7 @@
 #include "migrate-call.h"
 #include "migrate-domain.h"
 #include "migrate-out-store.h"
+#include "schedule-move.h"
 
 #include <vmckpt/disk/disk-mirror.h>
 #include <vmckpt/policy/schedule.h>
@@ -336,6 +337,9 @@ finish (Going *going, GError **error)
   for (guint i = 0; messages != NULL && i < json_array_get_length (messages); i++)
     if (json_array_string_or_null (messages, i) != NULL)
       tell (json_array_string_or_null (messages, i), going);
+  const ScheduleMove schedules = { .message = tell, .user_data = going };
+  if (sent)
+    schedules_move (going->request->daemon, going->guest, going->peer, &schedules);
   if (sent)
     departure_finish (going->request->daemon, going->guest, going->peer);
   return sent;

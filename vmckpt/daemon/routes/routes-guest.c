@@ -10,11 +10,11 @@
 #include "guest-clock.h"
 #include "log.h"
 #include "peer-check.h"
-#include "periodic.h"
 #include "power.h"
 #include "proof.h"
 #include "restore.h"
 #include "router.h"
+#include "schedules.h"
 
 #include <vmckpt/drivers/guest-fork.h>
 #include <vmckpt/ram/capture.h>
@@ -27,9 +27,6 @@
 
 #define KILL_WAIT_MS 60000
 #define SET_WAIT_MS 10000
-#define QUIESCE_DEFAULT_US (10 * G_USEC_PER_SEC)
-#define QUIESCE_MIN_US (G_USEC_PER_SEC / 10)
-#define QUIESCE_MAX_US (300 * G_USEC_PER_SEC)
 
 static JsonObject *
 show_daemon (Request *request, GError **error)
@@ -158,6 +155,8 @@ static JsonObject *
 describe_guest (Request *request, Guest *guest)
 {
   JsonObject *object = guest_to_json (guest);
+  json_object_set_array_member (object, "schedules",
+                                schedules_describe (request->daemon->schedules, guest));
   if (guest_spec (guest)->driver == GUEST_DRIVER_LIBVIRT)
     return object;
   g_autofree char *reason = templates_reason (request->daemon->templates, guest_name (guest));
@@ -412,65 +411,6 @@ continue_guest (Request *request, GError **error)
 
 /* ---- checkpoint, suspend, resume ---- */
 
-/* A time in the body; absent: 0. */
-static gboolean
-parse_time_member (Request *request, const char *member, gint64 *us, GError **error)
-{
-  const char *text = NULL;
-  g_autoptr (GError) cause = NULL;
-
-  if (!request_string (request, member, &text, error))
-    return FALSE;
-  *us = 0;
-  if (text == NULL || schedule_parse_time (text, us, &cause))
-    return TRUE;
-  g_set_error (error, API_ERROR, API_USAGE, "%s: %s", member, cause->message);
-  return FALSE;
-}
-
-static gboolean
-parse_quiesce (Request *request, CheckpointOptions *options, GError **error)
-{
-  gboolean wanted = FALSE;
-  gint64 time_us = 0;
-
-  if (!request_bool (request, "quiesce", &wanted, error) ||
-      !parse_time_member (request, "quiesce_time", &time_us, error))
-    return FALSE;
-  if (time_us == 0)
-    time_us = QUIESCE_DEFAULT_US;
-  if (time_us < QUIESCE_MIN_US || time_us > QUIESCE_MAX_US) {
-    g_set_error (error, API_ERROR, API_USAGE, "quiesce_time: must be from 100 ms to 5 minutes");
-    return FALSE;
-  }
-  options->quiesce_ms = wanted ? time_us / 1000 : 0;
-  return TRUE;
-}
-
-/* How it is to be taken; the body's members are known. */
-static gboolean
-parse_checkpoint_options (Request *request, CheckpointOptions *options, GError **error)
-{
-  static const char *const modes[] = { "live", "stop", NULL };
-  static const char *const engines[] = { [CHECKPOINT_ENGINE_AUTO] = "auto",
-                                         [CHECKPOINT_ENGINE_TRACKED] = "tracked",
-                                         [CHECKPOINT_ENGINE_STREAM] = "stream",
-                                         NULL };
-  const char *mode = "live", *engine = "auto";
-  guint index, engine_index;
-
-  if (!request_string (request, "mode", &mode, error) || !parse_quiesce (request, options, error) ||
-      !request_string (request, "engine", &engine, error) ||
-      !request_string (request, "tag", &options->tag, error) ||
-      !request_string (request, "note", &options->note, error) ||
-      !request_choice ("mode", mode, modes, &index, error) ||
-      !request_choice ("engine", engine, engines, &engine_index, error))
-    return FALSE;
-  options->engine = engine_index;
-  options->mode = index == 0 ? CHECKPOINT_LIVE : CHECKPOINT_STOP;
-  return TRUE;
-}
-
 /* A checkpoint that does not pass is kept, and marked: it may be all there is. */
 static gboolean
 prove (Request *request, const Manifest *manifest, const ProofWish *wish, JsonObject *report,
@@ -498,7 +438,7 @@ checkpoint_guest (Request *request, GError **error)
 
   if (!request_expect (request, error, "mode", "engine", "tag", "note", "quiesce", "quiesce_time",
                        "prove", "timeout", "until", "command", NULL) ||
-      !parse_checkpoint_options (request, &options, error) ||
+      !checkpoint_parse_options (request, &options, error) ||
       !request_bool (request, "prove", &wants_proof, error) || !proof_parse (request, &wish, error))
     return NULL;
   g_autoptr (Guest) guest = find_guest (request, error);
@@ -516,114 +456,30 @@ checkpoint_guest (Request *request, GError **error)
   return g_steal_pointer (&report);
 }
 
-/* ---- Periodic checkpoints ---- */
-
-typedef struct {
-  Request *request;
-  Guest *guest;
-  CheckpointOptions options;
-} PeriodicWork;
-
-/* A schedule is a call to this daemon: it ends when the guest has gone. */
-static gboolean
-check_not_moved (Guest *guest, GError **error)
-{
-  g_autoptr (Departure) departure = guest_departure (guest);
-
-  if (departure == NULL || departure->state != DEPARTURE_MOVED)
-    return TRUE;
-  g_set_error (error, API_ERROR, API_CONFLICT,
-               "guest %s has gone to %s: have its checkpoints taken there from now on",
-               guest_name (guest), departure->to);
-  return FALSE;
-}
-
-/* The guest is free for other work between two of them. */
-static JsonObject *
-take_periodic (gpointer user_data, gboolean *passes, GError **error)
-{
-  PeriodicWork *periodic = user_data;
-  g_autoptr (GuestWork) work = guest_begin_work (periodic->guest, "a checkpoint", error);
-  g_autoptr (Manifest) manifest = NULL;
-  g_autoptr (GError) cause = NULL;
-
-  *passes = TRUE;
-  if (work == NULL)
-    return NULL;
-  if (!check_not_moved (periodic->guest, error)) {
-    *passes = FALSE;
-    return NULL;
-  }
-  if (guest_state (periodic->guest) == GUEST_PAUSED) {
-    g_set_error (error, API_ERROR, API_CONFLICT, "guest %s is paused",
-                 guest_name (periodic->guest));
-    return NULL;
-  }
-  manifest = checkpoint_take (periodic->request, periodic->guest, &periodic->options, &cause);
-  if (manifest != NULL)
-    return checkpoint_report (manifest);
-  /* Somebody else migrates the guest. */
-  *passes = g_error_matches (cause, RAM_ERROR, RAM_ERROR_BUSY);
-  g_propagate_error (error, g_steal_pointer (&cause));
-  return NULL;
-}
-
-static void
-on_periodic_made (JsonObject *report, gpointer user_data)
-{
-  Request *request = ((PeriodicWork *)user_data)->request;
-  request->send_line ("checkpoint", json_object_ref (report), request->watcher.user_data);
-}
-
-static void
-on_periodic_message (const char *text, gpointer user_data)
-{
-  const UnitWatcher *watcher = &((PeriodicWork *)user_data)->request->watcher;
-  watcher->message (text, watcher->user_data);
-}
-
-static gboolean
-parse_schedule (Request *request, Schedule *schedule, GError **error)
-{
-  g_autoptr (GError) cause = NULL;
-
-  if (!parse_time_member (request, "every", &schedule->every_us, error) ||
-      !parse_time_member (request, "for", &schedule->for_us, error))
-    return FALSE;
-  if (schedule->every_us < SCHEDULE_EVERY_MIN_US) {
-    g_set_error (error, API_ERROR, API_USAGE, "every: a time of at least %d ms is needed",
-                 SCHEDULE_EVERY_MIN_US / 1000);
-    return FALSE;
-  }
-  if (!json_object_has_member (request->body, "count") ||
-      json_object_get_null_member (request->body, "count") ||
-      (json_get_uint64 (request->body, "count", &schedule->count, &cause) && schedule->count > 0))
-    return TRUE;
-  g_set_error_literal (error, API_ERROR, API_USAGE,
-                       cause != NULL ? cause->message : "count: 0 is none at all");
-  return FALSE;
-}
+/* ---- Checkpoints at regular times ---- */
 
 static JsonObject *
 checkpoint_periodically (Request *request, GError **error)
 {
-  PeriodicWork work = { .request = request };
-  Periodic periodic = { .take = take_periodic,
-                        .made = on_periodic_made,
-                        .message = on_periodic_message,
-                        .user_data = &work,
-                        .cancellable = request->cancellable };
-
-  if (!request_expect (request, error, "every", "for", "count", "mode", "engine", "tag", "note",
-                       "quiesce", "quiesce_time", NULL) ||
-      !parse_schedule (request, &periodic.schedule, error) ||
-      !parse_checkpoint_options (request, &work.options, error))
-    return NULL;
   g_autoptr (Guest) guest = find_guest (request, error);
+
+  return guest != NULL ? schedules_run (request, guest, error) : NULL;
+}
+
+/* Those that go on by themselves; a call of a client's ends with its connection. */
+static JsonObject *
+end_schedules (Request *request, GError **error)
+{
+  g_autoptr (Guest) guest =
+      no_body (request, error) ? registry_get (request->daemon->registry, request->params[0], error)
+                               : NULL;
+
   if (guest == NULL)
     return NULL;
-  work.guest = guest;
-  return periodic_run (&periodic, error);
+  JsonObject *result = json_object_new();
+  json_object_set_int_member (result, "ended",
+                              schedules_end_kept (request->daemon->schedules, guest));
+  return result;
 }
 
 static JsonObject *
@@ -813,6 +669,7 @@ const Route guest_routes[] = {
   { "POST", "/v1/guests/:name/checkpoint", checkpoint_guest, NULL, TRUE },
   { "POST", "/v1/guests/:name/fork", fork_guest, NULL, TRUE },
   { "POST", "/v1/guests/:name/checkpoints", checkpoint_periodically, NULL, TRUE },
+  { "DELETE", "/v1/guests/:name/checkpoints", end_schedules, NULL, FALSE },
   { "POST", "/v1/guests/:name/suspend", suspend_guest, NULL, TRUE },
   { "POST", "/v1/guests/:name/resume", resume_guest, NULL, TRUE },
   { NULL },

@@ -5,6 +5,7 @@
 #include "migrate-in.h"
 #include "migrate-out.h"
 #include "router.h"
+#include "schedule-move.h"
 
 #include <vmckpt/util/json.h>
 
@@ -98,6 +99,7 @@ const Route migrate_routes[] = {
   { "POST", "/v1/migrations/:id/go", go, NULL, FALSE, TRUE },
   { "POST", "/v1/migrations/:id/end", end, NULL, FALSE, TRUE },
   { "POST", "/v1/migrations/:id/written", migrate_in_written, NULL, FALSE, TRUE },
+  { "POST", "/v1/migrations/:id/schedules", schedules_arrive, NULL, FALSE, TRUE },
   { "DELETE", "/v1/migrations/:id", forget, NULL, FALSE, TRUE },
   { NULL },
 };

@@ -1,12 +1,59 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "checkpoint.h"
 
+#include "api-error.h"
 #include "claims.h"
 #include "disks-left.h"
 
 #include <vmckpt/util/fault.h>
 #include <vmckpt/util/json.h>
 #include <vmckpt/util/name.h>
+
+#define QUIESCE_DEFAULT_US (10 * G_USEC_PER_SEC)
+#define QUIESCE_MIN_US (G_USEC_PER_SEC / 10)
+#define QUIESCE_MAX_US (300 * G_USEC_PER_SEC)
+
+static gboolean
+parse_quiesce (Request *request, CheckpointOptions *options, GError **error)
+{
+  gboolean wanted = FALSE;
+  gint64 time_us = 0;
+
+  if (!request_bool (request, "quiesce", &wanted, error) ||
+      !request_time (request, "quiesce_time", &time_us, error))
+    return FALSE;
+  if (time_us == 0)
+    time_us = QUIESCE_DEFAULT_US;
+  if (time_us < QUIESCE_MIN_US || time_us > QUIESCE_MAX_US) {
+    g_set_error (error, API_ERROR, API_USAGE, "quiesce_time: must be from 100 ms to 5 minutes");
+    return FALSE;
+  }
+  options->quiesce_ms = wanted ? time_us / 1000 : 0;
+  return TRUE;
+}
+
+gboolean
+checkpoint_parse_options (Request *request, CheckpointOptions *options, GError **error)
+{
+  static const char *const modes[] = { "live", "stop", NULL };
+  static const char *const engines[] = { [CHECKPOINT_ENGINE_AUTO] = "auto",
+                                         [CHECKPOINT_ENGINE_TRACKED] = "tracked",
+                                         [CHECKPOINT_ENGINE_STREAM] = "stream",
+                                         NULL };
+  const char *mode = "live", *engine = "auto";
+  guint index, engine_index;
+
+  if (!request_string (request, "mode", &mode, error) || !parse_quiesce (request, options, error) ||
+      !request_string (request, "engine", &engine, error) ||
+      !request_string (request, "tag", &options->tag, error) ||
+      !request_string (request, "note", &options->note, error) ||
+      !request_choice ("mode", mode, modes, &index, error) ||
+      !request_choice ("engine", engine, engines, &engine_index, error))
+    return FALSE;
+  options->engine = engine_index;
+  options->mode = index == 0 ? CHECKPOINT_LIVE : CHECKPOINT_STOP;
+  return TRUE;
+}
 
 /* A fork is read by QEMU, which must find all of its memory. */
 static gboolean

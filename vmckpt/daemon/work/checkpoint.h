@@ -7,6 +7,10 @@
 #include "request.h"
 #include "suspended.h"
 
+/* How it is to be taken: "mode", "engine", "tag", "note", "quiesce" and "quiesce_time" of the body,
+ * which @options borrow from. API_USAGE. */
+gboolean checkpoint_parse_options (Request *request, CheckpointOptions *options, GError **error);
+
 /**
  * checkpoint_take:
  * @guest: with work begun on it

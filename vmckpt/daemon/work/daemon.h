@@ -22,6 +22,7 @@ typedef struct {
   Hydrations *hydrations;
   DiskExports *exports;
   Arrivals *arrivals;
+  struct _Schedules *schedules; /* checkpoints at regular times (schedules.h) */
   char *tls;         /* (nullable): directory of the certificates to other hosts (peer-tls.h) */
   char *key_file;    /* (nullable): of stores through which guests come here from other hosts */
   char *guest_files; /* where files of such guests may be (peer-spec.h) */

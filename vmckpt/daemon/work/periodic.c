@@ -99,23 +99,30 @@ summarize (Tally *tally, gint64 began_us)
   return object;
 }
 
-/* FALSE with @error if it is cancelled before that time. */
-static gboolean
-wait_until (gint64 time_us, GCancellable *cancellable, GError **error)
+/* Until that time, or until it is over or cancelled. */
+static void
+wait_until (const Periodic *periodic, gint64 time_us)
 {
-  GPollFD cancelled = { .fd = -1, .events = G_IO_IN };
+  GCancellable *ends[] = { periodic->cancellable, periodic->over };
+  GPollFD fds[G_N_ELEMENTS (ends)];
+  guint count = 0;
   gint64 left;
 
-  g_cancellable_make_pollfd (cancellable, &cancelled);
+  for (guint i = 0; i < G_N_ELEMENTS (ends); i++)
+    if (g_cancellable_make_pollfd (ends[i], &fds[count]))
+      count++;
   while ((left = time_us - g_get_monotonic_time()) > 0 &&
-         !g_cancellable_is_cancelled (cancellable)) {
+         !g_cancellable_is_cancelled (periodic->cancellable) &&
+         !g_cancellable_is_cancelled (periodic->over)) {
     /* In pieces, as the time may be days. */
     gint64 ms = MIN ((left + 999) / 1000, 3600 * 1000);
-    g_poll (&cancelled, cancelled.fd >= 0 ? 1 : 0, (int)ms);
+    g_poll (fds, count, (int)ms);
   }
-  if (cancelled.fd >= 0)
-    g_cancellable_release_fd (cancellable);
-  return !g_cancellable_set_error_if_cancelled (cancellable, error);
+  for (guint i = 0, used = 0; i < G_N_ELEMENTS (ends) && used < count; i++)
+    if (ends[i] != NULL) {
+      g_cancellable_release_fd (ends[i]);
+      used++;
+    }
 }
 
 /* One of them. FALSE with @error ends it all. */
@@ -148,14 +155,20 @@ take_one (const Periodic *periodic, Tally *tally, GError **error)
 JsonObject *
 periodic_run (const Periodic *periodic, GError **error)
 {
-  g_auto (Tally) tally = { .pauses = g_array_new (FALSE, FALSE, sizeof (double)) };
-  gint64 began_us = g_get_monotonic_time();
+  g_auto (Tally) tally = { .state = { .begun = periodic->begun },
+                           .pauses = g_array_new (FALSE, FALSE, sizeof (double)) };
+  gint64 began_us = g_get_monotonic_time() - periodic->elapsed_us;
   gint64 due_us;
 
-  while (
-      schedule_next (&periodic->schedule, &tally.state, g_get_monotonic_time() - began_us, &due_us))
-    if (!wait_until (began_us + due_us, periodic->cancellable, error) ||
-        !take_one (periodic, &tally, error))
+  while (schedule_next (&periodic->schedule, &tally.state, g_get_monotonic_time() - began_us,
+                        &due_us)) {
+    wait_until (periodic, began_us + due_us);
+    if (g_cancellable_set_error_if_cancelled (periodic->cancellable, error))
       return NULL;
+    if (g_cancellable_is_cancelled (periodic->over))
+      break;
+    if (!take_one (periodic, &tally, error))
+      return NULL;
+  }
   return summarize (&tally, began_us);
 }

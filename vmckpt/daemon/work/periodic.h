@@ -19,6 +19,10 @@ typedef struct {
   void (*message) (const char *text, gpointer user_data);
   gpointer user_data;
   GCancellable *cancellable;
+  GCancellable *over; /* (nullable): cancelled: as if the schedule had ended */
+  /* Of one that has been going already: since when, and how many were begun. */
+  gint64 elapsed_us;
+  guint64 begun;
 } Periodic;
 
 /**

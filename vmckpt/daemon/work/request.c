@@ -3,6 +3,7 @@
 
 #include "api-error.h"
 
+#include <vmckpt/policy/schedule.h>
 #include <vmckpt/util/json.h>
 
 void
@@ -108,6 +109,21 @@ request_bool (Request *request, const char *member, gboolean *value, GError **er
          usage (error, cause);
 }
 
+gboolean
+request_time (Request *request, const char *member, gint64 *us, GError **error)
+{
+  const char *text = NULL;
+  g_autoptr (GError) cause = NULL;
+
+  if (!request_string (request, member, &text, error))
+    return FALSE;
+  *us = 0;
+  if (text == NULL || schedule_parse_time (text, us, &cause))
+    return TRUE;
+  g_set_error (error, API_ERROR, API_USAGE, "%s: %s", member, cause->message);
+  return FALSE;
+}
+
 const char *
 request_query (Request *request, const char *name)
 {
@@ -147,6 +163,41 @@ Store *
 request_store (Request *request, GError **error)
 {
   return request_store_and_key (request, NULL, error);
+}
+
+Store *
+request_store_for_peer (Request *request, GError **error)
+{
+  g_autoptr (GError) cause = NULL;
+  g_autoptr (Store) store = request_store (request, &cause);
+
+  if (store == NULL && request->key == NULL &&
+      g_error_matches (cause, STORE_ERROR, STORE_ERROR_KEY_NEEDED) &&
+      request->daemon->key_file != NULL) {
+    g_clear_error (&cause);
+    request->key = key_material_read_file (request->daemon->key_file, &cause);
+    store = request->key != NULL ? request_store (request, &cause) : NULL;
+  }
+  if (store != NULL)
+    return g_steal_pointer (&store);
+  if (g_error_matches (cause, STORE_ERROR, STORE_ERROR_KEY_NEEDED))
+    g_set_error (error, STORE_ERROR, STORE_ERROR_KEY_NEEDED,
+                 "%s; no key comes with a guest: give vmckptd there --key-file", cause->message);
+  else
+    g_propagate_error (error, g_steal_pointer (&cause));
+  return NULL;
+}
+
+void
+request_set_store (Request *request, const char *path)
+{
+  if (path == NULL)
+    return;
+  if (request->query == NULL)
+    request->query = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, g_free);
+  else
+    g_hash_table_remove_all (request->query);
+  g_hash_table_insert (request->query, g_strdup ("store"), g_strdup (path));
 }
 
 gboolean

@@ -61,6 +61,9 @@ gboolean request_expect (Request *request, GError **error, ...) G_GNUC_NULL_TERM
 gboolean request_string (Request *request, const char *member, const char **value, GError **error);
 gboolean request_bool (Request *request, const char *member, gboolean *value, GError **error);
 
+/* A time such as "10s" (schedule_parse_time()); absent: 0. */
+gboolean request_time (Request *request, const char *member, gint64 *us, GError **error);
+
 /* A query parameter, or NULL. */
 const char *request_query (Request *request, const char *name);
 gboolean request_query_bool (Request *request, const char *name);
@@ -73,6 +76,13 @@ Store *request_store (Request *request, GError **error);
 
 /* The same; @key_id: (out): the key that the request has, NULL in a store without encryption. */
 Store *request_store_and_key (Request *request, char **key_id, GError **error);
+
+/* The same for what another host began: no key comes from there, so that the request gets the one
+ * that this daemon has (--key-file) where one is needed. */
+Store *request_store_for_peer (Request *request, GError **error);
+
+/* The store is the request's from now on, as if its query named it. */
+void request_set_store (Request *request, const char *path);
 
 /* Parses text of a known set; API_USAGE names the choices. @choices: NULL-terminated. */
 gboolean request_choice (const char *what, const char *value, const char *const *choices,
