@@ -39,3 +39,8 @@ void index_add_head (GByteArray *out, gboolean deltas, guint fan_bits, guint32 p
 void index_add_pack (GByteArray *out, const IndexPack *pack);
 void index_add_frame (GByteArray *out, const IndexFrame *frame);
 void index_add_entry (GByteArray *out, const IndexEntry *entry);
+
+/* Read a record of the table; what it says is not checked. */
+void index_parse_pack (const guint8 *record, IndexPack *pack);
+void index_parse_frame (const guint8 *record, IndexFrame *frame);
+void index_parse_entry (const guint8 *record, IndexEntry *entry);

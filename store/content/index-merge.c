@@ -2,6 +2,7 @@
 #include "index-merge.h"
 
 #include "index-layout.h"
+#include "index-scan.h"
 #include "name-set.h"
 
 #include <vmckpt/store/store.h>

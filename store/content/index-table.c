@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "index-layout.h"
+#include "index-table-private.h"
 
 #include <vmckpt/store/store.h>
 #include <vmckpt/util/bytes.h>
@@ -8,112 +8,10 @@
 #include <sodium.h>
 #include <string.h>
 
-/* How much is read at once where a table is read from end to end. */
-#define SCAN_BYTES (256 * 1024)
-/* A table that is small beside the cache is read in greater pieces, since all of it will stay. */
-#define AHEAD_BLOCKS 16
-#define AHEAD_MAX_BYTES (16 * 1024 * 1024)
 /* A bucket of up to so many entries is read at once. */
 #define BUCKET_WHOLE 128
 /* Three times the deviation of a place in a bucket of 64 from where it should be, to both sides. */
 #define GUESS_ENTRIES 24
-
-/* Where a table's bytes are, and whether reading them has failed. */
-typedef struct {
-  GBytes *bytes;      /* (nullable): all of it */
-  IndexMedium medium; /* otherwise */
-  guint64 number;     /* the cache's */
-  guint64 size;
-  int failure; /* (atomic) IndexFailure */
-} TableSource;
-
-struct _IndexTable {
-  int refs; /* (atomic) */
-  char *object;
-  const HashKey *key;
-  TableSource *source;
-  guint32 n_packs, n_frames, n_entries;
-  guint fan_bits;
-  guint64 packs_at, fan_at, frames_at, entries_at;
-};
-
-/* ---- Bytes ---- */
-
-/* What an error of the backend says about the table. */
-static IndexFailure
-judge_error (const GError *error)
-{
-  if (error->domain == STORE_ERROR)
-    return error->code == STORE_ERROR_DAMAGED ? INDEX_BROKEN : INDEX_GONE;
-  if (error->domain != G_IO_ERROR)
-    return INDEX_GONE;
-  /* What is cut short, and what the medium does not give (EIO). */
-  return error->code == G_IO_ERROR_FAILED || error->code == G_IO_ERROR_PARTIAL_INPUT ||
-                 error->code == G_IO_ERROR_INVALID_DATA
-             ? INDEX_BROKEN
-             : INDEX_GONE;
-}
-
-/* The first failure counts. */
-static gboolean
-fail (const IndexTable *table, IndexFailure failure)
-{
-  g_atomic_int_compare_and_exchange (&table->source->failure, INDEX_GOOD, failure);
-  return FALSE;
-}
-
-IndexFailure
-index_table_failure (const IndexTable *table)
-{
-  return g_atomic_int_get (&table->source->failure);
-}
-
-gboolean
-index_table_check (const IndexTable *table, GError **error)
-{
-  if (index_table_failure (table) == INDEX_GOOD)
-    return TRUE;
-  g_set_error (error, STORE_ERROR, STORE_ERROR_DAMAGED,
-               "%s cannot be read (any more); try again, or run `vmckpt store check`",
-               table->object);
-  return FALSE;
-}
-
-/* Copies a few bytes; FALSE if they cannot be read. */
-static gboolean
-read_bytes (const IndexTable *table, guint64 offset, void *to, gsize len)
-{
-  TableSource *source = table->source;
-  g_autoptr (GError) error = NULL;
-
-  if (index_table_failure (table) != INDEX_GOOD)
-    return FALSE;
-  if (offset > source->size || len > source->size - offset)
-    return fail (table, INDEX_BROKEN);
-  if (source->bytes != NULL) {
-    memcpy (to, (const guint8 *)g_bytes_get_data (source->bytes, NULL) + offset, len);
-    return TRUE;
-  }
-  return block_cache_read (source->medium.cache, source->medium.backend, table->object,
-                           source->number, source->size,
-                           source->size <= AHEAD_MAX_BYTES ? AHEAD_BLOCKS : 1, offset, to, len,
-                           &error) ||
-         fail (table, judge_error (error));
-}
-
-/* Borrows a great piece past the cache; @holder: (out): to be unreferenced. */
-static const guint8 *
-read_piece (const IndexTable *table, guint64 offset, gsize len, GBytes **holder, GError **error)
-{
-  TableSource *source = table->source;
-
-  if (source->bytes != NULL)
-    *holder = g_bytes_new_from_bytes (source->bytes, offset, len);
-  else
-    *holder = source->medium.backend->ops->get (source->medium.backend, table->object, offset, len,
-                                                error);
-  return *holder != NULL ? g_bytes_get_data (*holder, NULL) : NULL;
-}
 
 /* Hashes the first @len bytes; @blank_head: with the head's own hash as zeros. */
 static gboolean
@@ -126,8 +24,8 @@ hash_bytes (const IndexTable *table, guint64 len, gboolean blank_head, ChunkName
   crypto_generichash_init (&state, table->key->bytes, sizeof table->key->bytes, sizeof *hash);
   for (guint64 at = 0; at < len;) {
     g_autoptr (GBytes) holder = NULL;
-    gsize some = MIN (len - at, SCAN_BYTES);
-    const guint8 *data = read_piece (table, at, some, &holder, error);
+    gsize some = MIN (len - at, INDEX_PIECE_BYTES);
+    const guint8 *data = index_source_piece (table->source, at, some, &holder, error);
     if (data == NULL)
       return FALSE;
     if (at == 0 && blank_head) {
@@ -174,85 +72,34 @@ parse_head (IndexTable *table, const guint8 head[HEAD_BYTES], guint16 *compatibl
   return NULL;
 }
 
-struct _IndexScan {
-  const IndexTable *table;
-  guint64 at, end; /* of what is not in the buffer yet */
-  gsize record;
-  GBytes *holder;
-  const guint8 *data;
-  gsize left;       /* bytes at `data` */
-  ChunkName before; /* the entry before */
-};
-
-static IndexScan *
-scan_new (const IndexTable *table, guint64 at, guint64 end, gsize record)
-{
-  IndexScan *scan = g_new0 (IndexScan, 1);
-  scan->table = index_table_ref ((IndexTable *)table);
-  scan->at = at;
-  scan->end = end;
-  scan->record = record;
-  return scan;
-}
-
-void
-index_scan_free (IndexScan *scan)
-{
-  if (scan == NULL)
-    return;
-  index_table_unref ((IndexTable *)scan->table);
-  g_clear_pointer (&scan->holder, g_bytes_unref);
-  g_free (scan);
-}
-
-/* The next record, or NULL: the end, or a failure. */
-static const guint8 *
-scan_next (IndexScan *scan)
-{
-  g_autoptr (GError) error = NULL;
-
-  if (scan->left == 0) {
-    gsize some = MIN (scan->end - scan->at, SCAN_BYTES / scan->record * scan->record);
-    if (some == 0 || index_table_failure (scan->table) != INDEX_GOOD)
-      return NULL;
-    g_clear_pointer (&scan->holder, g_bytes_unref);
-    scan->data = read_piece (scan->table, scan->at, some, &scan->holder, &error);
-    if (scan->data == NULL) {
-      fail (scan->table, judge_error (error));
-      return NULL;
-    }
-    scan->at += some;
-    scan->left = some;
-  }
-  const guint8 *record = scan->data;
-  scan->data += scan->record;
-  scan->left -= scan->record;
-  return record;
-}
-
 /* Fan-out values must rise to the number of entries. */
 static gboolean
 fan_sane (const IndexTable *table)
 {
-  g_autoptr (IndexScan) scan = scan_new (table, table->fan_at, table->frames_at, FAN_RECORD);
-  const guint8 *record = scan_next (scan);
   guint32 before = 0;
 
-  if (record == NULL)
-    return FALSE;
-  for (gboolean first = TRUE; record != NULL; record = scan_next (scan), first = FALSE) {
-    ByteReader reader = BYTE_READER (record, FAN_RECORD);
-    guint32 value = byte_reader_le32 (&reader);
-    if (value < before || (first && value != 0))
-      return FALSE;
-    before = value;
+  for (guint64 at = table->fan_at; at < table->frames_at;) {
+    g_autoptr (GBytes) holder = NULL;
+    g_autoptr (GError) error = NULL;
+    gsize some = MIN (table->frames_at - at, INDEX_PIECE_BYTES);
+    const guint8 *data = index_source_piece (table->source, at, some, &holder, &error);
+    if (data == NULL)
+      return index_source_fail (table->source, index_source_judge (error));
+    ByteReader reader = BYTE_READER (data, some);
+    for (gsize i = 0; i < some; i += FAN_RECORD) {
+      guint32 value = byte_reader_le32 (&reader);
+      if (value < before || (at + i == table->fan_at && value != 0))
+        return FALSE;
+      before = value;
+    }
+    at += some;
   }
-  return before == table->n_entries && index_table_failure (table) == INDEX_GOOD;
+  return before == table->n_entries;
 }
 
 /* Takes the source. */
 static IndexTable *
-open_table (const char *object, TableSource *source, const HashKey *key, GError **error)
+open_table (IndexSource *source, const HashKey *key, GError **error)
 {
   g_autoptr (IndexTable) table = g_new0 (IndexTable, 1);
   g_autoptr (GBytes) holder = NULL;
@@ -261,11 +108,10 @@ open_table (const char *object, TableSource *source, const HashKey *key, GError 
   ChunkName hash, named;
 
   table->refs = 1;
-  table->object = g_strdup (object);
   table->key = key;
   table->source = source;
   if (source->size >= HEAD_BYTES) {
-    const guint8 *head = read_piece (table, 0, HEAD_BYTES, &holder, error);
+    const guint8 *head = index_source_piece (table->source, 0, HEAD_BYTES, &holder, error);
     if (head == NULL)
       return NULL;
     problem = parse_head (table, head, &compatible);
@@ -279,7 +125,7 @@ open_table (const char *object, TableSource *source, const HashKey *key, GError 
     return g_steal_pointer (&table);
   /* A newer program's table holds what its name says; one that does not is of no program. */
   gboolean newer = compatible > INDEX_VERSION;
-  if (newer && object_name_parse (object, "index", &named)) {
+  if (newer && object_name_parse (source->object, "index", &named)) {
     if (!hash_bytes (table, source->size, FALSE, &hash, error))
       return NULL;
     newer = chunk_name_equal (&hash, &named);
@@ -287,31 +133,24 @@ open_table (const char *object, TableSource *source, const HashKey *key, GError 
       problem = "does not hold what its name says";
   }
   g_set_error (error, STORE_ERROR, newer ? STORE_ERROR_VERSION : STORE_ERROR_DAMAGED, "%s %s",
-               object, problem);
+               source->object, problem);
   return NULL;
 }
 
 IndexTable *
 index_table_new (const char *object, GBytes *bytes, const HashKey *key, GError **error)
 {
-  TableSource *source = g_new0 (TableSource, 1);
-
-  source->bytes = g_bytes_ref (bytes);
-  source->size = g_bytes_get_size (bytes);
-  return open_table (object, source, key, error);
+  return open_table (index_source_new_bytes (object, bytes), key, error);
 }
 
 IndexTable *
 index_table_open (const IndexMedium *medium, const char *object, guint64 size, GError **error)
 {
-  TableSource *source = g_new0 (TableSource, 1);
   g_autoptr (GError) cause = NULL;
   ChunkName hash;
 
-  source->medium = *medium;
-  source->number = block_cache_number (medium->cache);
-  source->size = size;
-  g_autoptr (IndexTable) table = open_table (object, source, medium->key, &cause);
+  g_autoptr (IndexTable) table =
+      open_table (index_source_new_medium (object, medium, size), medium->key, &cause);
   if (table != NULL && size <= INDEX_WHOLE_BYTES && object_name_parse (object, "index", &hash) &&
       !index_table_verify (table, &hash))
     g_set_error (&cause, STORE_ERROR, STORE_ERROR_DAMAGED, "%s does not hold what its name says",
@@ -319,7 +158,7 @@ index_table_open (const IndexMedium *medium, const char *object, guint64 size, G
   if (cause == NULL)
     return g_steal_pointer (&table);
   /* Cut short, or unreadable: that is damage of this table, not of the store. */
-  if (cause->domain != STORE_ERROR && judge_error (cause) == INDEX_BROKEN)
+  if (cause->domain != STORE_ERROR && index_source_judge (cause) == INDEX_BROKEN)
     g_set_error (error, STORE_ERROR, STORE_ERROR_DAMAGED, "%s cannot be read: %s", object,
                  cause->message);
   else
@@ -339,17 +178,14 @@ index_table_unref (IndexTable *table)
 {
   if (!g_atomic_int_dec_and_test (&table->refs))
     return;
-  if (table->source->bytes != NULL)
-    g_bytes_unref (table->source->bytes);
-  g_free (table->source);
-  g_free (table->object);
+  index_source_free (table->source);
   g_free (table);
 }
 
 const char *
 index_table_object (const IndexTable *table)
 {
-  return table->object;
+  return table->source->object;
 }
 
 guint64
@@ -376,6 +212,23 @@ index_table_entries (const IndexTable *table)
   return table->n_entries;
 }
 
+IndexFailure
+index_table_failure (const IndexTable *table)
+{
+  return index_source_failure (table->source);
+}
+
+gboolean
+index_table_check (const IndexTable *table, GError **error)
+{
+  if (index_table_failure (table) == INDEX_GOOD)
+    return TRUE;
+  g_set_error (error, STORE_ERROR, STORE_ERROR_DAMAGED,
+               "%s cannot be read (any more); try again, or run `vmckpt store check`",
+               table->source->object);
+  return FALSE;
+}
+
 /* ---- Looking up ---- */
 
 /* The bucket where @name would be. */
@@ -385,21 +238,22 @@ find_bucket (const IndexTable *table, const ChunkName *name, guint32 *low, guint
   guint64 bucket = index_name_bucket (name, table->fan_bits);
   guint8 fan[2 * FAN_RECORD];
 
-  if (!read_bytes (table, table->fan_at + bucket * FAN_RECORD, fan, sizeof fan))
+  if (!index_source_read (table->source, table->fan_at + bucket * FAN_RECORD, fan, sizeof fan))
     return FALSE;
   ByteReader reader = BYTE_READER (fan, sizeof fan);
   *low = byte_reader_le32 (&reader);
   *high = byte_reader_le32 (&reader);
   if (*low > *high || *high > table->n_entries)
-    return fail (table, INDEX_BROKEN); /* it was right when the table was opened */
+    return index_source_fail (table->source,
+                              INDEX_BROKEN); /* it was right when the table was opened */
   return TRUE;
 }
 
 static gboolean
 read_entries (const IndexTable *table, guint32 low, guint32 high, guint8 *entries)
 {
-  return read_bytes (table, table->entries_at + (guint64)low * ENTRY_RECORD, entries,
-                     (gsize)(high - low) * ENTRY_RECORD);
+  return index_source_read (table->source, table->entries_at + (guint64)low * ENTRY_RECORD, entries,
+                            (gsize)(high - low) * ENTRY_RECORD);
 }
 
 static int
@@ -443,8 +297,8 @@ read_halved (const IndexTable *table, const ChunkName *name, guint32 *low, guint
 
   while (*high - *low > BUCKET_WHOLE) {
     guint32 middle = *low + (*high - *low) / 2;
-    if (!read_bytes (table, table->entries_at + (guint64)middle * ENTRY_RECORD, &middle_name,
-                     sizeof middle_name))
+    if (!index_source_read (table->source, table->entries_at + (guint64)middle * ENTRY_RECORD,
+                            &middle_name, sizeof middle_name))
       return FALSE;
     if (chunk_name_compare (&middle_name, name) < 0)
       *low = middle + 1;
@@ -478,62 +332,15 @@ index_table_find (const IndexTable *table, const ChunkName *name)
   return low < end - first && compare_entry (entries, low, name) == 0 ? (gint64)first + low : -1;
 }
 
-static void
-parse_pack (const guint8 *record, IndexPack *pack)
-{
-  ByteReader reader = BYTE_READER (record, PACK_RECORD);
-
-  memcpy (&pack->name, byte_reader_take (&reader, CHUNK_NAME_BYTES), CHUNK_NAME_BYTES);
-  pack->size = byte_reader_le64 (&reader);
-  pack->chunks = byte_reader_le32 (&reader);
-  pack->kind = byte_reader_le32 (&reader);
-}
-
-static void
-parse_frame (const guint8 *record, IndexFrame *frame)
-{
-  ByteReader reader = BYTE_READER (record, FRAME_RECORD);
-
-  frame->pack = byte_reader_le32 (&reader);
-  frame->frame.offset = byte_reader_le32 (&reader);
-  frame->frame.stored_len = byte_reader_le32 (&reader);
-  frame->frame.raw_len = byte_reader_le32 (&reader);
-  frame->frame.chunks = byte_reader_le16 (&reader);
-  guint16 codec = byte_reader_le16 (&reader);
-  frame->frame.codec = MIN (codec, 255);
-}
-
-static void
-parse_entry (const guint8 *record, IndexEntry *entry)
-{
-  ByteReader reader = BYTE_READER (record, ENTRY_RECORD);
-
-  memcpy (&entry->name, byte_reader_take (&reader, CHUNK_NAME_BYTES), CHUNK_NAME_BYTES);
-  entry->frame = byte_reader_le32 (&reader);
-  entry->offset = byte_reader_le32 (&reader);
-  entry->len = byte_reader_le32 (&reader);
-}
-
 void
 index_table_pack (const IndexTable *table, guint i, IndexPack *pack)
 {
   guint8 record[PACK_RECORD];
 
   memset (pack, 0, sizeof *pack);
-  if (read_bytes (table, table->packs_at + (guint64)i * PACK_RECORD, record, sizeof record))
-    parse_pack (record, pack);
-}
-
-gboolean
-index_table_has_pack (const IndexTable *table, const ChunkName *pack)
-{
-  g_autoptr (IndexScan) scan = index_scan_packs (table);
-  IndexPack record;
-
-  while (index_scan_pack (scan, &record))
-    if (chunk_name_equal (&record.name, pack))
-      return TRUE;
-  return FALSE;
+  if (index_source_read (table->source, table->packs_at + (guint64)i * PACK_RECORD, record,
+                         sizeof record))
+    index_parse_pack (record, pack);
 }
 
 /* Reads a frame's record; FALSE if it cannot be. */
@@ -543,9 +350,10 @@ read_frame (const IndexTable *table, guint32 i, IndexFrame *frame)
   guint8 record[FRAME_RECORD];
 
   if (i >= table->n_frames ||
-      !read_bytes (table, table->frames_at + (guint64)i * FRAME_RECORD, record, sizeof record))
+      !index_source_read (table->source, table->frames_at + (guint64)i * FRAME_RECORD, record,
+                          sizeof record))
     return FALSE;
-  parse_frame (record, frame);
+  index_parse_frame (record, frame);
   return frame->pack < table->n_packs;
 }
 
@@ -559,9 +367,10 @@ index_table_entry (const IndexTable *table, guint i, ChunkName *name, ChunkLocat
   IndexPack record;
 
   memset (name, 0, sizeof *name);
-  if (!read_bytes (table, table->entries_at + (guint64)i * ENTRY_RECORD, bytes, sizeof bytes))
+  if (!index_source_read (table->source, table->entries_at + (guint64)i * ENTRY_RECORD, bytes,
+                          sizeof bytes))
     return FALSE;
-  parse_entry (bytes, &entry);
+  index_parse_entry (bytes, &entry);
   *name = entry.name;
   if (!read_frame (table, entry.frame, &frame))
     return FALSE;
@@ -578,61 +387,6 @@ index_table_entry (const IndexTable *table, guint i, ChunkName *name, ChunkLocat
          location->len <= frame.frame.raw_len - location->offset;
 }
 
-/* ---- Reading in order ---- */
-
-IndexScan *
-index_scan_packs (const IndexTable *table)
-{
-  return scan_new (table, table->packs_at, table->fan_at, PACK_RECORD);
-}
-
-IndexScan *
-index_scan_frames (const IndexTable *table)
-{
-  return scan_new (table, table->frames_at, table->entries_at, FRAME_RECORD);
-}
-
-IndexScan *
-index_scan_entries (const IndexTable *table)
-{
-  return scan_new (table, table->entries_at, table->source->size, ENTRY_RECORD);
-}
-
-gboolean
-index_scan_pack (IndexScan *scan, IndexPack *pack)
-{
-  const guint8 *record = scan_next (scan);
-
-  if (record != NULL)
-    parse_pack (record, pack);
-  return record != NULL;
-}
-
-gboolean
-index_scan_frame (IndexScan *scan, IndexFrame *frame)
-{
-  const guint8 *record = scan_next (scan);
-
-  if (record == NULL)
-    return FALSE;
-  parse_frame (record, frame);
-  return frame->pack < scan->table->n_packs || fail (scan->table, INDEX_BROKEN);
-}
-
-gboolean
-index_scan_entry (IndexScan *scan, IndexEntry *entry)
-{
-  const guint8 *record = scan_next (scan);
-
-  if (record == NULL)
-    return FALSE;
-  parse_entry (record, entry);
-  if (entry->frame >= scan->table->n_frames || chunk_name_compare (&scan->before, &entry->name) > 0)
-    return fail (scan->table, INDEX_BROKEN);
-  scan->before = entry->name;
-  return TRUE;
-}
-
 gboolean
 index_table_verify (const IndexTable *table, const ChunkName *hash)
 {
@@ -640,8 +394,8 @@ index_table_verify (const IndexTable *table, const ChunkName *hash)
   g_autoptr (GError) error = NULL;
 
   if (!hash_bytes (table, table->source->size, FALSE, &actual, &error))
-    return fail (table, judge_error (error));
-  return chunk_name_equal (&actual, hash) || fail (table, INDEX_BROKEN);
+    return index_source_fail (table->source, index_source_judge (error));
+  return chunk_name_equal (&actual, hash) || index_source_fail (table->source, INDEX_BROKEN);
 }
 
 int

@@ -6,7 +6,7 @@
  */
 #pragma once
 
-#include "block-cache.h"
+#include "index-source.h"
 #include "pack.h"
 
 /* Where a chunk is. */
@@ -61,13 +61,6 @@ GBytes *index_contents_to_bytes (IndexContents *contents, const HashKey *key, Ch
 
 typedef struct _IndexTable IndexTable;
 
-/* What a table is read with. */
-typedef struct {
-  Backend *backend;
-  BlockCache *cache;
-  const HashKey *key;
-} IndexMedium;
-
 /**
  * index_table_new:
  * @object: its name in the store, or a word for messages
@@ -108,12 +101,6 @@ guint index_table_entries (const IndexTable *table);
  * removed since somebody replaced it. The call then returns "not there", and the table remembers:
  * whoever must not take the one for the other asks afterwards. Nothing is read from it any more.
  */
-typedef enum {
-  INDEX_GOOD,  /* whatever was said is so */
-  INDEX_GONE,  /* it is not there any more, or cannot be opened now: list the tables anew */
-  INDEX_BROKEN /* it is damaged: the packs have to tell */
-} IndexFailure;
-
 IndexFailure index_table_failure (const IndexTable *table);
 
 /* FALSE with STORE_ERROR_DAMAGED if reading it has failed. */
@@ -130,25 +117,6 @@ gboolean index_table_entry (const IndexTable *table, guint i, ChunkName *name,
 /* The @i-th pack; all zeros if it cannot be read. */
 void index_table_pack (const IndexTable *table, guint i, IndexPack *pack);
 
-gboolean index_table_has_pack (const IndexTable *table, const ChunkName *pack);
-
 /* Reads all of it, past the cache, and compares it with @hash; FALSE if it differs: then it counts
  * as broken. */
 gboolean index_table_verify (const IndexTable *table, const ChunkName *hash);
-
-/* ---- Reading in order ---- */
-
-/* A part of a table from its beginning to its end, past the cache. One thread. */
-typedef struct _IndexScan IndexScan;
-
-IndexScan *index_scan_packs (const IndexTable *table);
-IndexScan *index_scan_frames (const IndexTable *table);
-IndexScan *index_scan_entries (const IndexTable *table);
-void index_scan_free (IndexScan *scan);
-G_DEFINE_AUTOPTR_CLEANUP_FUNC (IndexScan, index_scan_free)
-
-/* The next one; FALSE at the end, and if the table has failed. A record that cannot be (a frame of
- * no pack, an entry of no frame, or out of order) is a failure. */
-gboolean index_scan_pack (IndexScan *scan, IndexPack *pack);
-gboolean index_scan_frame (IndexScan *scan, IndexFrame *frame);
-gboolean index_scan_entry (IndexScan *scan, IndexEntry *entry);

@@ -2,6 +2,7 @@
 #include "index.h"
 
 #include "index-merge.h"
+#include "index-scan.h"
 #include "name-set.h"
 #include "pack-set.h"
 

@@ -5,6 +5,7 @@
  * all that is needed.
  */
 #include "gc-private.h"
+#include "index-scan.h"
 
 #include <vmckpt/util/fault.h>
 

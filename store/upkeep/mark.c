@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "mark-private.h"
 
+#include "index-scan.h"
 #include "map-walk.h"
 #include "pack-list.h"
 #include "pack-set.h"

@@ -6,6 +6,8 @@
  */
 #include "mark-private.h"
 
+#include "index-scan.h"
+
 static PackUse *
 pack_use_of (GHashTable *uses, const IndexPack *pack)
 {

@@ -2,6 +2,7 @@
 /* What is in a store, in numbers. */
 #include "gc-private.h"
 #include "index-layout.h"
+#include "index-scan.h"
 
 /* How often chunks are counted anew because the index changed under it. */
 #define COUNTS_MAX 10
