@@ -8,11 +8,13 @@
 #include <vmckpt/qmp/commands.h>
 
 #include <fcntl.h>
+#include <glib-unix.h>
 #include <glib/gstdio.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static void
@@ -59,6 +61,71 @@ test_start_fails (void)
   g_unlink (pid_file);
   qemu_remove_directory (directory);
   g_assert_false (g_file_test (directory, G_FILE_TEST_EXISTS));
+}
+
+/* Starts a keeper, with @option, that reports to a pipe. Returns the reading end. */
+static int
+start_by_hand (TinyGuest *guest, const char *option, gint64 *pid)
+{
+  const QemuLaunch launch = { .incoming = option != NULL };
+  g_auto (GStrv) qemu = qemu_command_line (guest->spec, guest->directory, &launch);
+  g_autofree char *in = g_strconcat ("--directory=", guest->directory, NULL);
+  const char *args[128] = { g_getenv ("VMCKPT_KEEPER"), in, "--report-fd=3" };
+  g_autoptr (GError) error = NULL;
+  guint n = 3;
+  int pipe_fds[2], report = 3;
+  GPid child;
+
+  if (option != NULL)
+    args[n++] = option;
+  args[n++] = "--";
+  for (guint i = 0; qemu[i] != NULL && n < G_N_ELEMENTS (args) - 1; i++)
+    args[n++] = qemu[i];
+  g_assert_no_errno (g_mkdir (guest->directory, 0700));
+  g_assert_true (g_unix_open_pipe (pipe_fds, FD_CLOEXEC, &error));
+  g_spawn_async_with_pipes_and_fds (NULL, args, NULL, G_SPAWN_DO_NOT_REAP_CHILD, NULL, NULL, -1, -1,
+                                    -1, &pipe_fds[1], &report, 1, &child, NULL, NULL, NULL, &error);
+  g_assert_no_error (error);
+  close (pipe_fds[1]);
+  *pid = child;
+  return pipe_fds[0];
+}
+
+/* Whoever starts a guest dies before all is up, or one that waits for a stream, before it has its
+ * lease: nobody knows of that QEMU, so it goes. One that can run stays. */
+static void
+test_starter_dies (void)
+{
+  static const struct {
+    const char *option;
+    gboolean before, lives;
+  } cases[] = { { NULL, TRUE, FALSE }, { NULL, FALSE, TRUE }, { "--incoming", FALSE, FALSE } };
+
+  if (skip_without_qemu())
+    return;
+  for (guint i = 0; i < G_N_ELEMENTS (cases); i++) {
+    g_auto (TinyGuest) guest = TINY_GUEST_NONE;
+    KeeperState state;
+    char said[2];
+    gint64 pid;
+    int status;
+
+    tiny_guest_init (&guest);
+    g_auto (AutoFd) report = start_by_hand (&guest, cases[i].option, &pid);
+    if (!cases[i].before)
+      g_assert_cmpint (read (report, said, sizeof said), ==, 2);
+    fd_close (&report);
+    if (cases[i].lives) {
+      Keeper *keeper = keeper_attach (guest.directory, NULL);
+      g_assert_nonnull (keeper);
+      g_assert_true (process_id_signal (keeper_qemu (keeper), SIGKILL));
+      keeper_free (keeper);
+    }
+    /* A keeper ends with its QEMU. */
+    g_assert_cmpint (waitpid (pid, &status, 0), ==, pid);
+    g_assert_true (keeper_read_state (guest.directory, &state, NULL));
+    g_assert_false (process_id_alive (state.qemu));
+  }
 }
 
 /* Where fewer files may be open than the numbers that QEMU's descriptors have, it says so. */
@@ -341,6 +408,7 @@ main (int argc, char **argv)
   g_test_add_func ("/keeper/state", test_state);
   g_test_add_func ("/keeper/describe", test_describe);
   g_test_add_func ("/keeper/start-fails", test_start_fails);
+  g_test_add_func ("/keeper/starter-dies", test_starter_dies);
   g_test_add_func ("/keeper/few-open-files", test_few_open_files);
   g_test_add_func ("/keeper/detached", test_detached);
   g_test_add_func ("/keeper/exit", test_exit);

@@ -72,6 +72,21 @@ test_bad_arguments (void)
   g_assert_false (g_file_test (guest.directory, G_FILE_TEST_EXISTS));
 }
 
+/* What a killed daemon left of a start makes way. */
+static void
+test_remnant (void)
+{
+  g_auto (TinyGuest) guest = TINY_GUEST_NONE;
+
+  if (skip_without_qemu())
+    return;
+  tiny_guest_init (&guest);
+  g_autofree char *left = tiny_guest_file (&guest, GUEST_FILE_MONITOR);
+  g_assert_no_errno (g_mkdir (guest.directory, 0700));
+  g_assert_true (g_file_set_contents (left, "", 0, NULL));
+  tiny_guest_start (&guest, FALSE);
+}
+
 /* A directory whose sockets could not be named is refused before anything is made. */
 static void
 test_long_directory (void)
@@ -155,6 +170,7 @@ main (int argc, char **argv)
   g_test_init (&argc, &argv, NULL);
   g_test_add_func ("/qemu-start/life", test_life);
   g_test_add_func ("/qemu-start/bad-arguments", test_bad_arguments);
+  g_test_add_func ("/qemu-start/remnant", test_remnant);
   g_test_add_func ("/qemu-start/long-directory", test_long_directory);
   g_test_add_func ("/qemu-start/unresponsive", test_unresponsive);
   g_test_add_data_func ("/qemu-start/adopt-running", NULL, test_adopt);

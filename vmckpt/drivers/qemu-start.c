@@ -21,6 +21,8 @@
 #define QUIT_TIMEOUT_MS 3000  /* for a QEMU that was asked to quit */
 #define KILL_TIMEOUT_MS 10000 /* for one that was killed: the kernel gives its memory back */
 #define RECORD_TIMEOUT_MS 5000
+#define REMNANT_TIMEOUT_MS 10000 /* for a start that its daemon did not live to see end */
+#define REMNANT_STEP_US 20000
 #define SPEC_MAX_BYTES (4 * 1024 * 1024)
 #define SPEC_MAX_DEPTH 8
 
@@ -157,6 +159,7 @@ start_in (const GuestSpec *spec, const char *directory, const QemuLaunch *launch
   KeeperLaunch start = { .argv = (const char *const *)argv,
                          .preload = launch->preload,
                          .n_fds = launch->n_fds,
+                         .incoming = launch->incoming,
                          .timeout_ms = START_TIMEOUT_MS };
   g_autoptr (GError) cause = NULL;
 
@@ -171,6 +174,40 @@ start_in (const GuestSpec *spec, const char *directory, const QemuLaunch *launch
   return connect_monitor (directory, guest, error);
 }
 
+/* TRUE if a process of a guest works there. */
+static gboolean
+is_in_use (const char *directory)
+{
+  KeeperState state;
+
+  return keeper_read_state (directory, &state, NULL) &&
+         (process_id_alive (state.qemu) || process_id_alive (state.keeper));
+}
+
+/* The name is the caller's, so what is there under it is what a killed daemon has left of a start,
+ * which its keeper may be about to end, making files until then. */
+static gboolean
+make_directory (const char *directory, GError **error)
+{
+  gint64 deadline = g_get_monotonic_time() + REMNANT_TIMEOUT_MS * G_TIME_SPAN_MILLISECOND;
+  int result;
+
+  while ((result = mkdir (directory, 0700)) < 0 && errno == EEXIST) {
+    if (g_get_monotonic_time() > deadline) {
+      errno = EEXIST;
+      break;
+    }
+    if (!is_in_use (directory))
+      qemu_remove_directory (directory);
+    g_usleep (REMNANT_STEP_US);
+  }
+  if (result == 0)
+    return TRUE;
+  g_set_error (error, DRIVER_ERROR, DRIVER_ERROR_FAILED, "making %s: %s", directory,
+               g_strerror (errno));
+  return FALSE;
+}
+
 gboolean
 qemu_start (const GuestSpec *spec, const char *directory, const QemuLaunch *launch,
             QemuGuest *guest, GError **error)
@@ -178,13 +215,8 @@ qemu_start (const GuestSpec *spec, const char *directory, const QemuLaunch *laun
   ERROR_PREFIX (error, "starting guest %s", spec->name);
 
   *guest = (QemuGuest){ 0 };
-  if (!check_directory_length (directory, error))
+  if (!check_directory_length (directory, error) || !make_directory (directory, error))
     return FALSE;
-  if (mkdir (directory, 0700) < 0) {
-    g_set_error (error, DRIVER_ERROR, DRIVER_ERROR_FAILED, "making %s: %s", directory,
-                 g_strerror (errno));
-    return FALSE;
-  }
   if (start_in (spec, directory, launch, guest, error))
     return TRUE;
   qemu_guest_clear (guest);

@@ -26,6 +26,7 @@ struct _Keeper {
   ProcessId keeper;
   ProcessId qemu;
   AutoFd hello;   /* its end is the keeper's end */
+  AutoFd starter; /* until there is a restore lease: its end is QEMU's; or -1 */
   GSource *watch; /* (nullable) */
 };
 
@@ -87,7 +88,14 @@ keeper_attach (const char *directory, GError **error)
   keeper->keeper = (ProcessId){ answer.keeper_pid, answer.keeper_start };
   keeper->qemu = (ProcessId){ answer.qemu_pid, answer.qemu_start };
   keeper->hello = fd_steal (&fd);
+  keeper->starter = -1;
   return keeper;
+}
+
+void
+keeper_set_starter (Keeper *keeper, int fd)
+{
+  keeper->starter = fd;
 }
 
 void
@@ -100,6 +108,7 @@ keeper_free (Keeper *keeper)
     g_source_unref (keeper->watch);
   }
   fd_close (&keeper->hello);
+  fd_close (&keeper->starter);
   g_free (keeper->directory);
   g_free (keeper);
 }
@@ -185,8 +194,11 @@ KeeperLease *
 keeper_lease_restore (Keeper *keeper, GError **error)
 {
   KeeperMessage request = keeper_message (KEEPER_LEASE_RESTORE);
+  KeeperLease *lease = take_lease (keeper, &request, -1, error);
 
-  return take_lease (keeper, &request, -1, error);
+  if (lease != NULL)
+    fd_close (&keeper->starter);
+  return lease;
 }
 
 /* Says END on @fd and closes it; nothing is said twice. */

@@ -3,7 +3,7 @@
  * vmckpt-keeper: the parent of one QEMU. README.md has the picture.
  *
  *   vmckpt-keeper --directory=D [--timeout-ms=N] [--report-fd=N] [--preload=OBJECT]
- *                 [--pass-fd=N]… -- QEMU ARGUMENTS…
+ *                 [--pass-fd=N]… [--incoming] -- QEMU ARGUMENTS…
  *   vmckpt-keeper --directory=D [--timeout-ms=N] [--report-fd=N] --adopt=PID:START [--paused]
  *                 [--foreign]
  *
@@ -12,6 +12,7 @@
 #include "console.h"
 #include "launch.h"
 #include "lease-server.h"
+#include "protocol.h"
 #include "rescue.h"
 #include "state.h"
 #include "thaw.h"
@@ -42,7 +43,7 @@ typedef struct {
   int report_fd;
   int timeout_ms;
   char *adopt;
-  gboolean paused, foreign;
+  gboolean paused, foreign, incoming;
   char *preload;                /* (nullable): for QEMU alone */
   char **pass_words;            /* (nullable) */
   int pass_fds[KEEPER_FDS_MAX]; /* what QEMU inherits, by number, ascending */
@@ -68,6 +69,7 @@ typedef struct {
   LeaseServer *server;
   GMainLoop *loop;
   guint righting; /* what is being done to put the guest right; leases wait for all of it */
+  gboolean was_leased;
   /* A daemon whose guard a predecessor held; -1 and 0: none */
   AutoFd guard_pidfd;
   guint guard_source;
@@ -110,6 +112,8 @@ parse_options (int argc, char **argv, Options *options, GError **error)
     { "adopt", 0, 0, G_OPTION_ARG_STRING, &options->adopt, "a QEMU that runs", "PID:START" },
     { "paused", 0, 0, G_OPTION_ARG_NONE, &options->paused, "it is stopped on purpose", NULL },
     { "foreign", 0, 0, G_OPTION_ARG_NONE, &options->foreign, "somebody else runs it", NULL },
+    { "incoming", 0, 0, G_OPTION_ARG_NONE, &options->incoming, "killed unless a lease is taken",
+      NULL },
     { "preload", 0, 0, G_OPTION_ARG_FILENAME, &options->preload, "loaded into QEMU", "OBJECT" },
     { "pass-fd", 0, 0, G_OPTION_ARG_STRING_ARRAY, &options->pass_words, "open here, for QEMU",
       "N" },
@@ -175,13 +179,11 @@ detach (const Options *options, GError **error)
   return TRUE;
 }
 
-static void
-report (int fd, const char *text)
+/* FALSE if whoever waits for that has died. */
+static gboolean
+report (int fd, const char *text, GError **error)
 {
-  if (fd > STDERR_FILENO) {
-    fd_write_full (fd, text, strlen (text), NULL);
-    close (fd);
-  }
+  return fd <= STDERR_FILENO || fd_write_full (fd, text, strlen (text), error);
 }
 
 static void
@@ -215,6 +217,7 @@ on_lease_changed (LeaseKind kind, gpointer user_data)
   Program *program = user_data;
 
   program->record.lease = kind;
+  program->was_leased = program->was_leased || kind != LEASE_NONE;
   write_record (program);
 }
 
@@ -249,6 +252,18 @@ on_lease_broken (LeaseKind kind, int stream, gpointer user_data)
   begin_righting (program);
   rescue_async (GUEST_FILE_KEEPER_MONITOR, program->record.public.qemu, stream,
                 kind == LEASE_CHECKPOINT_RESUME, on_rescued, program);
+}
+
+/* Whoever had QEMU started has its lease, or is gone. */
+static gboolean
+on_starter_gone (int fd, GIOCondition condition, gpointer user_data)
+{
+  Program *program = user_data;
+
+  close (fd);
+  if (!program->was_leased)
+    on_lease_broken (LEASE_RESTORE, -1, program);
+  return G_SOURCE_REMOVE;
 }
 
 /* ---- Guards ---- */
@@ -443,6 +458,23 @@ get_qemu (Program *program, const Options *options, AutoFd *serial, GError **err
                             error);
 }
 
+/* Says that all is up. A QEMU whose starter has died meanwhile is not wanted; one that was adopted
+ * is there whoever asks. */
+static gboolean
+report_up (Program *program, const Options *options, GError **error)
+{
+  if (!report (options->report_fd, KEEPER_REPORT_OK, error) && options->adopt == NULL) {
+    g_prefix_error (error, "whoever started this guest is gone: ");
+    return FALSE;
+  }
+  g_clear_error (error);
+  if (options->incoming && options->report_fd > STDERR_FILENO)
+    g_unix_fd_add (options->report_fd, G_IO_ERR, on_starter_gone, program);
+  else if (options->report_fd > STDERR_FILENO)
+    close (options->report_fd);
+  return TRUE;
+}
+
 /* The serial port's log and the console on it. */
 static gboolean
 serve_console (Program *program, AutoFd *serial, GError **error)
@@ -518,9 +550,10 @@ run (const Options *options, GError **error)
       if (before.lease != LEASE_NONE || !options->foreign)
         take_over (&program, before.lease, options->paused);
     }
-    report (options->report_fd, "ok");
-    g_main_loop_run (loop);
+    ok = report_up (&program, options, error);
   }
+  if (ok)
+    g_main_loop_run (loop);
   lease_server_free (program.server);
   console_free (program.console);
   fd_close (&program.guard_pidfd);
@@ -541,6 +574,6 @@ main (int argc, char **argv)
   if (detach (&options, &error) && run (&options, &error))
     return EXIT_SUCCESS;
   g_printerr ("keeper: %s\n", error->message);
-  report (options.report_fd, error->message);
+  report (options.report_fd, error->message, NULL);
   return EXIT_FAILURE;
 }

@@ -25,6 +25,7 @@
 
 #include <gio/gio.h>
 
+#include <vmckpt/keeper/keeper.h>
 #include <vmckpt/util/fd.h>
 #include <vmckpt/util/process.h>
 
@@ -61,6 +62,13 @@ typedef struct {
 } KeeperMessage;
 
 G_STATIC_ASSERT (sizeof (KeeperMessage) == 48);
+
+/* What the keeper writes to the report pipe when all is up; anything else is what went wrong. */
+#define KEEPER_REPORT_OK "ok"
+
+/* Has @keeper own @fd, the end of the report pipe whose closing has a QEMU that waits for a stream
+ * killed, until there is a restore lease. */
+void keeper_set_starter (Keeper *keeper, int fd);
 
 /* A message of @type, the rest zero. */
 KeeperMessage keeper_message (KeeperMessageType type);

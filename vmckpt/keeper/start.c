@@ -3,6 +3,8 @@
  * its QEMU came up. */
 #include <vmckpt/keeper/keeper.h>
 
+#include "protocol.h"
+
 #include <vmckpt/util/fd.h>
 
 #include <errno.h>
@@ -50,14 +52,14 @@ find_program (GError **error)
   return NULL;
 }
 
-/* Everything that comes through @fd until its end or the deadline. NULL on the deadline. */
+/* Everything that comes through @fd until its end, "ok" or the deadline. NULL on the deadline. */
 static GString *
 read_report (int fd, int timeout_ms)
 {
   g_autoptr (GString) report = g_string_new (NULL);
   gint64 deadline = g_get_monotonic_time() + (gint64)timeout_ms * 1000;
 
-  while (report->len < REPORT_MAX_BYTES) {
+  while (report->len < REPORT_MAX_BYTES && !g_str_equal (report->str, KEEPER_REPORT_OK)) {
     struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
     gint64 left = (deadline - g_get_monotonic_time()) / 1000;
     char buf[4096];
@@ -92,11 +94,11 @@ check_open_files (int number, GError **error)
 }
 
 /* Starts the program with @args and descriptors, and waits for its report: "ok", or what went
- * wrong.
+ * wrong. @starter: (out): the end of the report pipe by which it knows that this process lives.
  */
 static gboolean
 run_keeper (const char *const *args, const KeeperFd *fds, guint n_fds, int timeout_ms,
-            GError **error)
+            AutoFd *starter, GError **error)
 {
   int sources[KEEPER_FDS_MAX + 1], targets[KEEPER_FDS_MAX + 1];
   g_autoptr (GError) cause = NULL;
@@ -129,8 +131,10 @@ run_keeper (const char *const *args, const KeeperFd *fds, guint n_fds, int timeo
   fd_close (&theirs);
 
   g_autoptr (GString) report = read_report (ours, timeout_ms + REPORT_GRACE_MS);
-  if (report != NULL && g_str_equal (report->str, "ok"))
+  if (report != NULL && g_str_equal (report->str, KEEPER_REPORT_OK)) {
+    *starter = fd_steal (&ours);
     return TRUE;
+  }
   if (report == NULL)
     g_set_error (error, KEEPER_ERROR, KEEPER_ERROR_START, "%s did not report in time", args[0]);
   else
@@ -144,6 +148,7 @@ keeper_start (const char *directory, const KeeperLaunch *launch, GError **error)
 {
   g_autofree char *program = find_program (error);
   g_autoptr (GPtrArray) args = g_ptr_array_new_with_free_func (g_free);
+  g_auto (AutoFd) starter = -1;
 
   if (program == NULL)
     return NULL;
@@ -151,6 +156,8 @@ keeper_start (const char *directory, const KeeperLaunch *launch, GError **error)
   g_ptr_array_add (args, g_strdup_printf ("--directory=%s", directory));
   g_ptr_array_add (args, g_strdup_printf ("--report-fd=%d", REPORT_FD));
   g_ptr_array_add (args, g_strdup_printf ("--timeout-ms=%d", launch->timeout_ms));
+  if (launch->incoming)
+    g_ptr_array_add (args, g_strdup ("--incoming"));
   if (launch->preload != NULL)
     g_ptr_array_add (args, g_strdup_printf ("--preload=%s", launch->preload));
   for (guint i = 0; i < launch->n_fds; i++)
@@ -161,9 +168,12 @@ keeper_start (const char *directory, const KeeperLaunch *launch, GError **error)
   g_ptr_array_add (args, NULL);
 
   if (!run_keeper ((const char *const *)args->pdata, launch->fds, launch->n_fds, launch->timeout_ms,
-                   error))
+                   &starter, error))
     return NULL;
-  return keeper_attach (directory, error);
+  Keeper *keeper = keeper_attach (directory, error);
+  if (keeper != NULL && launch->incoming)
+    keeper_set_starter (keeper, fd_steal (&starter));
+  return keeper;
 }
 
 Keeper *
@@ -177,13 +187,14 @@ keeper_adopt (const char *directory, ProcessId qemu, KeeperAdopt how, GError **e
       g_strdup_printf ("--adopt=%d:%" G_GUINT64_FORMAT, (int)qemu.pid, qemu.start_ticks);
   const char *args[8] = { program, in, report, timeout, adopt };
   guint n_args = 5;
+  g_auto (AutoFd) starter = -1;
 
   if (how & KEEPER_ADOPT_PAUSED)
     args[n_args++] = "--paused";
   if (how & KEEPER_ADOPT_FOREIGN)
     args[n_args++] = "--foreign";
 
-  if (program == NULL || !run_keeper (args, NULL, 0, ADOPT_TIMEOUT_MS, error))
+  if (program == NULL || !run_keeper (args, NULL, 0, ADOPT_TIMEOUT_MS, &starter, error))
     return NULL;
   return keeper_attach (directory, error);
 }

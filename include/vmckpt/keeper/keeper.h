@@ -74,6 +74,8 @@ typedef struct {
   KeeperFd fds[KEEPER_FDS_MAX];
   guint n_fds;
   int timeout_ms; /* until QEMU's monitors and serial port are there */
+  /* QEMU waits for a stream: it is killed unless whoever starts it lives to take a restore lease */
+  gboolean incoming;
 } KeeperLaunch;
 
 /**
@@ -82,10 +84,11 @@ typedef struct {
  * @launch: what to run, and what it inherits
  *
  * Starts a keeper in a session of its own, which starts QEMU as its child, in @directory. When this
- * returns QEMU has built the machine and answers; on failure QEMU is gone, and files are left. The
- * keeper itself keeps none of the descriptors: they live as long as QEMU does. The
- * program is VMCKPT_KEEPER if that is set, else the one beside the running program or in ../keeper/
- * from there (a build tree), else the installed one. Blocks; any thread.
+ * returns QEMU has built the machine and answers; on failure, or if the caller's process dies
+ * meanwhile, QEMU is gone, and files are left. The keeper itself keeps none of the descriptors:
+ * they live as long as QEMU does. The program is VMCKPT_KEEPER if that is set, else the one beside
+ * the running program or in ../keeper/ from there (a build tree), else the installed one. Blocks;
+ * any thread.
  *
  * Returns: (transfer full): attached; KEEPER_ERROR_START with the end of QEMU's standard error.
  */
