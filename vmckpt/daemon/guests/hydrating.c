@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "hydrating.h"
 
+#include "disk-homes.h"
 #include "main-call.h"
+#include "served-guests.h"
 #include "unfinished.h"
 
 #include <vmckpt/disk/disk-hydrate.h>
@@ -10,22 +12,13 @@
 #include <vmckpt/drivers/qemu-disk.h>
 #include <vmckpt/store/store.h>
 #include <vmckpt/util/error.h>
-#include <vmckpt/util/fd.h>
 #include <vmckpt/util/json.h>
 
-#include <errno.h>
 #include <glib/gstdio.h>
 #include <signal.h>
-#include <string.h>
-#include <unistd.h>
 
-#define HOMES_MAX 10000
 #define GONE_GUEST_POLL_US (500 * 1000)
 #define SERVER_GRACE_MS 2000
-/* A QEMU that has given its server up for lost looks for it every 16 s (block/nbd.c), and what is
- * read before then fails once more: 0, 1, 2, 4, 8 and 16 s outlast that. */
-#define CONTINUES_MAX 6
-
 struct _Hydrations {
   const Runtime *runtime;
   Registry *registry;
@@ -41,8 +34,7 @@ struct _Hydration {
   Unfinished *unfinished;
   DiskServer *server;   /* (nullable) */
   DiskHydrate *hydrate; /* (nullable): nothing is missing, or the store is not open yet */
-  /* On the main thread, once others know it: */
-  guint *continued; /* how often each guest was made to run again since the server came */
+  ServedGuests *guests;
 };
 
 #define LOCK(table)                                                                                \
@@ -62,18 +54,11 @@ hydration_unref (Hydration *hydration)
     return;
   disk_hydrate_unref (hydration->hydrate);
   disk_server_free (hydration->server);
+  served_guests_unref (hydration->guests);
   unfinished_free (hydration->unfinished);
-  g_free (hydration->continued);
   g_free (hydration);
 }
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (Hydration, hydration_unref)
-
-static void
-set_continued (Hydration *hydration, guint times)
-{
-  for (guint i = 0; i < hydration->unfinished->guests->len; i++)
-    hydration->continued[i] = times;
-}
 
 static Hydration *
 hydration_new (Hydrations *table, Unfinished *unfinished)
@@ -83,9 +68,11 @@ hydration_new (Hydrations *table, Unfinished *unfinished)
   g_atomic_ref_count_init (&hydration->refs);
   hydration->table = table;
   hydration->unfinished = unfinished;
-  hydration->continued = g_new0 (guint, unfinished->guests->len);
-  /* What cannot be read from a server that was always there is told, not tried again. */
-  set_continued (hydration, CONTINUES_MAX);
+  hydration->guests = served_guests_new (table->registry);
+  for (guint i = 0; i < unfinished->guests->len; i++) {
+    const UnfinishedGuest *guest = unfinished->guests->pdata[i];
+    served_guests_add (hydration->guests, guest->guest, guest->uuid);
+  }
   return hydration;
 }
 
@@ -133,90 +120,7 @@ find (Hydrations *table, const char *guest)
   return NULL;
 }
 
-/* One of its guests, if that has a QEMU; (transfer full) (nullable). */
-static Guest *
-find_guest (const Hydration *hydration, guint index)
-{
-  const UnfinishedGuest *wanted = hydration->unfinished->guests->pdata[index];
-  g_autoptr (Guest) guest = registry_find_uuid (hydration->table->registry, wanted->uuid);
-
-  if (guest == NULL || !g_str_equal (guest_name (guest), wanted->guest))
-    return NULL;
-  return g_steal_pointer (&guest);
-}
-
-/* Those of them that have one. (transfer full) (element-type Guest) */
-static GPtrArray *
-find_guests (const Hydration *hydration)
-{
-  GPtrArray *guests = g_ptr_array_new_with_free_func ((GDestroyNotify)guest_unref);
-
-  for (guint i = 0; i < hydration->unfinished->guests->len; i++) {
-    Guest *guest = find_guest (hydration, i);
-    if (guest != NULL)
-      g_ptr_array_add (guests, guest);
-  }
-  return guests;
-}
-
 /* ---- The server ---- */
-
-/* A guest that is to go on after a while. */
-typedef struct {
-  Hydration *hydration;
-  guint index;
-} Later;
-
-static void
-later_free (gpointer data)
-{
-  Later *later = data;
-
-  hydration_unref (later->hydration);
-  g_free (later);
-}
-
-/* On the main thread. */
-static gboolean
-on_later (gpointer data)
-{
-  const Later *later = data;
-  g_autoptr (Guest) guest = find_guest (later->hydration, later->index);
-
-  if (guest == NULL)
-    return G_SOURCE_REMOVE;
-  /* Whoever is at work on it wants it to stand still. */
-  if (guest_is_busy (guest))
-    return G_SOURCE_CONTINUE;
-  guest_continue_after_io_error (guest);
-  return G_SOURCE_REMOVE;
-}
-
-/* On the main thread. A guest that the loss of its server has stopped goes on; QEMU is told, not
- * waited for. If it is stopped again it gets more time each time. */
-static void
-continue_stopped (Hydration *hydration, guint index)
-{
-  g_autoptr (Guest) guest = find_guest (hydration, index);
-  guint *times = &hydration->continued[index];
-
-  if (guest == NULL || *times >= CONTINUES_MAX || !guest_is_io_stopped (guest))
-    return;
-  if (++*times == 1) {
-    guest_continue_after_io_error (guest);
-    return;
-  }
-  Later *later = g_new (Later, 1);
-  *later = (Later){ hydration_ref (hydration), index };
-  g_timeout_add_seconds_full (G_PRIORITY_DEFAULT, 1u << (*times - 2), on_later, later, later_free);
-}
-
-static void
-continue_all (Hydration *hydration)
-{
-  for (guint i = 0; i < hydration->unfinished->guests->len; i++)
-    continue_stopped (hydration, i);
-}
 
 static void
 on_server_event (DiskServer *server, DiskServerEvent event, const char *message, gpointer user_data)
@@ -224,10 +128,8 @@ on_server_event (DiskServer *server, DiskServerEvent event, const char *message,
   Hydration *hydration = user_data;
 
   g_message ("disks of guest %s: %s", unfinished_guest (hydration->unfinished), message);
-  if (event == DISK_SERVER_STARTED_AGAIN) {
-    set_continued (hydration, 0);
-    continue_all (hydration);
-  }
+  if (event == DISK_SERVER_STARTED_AGAIN)
+    served_guests_server_came (hydration->guests);
 }
 
 void
@@ -236,7 +138,7 @@ hydrations_note_io_error (Guest *guest, gpointer data)
   g_autoptr (Hydration) hydration = find (data, guest_name (guest));
 
   if (hydration != NULL)
-    continue_all (hydration);
+    served_guests_continue (hydration->guests);
 }
 
 static DiskServerWatch
@@ -269,7 +171,7 @@ static Guest *
 wait_for_guest (const Hydration *hydration, guint index, GCancellable *cancellable, GError **error)
 {
   for (;;) {
-    g_autoptr (Guest) guest = find_guest (hydration, index);
+    g_autoptr (Guest) guest = served_guests_find (hydration->guests, index);
     if (guest == NULL || guest_state (guest) == GUEST_RUNNING ||
         guest_state (guest) == GUEST_PAUSED)
       return g_steal_pointer (&guest);
@@ -344,17 +246,6 @@ swap (const char *name, const char *base, GCancellable *cancellable, gpointer us
   return TRUE;
 }
 
-/* Disks that are here need no server: whoever waits for its turn to find one goes on now. */
-static void
-continue_at_end (const Hydration *hydration)
-{
-  for (guint i = 0; i < hydration->unfinished->guests->len; i++) {
-    g_autoptr (Guest) guest = find_guest (hydration, i);
-    if (guest != NULL && !guest_is_busy (guest))
-      guest_continue_after_io_error (guest);
-  }
-}
-
 /* Removes its directory's last traces and itself. */
 static void
 finish (Hydration *hydration)
@@ -364,7 +255,7 @@ finish (Hydration *hydration)
 
   if (server != NULL)
     disk_server_end (server, SERVER_GRACE_MS);
-  continue_at_end (hydration);
+  served_guests_server_ends (hydration->guests);
   unfinished_remove (hydration->unfinished);
   LOCK (table);
   g_ptr_array_remove_fast (table->all, hydration);
@@ -439,32 +330,6 @@ open_store (const Hydration *hydration, const KeyMaterial *key, Manifest **manif
 }
 
 /* ---- A restore ---- */
-
-char *
-hydrations_make_home (Hydrations *table, const char *name, GError **error)
-{
-  const char *disks = table->runtime->disks;
-
-  if (g_mkdir_with_parents (disks, 0700) < 0) {
-    fd_set_errno_error (error, "making the disks directory %s", disks);
-    return NULL;
-  }
-  /* Those two names are taken (runtime.h). */
-  gboolean taken = g_str_equal (name, "temporary") || g_str_equal (name, "left");
-  for (guint i = taken ? 2 : 1; i < HOMES_MAX; i++) {
-    g_autofree char *last = i == 1 ? g_strdup (name) : g_strdup_printf ("%s.%u", name, i);
-    g_autofree char *home = g_build_filename (disks, last, NULL);
-    if (g_mkdir (home, 0700) == 0)
-      return g_steal_pointer (&home);
-    if (errno != EEXIST) {
-      fd_set_errno_error (error, "making %s", home);
-      return NULL;
-    }
-  }
-  g_set_error (error, G_IO_ERROR, G_IO_ERROR_EXISTS, "too many directories %s/%s.N: remove some",
-               disks, name);
-  return NULL;
-}
 
 static Unfinished *
 describe_restore (const char *home, const HydrationGuest *guests, guint count, Store *store,
@@ -700,28 +565,27 @@ adopt_server (Hydration *hydration)
     g_message ("disks of guest %s: %s", unfinished_guest (hydration->unfinished), error->message);
 }
 
-/* A MainCallFunc. A server that is being started lets them go on once more. */
+/* A MainCallFunc: a server that is being started lets them go on once more. */
 static void
-continue_found (gpointer data)
+on_found (gpointer guests)
 {
-  set_continued (data, 0);
-  continue_all (data);
+  served_guests_server_came (guests);
 }
 
 static void
 take_over_one (Hydrations *table, Unfinished *unfinished)
 {
   Hydration *hydration = hydration_new (table, unfinished);
-  g_autoptr (GPtrArray) guests = find_guests (hydration);
+  gboolean up = served_guests_any (hydration->guests);
   g_autoptr (Manifest) manifest = NULL;
   g_autoptr (GError) error = NULL;
 
-  if (guests->len == 0 && !unfinished->ran) {
+  if (!up && !unfinished->ran) {
     disk_server_end_found (unfinished->home);
     hydration_undo (hydration);
     return;
   }
-  if (guests->len > 0)
+  if (up)
     adopt_server (hydration);
   else
     disk_server_end_found (unfinished->home);
@@ -730,7 +594,7 @@ take_over_one (Hydrations *table, Unfinished *unfinished)
     g_ptr_array_add (table->all, hydration);
   }
   hydration_ref (hydration);
-  main_call (continue_found, hydration);
+  main_call (on_found, hydration->guests);
   g_autoptr (Store) store = open_store (hydration, NULL, &manifest, &error);
   if (store != NULL) {
     make_hydrate (hydration, store, manifest);
@@ -755,64 +619,6 @@ hydrations_take_over (Hydrations *table)
   }
 }
 
-/* ---- Files that stay ---- */
-
-static gboolean
-is_in (const char *disks, const char *path)
-{
-  gsize len = strlen (disks);
-
-  return path != NULL && strncmp (path, disks, len) == 0 && path[len] == '/';
-}
-
-static void
-add_if_ours (GPtrArray *files, const char *disks, const char *path)
-{
-  if (is_in (disks, path))
-    g_ptr_array_add (files, g_strdup (path));
-}
-
-GPtrArray *
-hydrations_files (Hydrations *table, const GuestSpec *spec)
-{
-  GPtrArray *files = g_ptr_array_new_with_free_func (g_free);
-
-  for (guint i = 0; i < spec->disks->len; i++) {
-    const GuestDisk *disk = spec->disks->pdata[i];
-    if (disk->mode != DISK_CAPTURE)
-      continue;
-    add_if_ours (files, table->runtime->disks, disk->path);
-    for (guint j = 0; j < disk->backing->len; j++)
-      add_if_ours (files, table->runtime->disks, ((DiskLayer *)disk->backing->pdata[j])->path);
-  }
-  return files;
-}
-
-/* Whether another guest's overlay is in @home, which needs the files that are below all of them. */
-static gboolean
-has_overlays (const char *home)
-{
-  g_autoptr (GDir) dir = g_dir_open (home, 0, NULL);
-  const char *name;
-
-  while (dir != NULL && (name = g_dir_read_name (dir)) != NULL)
-    if (g_str_has_suffix (name, ".qcow2"))
-      return TRUE;
-  return FALSE;
-}
-
-static void
-remove_own_files (const Hydrations *table, const GuestSpec *spec)
-{
-  const char *disks = table->runtime->disks;
-
-  for (guint i = 0; i < spec->disks->len; i++) {
-    const GuestDisk *disk = spec->disks->pdata[i];
-    if (disk->mode == DISK_CAPTURE && is_in (disks, disk->path))
-      g_unlink (disk->path);
-  }
-}
-
 /* Files that were asked for elsewhere stay, so they are to become whole. */
 static gboolean
 is_elsewhere (const Hydration *hydration)
@@ -820,7 +626,8 @@ is_elsewhere (const Hydration *hydration)
   const GPtrArray *files = hydration->unfinished->disks;
 
   for (guint i = 0; i < files->len; i++)
-    if (!is_in (hydration->table->runtime->disks, ((UnfinishedDisk *)files->pdata[i])->path))
+    if (!disk_home_has (hydration->table->runtime->disks,
+                        ((UnfinishedDisk *)files->pdata[i])->path))
       return TRUE;
   return FALSE;
 }
@@ -828,23 +635,18 @@ is_elsewhere (const Hydration *hydration)
 void
 hydrations_remove_files (Hydrations *table, const GuestSpec *spec)
 {
-  g_autoptr (GPtrArray) files = hydrations_files (table, spec);
+  const char *disks = table->runtime->disks;
+  g_autoptr (GPtrArray) files = disk_home_files (disks, spec);
   g_autoptr (Hydration) hydration = find (table, spec->name);
 
-  remove_own_files (table, spec);
+  disk_home_remove_own (disks, spec);
   /* Forks: the last one takes the rest along. */
   if (hydration != NULL && !is_elsewhere (hydration) &&
-      !has_overlays (hydration->unfinished->home)) {
+      !disk_home_has_overlays (hydration->unfinished->home)) {
     if (hydration->hydrate != NULL)
       disk_hydrate_stop (hydration->hydrate);
     unfinished_remove_files (hydration->unfinished);
     finish (hydration);
   }
-  for (guint i = 0; i < files->len; i++) {
-    g_autofree char *home = g_path_get_dirname (files->pdata[i]);
-    if (g_str_equal (home, table->runtime->disks) || has_overlays (home))
-      continue;
-    g_unlink (files->pdata[i]);
-    g_rmdir (home);
-  }
+  disk_home_remove_shared (disks, files);
 }

@@ -29,10 +29,6 @@ void hydrations_free (Hydrations *hydrations);
 /* What an earlier daemon left, when its guests have been found. */
 void hydrations_take_over (Hydrations *hydrations);
 
-/* A new directory for the disks of a guest of that name: DISKS/NAME, or NAME.2 …. Newly allocated;
- * NULL with @error. */
-char *hydrations_make_home (Hydrations *hydrations, const char *name, GError **error);
-
 /* A guest and its disks, planned; written here. Borrowed. */
 typedef struct {
   const GuestSpec *spec;
@@ -41,7 +37,7 @@ typedef struct {
 
 /**
  * hydration_begin:
- * @home: from hydrations_make_home(); there is nothing in it yet
+ * @home: from disk_home_make(); there is nothing in it yet
  * @key: (nullable): of an encrypted store
  * @guests: @count of them: one, or forks whose overlays have the same files below them
  *
@@ -91,7 +87,5 @@ char *hydrations_find_needing (Hydrations *hydrations, const char *store_id,
 /* How many are at work; they keep an idle daemon. */
 guint hydrations_count (Hydrations *hydrations);
 
-/* Disk files of a guest in the disks directory, (element-type filename); and their end, after that
- * of the guest. */
-GPtrArray *hydrations_files (Hydrations *hydrations, const GuestSpec *spec);
+/* The end of a guest's files in the disks directory (disk-homes.h), after that of the guest. */
 void hydrations_remove_files (Hydrations *hydrations, const GuestSpec *spec);

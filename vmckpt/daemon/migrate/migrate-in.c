@@ -12,6 +12,7 @@
 
 #include "api-error.h"
 #include "claims.h"
+#include "disk-homes.h"
 #include "disks-left.h"
 #include "peer-spec.h"
 
@@ -241,8 +242,8 @@ choose_path (Coming *coming, const GuestDisk *disk, GError **error)
     return NULL;
   }
   if (directory == NULL && coming->home == NULL) {
-    coming->home = hydrations_make_home (coming->request->daemon->hydrations,
-                                         coming->offer->spec->name, error);
+    coming->home =
+        disk_home_make (coming->request->daemon->runtime->disks, coming->offer->spec->name, error);
     if (coming->home == NULL)
       return NULL;
   }

@@ -8,11 +8,23 @@
 #include <sodium.h>
 #include <string.h>
 
-static const Route *const tables[] = {
-  guest_routes,      power_routes,     checkpoint_routes,  store_routes,  store_maintain_routes,
-  store_copy_routes, store_key_routes, store_quota_routes, forget_routes, look_routes,
-  nbd_routes,        migrate_routes,   host_routes,        domain_routes
-};
+static const Route *const tables[] = { daemon_routes,
+                                       guest_routes,
+                                       guest_checkpoint_routes,
+                                       guest_resume_routes,
+                                       power_routes,
+                                       checkpoint_routes,
+                                       store_routes,
+                                       store_maintain_routes,
+                                       store_copy_routes,
+                                       store_key_routes,
+                                       store_quota_routes,
+                                       forget_routes,
+                                       look_routes,
+                                       nbd_routes,
+                                       migrate_routes,
+                                       host_routes,
+                                       domain_routes };
 
 /* A path's segment as text; FALSE if it is not UTF-8. */
 static gboolean

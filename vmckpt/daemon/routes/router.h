@@ -19,7 +19,10 @@ typedef struct {
 } Route;
 
 /* The tables of routes-*.c, each ended by a route without a method. */
+extern const Route daemon_routes[];
 extern const Route guest_routes[];
+extern const Route guest_checkpoint_routes[];
+extern const Route guest_resume_routes[];
 extern const Route power_routes[];
 extern const Route checkpoint_routes[];
 extern const Route store_routes[];

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "disk-work.h"
 
+#include "disk-homes.h"
 #include "disks-left.h"
 
 #include <vmckpt/disk/disk-server.h>
@@ -29,7 +30,7 @@ disk_work_choose (DiskWork *work, Daemon *daemon, const Manifest *manifest,
                                          .paths = wish->disk_paths };
   if (wish->disks == RESTORE_DISKS_AS_LEFT || manifest_find_part (manifest, "disk", NULL) == NULL)
     return TRUE;
-  work->home = hydrations_make_home (daemon->hydrations, name, error);
+  work->home = disk_home_make (daemon->runtime->disks, name, error);
   if (work->home == NULL)
     return FALSE;
   work->socket = g_build_filename (work->home, DISK_SERVER_FILE_SOCKET, NULL);

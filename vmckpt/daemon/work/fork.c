@@ -3,6 +3,7 @@
 
 #include "api-error.h"
 #include "claims.h"
+#include "disk-homes.h"
 #include "domain-restore.h"
 
 #include <vmckpt/disk/disk-server.h>
@@ -75,7 +76,7 @@ make_home (ForkCall *call, GError **error)
 
   if (!restore_disks_has_any (call->manifest))
     return TRUE;
-  call->home = hydrations_make_home (call->daemon->hydrations, name, error);
+  call->home = disk_home_make (call->daemon->runtime->disks, name, error);
   if (call->home == NULL)
     return FALSE;
   call->socket = g_build_filename (call->home, DISK_SERVER_FILE_SOCKET, NULL);

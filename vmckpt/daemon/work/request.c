@@ -137,6 +137,12 @@ request_query_bool (Request *request, const char *name)
   return value != NULL && (g_str_equal (value, "true") || g_str_equal (value, "1"));
 }
 
+Guest *
+request_guest (Request *request, GError **error)
+{
+  return domains_find (request->daemon->domains, request->params[0], request->cancellable, error);
+}
+
 const char *
 request_store_path (Request *request, GError **error)
 {

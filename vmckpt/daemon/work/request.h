@@ -57,6 +57,10 @@ gboolean request_parse_body (Request *request, GBytes *body, GError **error);
  */
 gboolean request_expect (Request *request, GError **error, ...) G_GNUC_NULL_TERMINATED;
 
+/* The guest that the path names, as its first parameter; a domain of libvirt's is attached by that.
+ * NULL with @error. (transfer full) */
+Guest *request_guest (Request *request, GError **error);
+
 /* A member of the body: absent or null gives the default, another type is API_USAGE. */
 gboolean request_string (Request *request, const char *member, const char **value, GError **error);
 gboolean request_bool (Request *request, const char *member, gboolean *value, GError **error);

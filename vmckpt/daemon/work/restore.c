@@ -3,6 +3,7 @@
 
 #include "api-error.h"
 #include "claims.h"
+#include "disk-homes.h"
 #include "disk-work.h"
 #include "disks-left.h"
 #include "domain-restore.h"
@@ -475,7 +476,7 @@ restore_disks_only (Request *request, Store *store, const Manifest *manifest,
     return NULL;
   }
   if (wish->disk_directory == NULL)
-    home = hydrations_make_home (request->daemon->hydrations, manifest->guest, error);
+    home = disk_home_make (request->daemon->runtime->disks, manifest->guest, error);
   else if (!g_file_test (wish->disk_directory, G_FILE_TEST_EXISTS))
     home = g_strdup (wish->disk_directory);
   if (home != NULL && g_mkdir_with_parents (home, 0700) < 0)
