@@ -14,6 +14,8 @@ fi
 ip link set lo up
 unshare -n sleep 1000 &
 other=$!
+end_network() { kill "$other"; }
+clean_up+=(end_network)
 elsewhere() { nsenter -t "$other" -n "$@"; }
 apart() { [ "$(readlink /proc/$other/ns/net)" != "$(readlink /proc/self/ns/net)" ]; }
 within "$PATIENCE" apart
@@ -50,5 +52,3 @@ slow_network() {
   tc qdisc add dev here root netem delay "${1}ms" loss "${2:-0}%" 2>"$T/err" &&
     elsewhere tc qdisc add dev there root netem delay "${1}ms" loss "${2:-0}%" 2>"$T/err"
 }
-
-end_network() { kill "$other"; }
