@@ -330,8 +330,11 @@ read_lines (PeerCall *call, GError **error)
 
   while (result == NULL && cause == NULL) {
     g_autofree char *line = NULL;
-    if (!line_splitter_next (lines, &line, &cause))
+    if (!line_splitter_next (lines, &line, NULL)) {
+      g_set_error (&cause, PEER_ERROR, PEER_ERROR_ANSWER,
+                   "its answer: a line of more than %u bytes", PEER_MAX_LINE);
       break;
+    }
     if (line != NULL) {
       result = take_line (call, line, &cause);
       continue;
