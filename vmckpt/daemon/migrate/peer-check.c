@@ -29,7 +29,7 @@ peer_check (const char *host, const char *tls)
       answer != NULL ? g_strdup_printf ("%s: vmckptd %s on %s%s", host,
                                         json_get_string_or (answer, "version", "?"),
                                         json_get_string_or (answer, "host", "?"),
-                                        drained ? ", which takes no guests: it is drained" : "")
+                                        drained ? ", but it takes no guests: it is drained" : "")
                      : g_strdup (error->message);
 
   json_object_set_string_member (check, "check", "other-host");

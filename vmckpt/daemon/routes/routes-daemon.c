@@ -55,10 +55,9 @@ add_drained_check (JsonArray *checks, Registry *registry)
   JsonObject *object = json_object_new();
   gboolean drained = registry_is_drained (registry);
 
-  json_object_set_string_member (object, "check", "drained");
+  json_object_set_string_member (object, "check", "takes-guests");
   json_object_set_boolean_member (object, "ok", !drained);
-  json_object_set_string_member (object, "found",
-                                 drained ? "this host is drained" : "it takes guests");
+  json_object_set_string_member (object, "found", drained ? "no: this host is drained" : "yes");
   json_object_set_string_member (object, "for", "running guests here");
   json_object_set_string_member (object, "mend", drained ? "vmckpt drain --undo" : "");
   json_array_add_object_element (checks, object);
