@@ -154,6 +154,45 @@ test_too_late (Host *host, gconstpointer data)
   g_assert_cmpint (arrivals_end (host->arrivals, ID), ==, ARRIVAL_ENDED);
 }
 
+/* A record that was not written whole, and cannot be removed: the next daemon would take it for
+ * one, so it is one. */
+static void
+test_not_taken_back (Host *host, gconstpointer data)
+{
+  g_autofree char *record = g_strdup_printf ("%s/migrations/%s.json", host->runtime->disks, ID);
+  g_autoptr (Arrival) arrival = arrivals_add (host->arrivals, ID, "g", "a", NULL);
+  g_autoptr (GError) error = NULL;
+  const ArrivedGuest guest = { .paused = TRUE };
+
+  g_assert_true (arrival_announce (arrival, &guest, NULL));
+  g_assert_cmpint (g_mkdir (record, 0700), ==, 0);
+  g_test_expect_message ("vmckpt", G_LOG_LEVEL_WARNING, "*cannot be taken back*");
+  g_assert_cmpint (arrivals_go (host->arrivals, ID, &error), ==, ARRIVAL_RUNNING);
+  g_test_assert_expected_messages();
+  g_assert_no_error (error);
+  g_assert_true (arrival_wait_decided (arrival, NULL));
+  Arrivals *next = arrivals_new (host->runtime);
+  g_assert_cmpint (arrivals_state (next, ID), ==, ARRIVAL_RUNNING);
+}
+
+/* It can be removed: it was never decided. */
+static void
+test_taken_back (Host *host, gconstpointer data)
+{
+  g_autofree char *records = g_build_filename (host->runtime->disks, "migrations", NULL);
+  g_autoptr (Arrival) arrival = arrivals_add (host->arrivals, ID, "g", "a", NULL);
+  g_autoptr (GError) error = NULL;
+  const ArrivedGuest guest = { .paused = TRUE };
+
+  g_assert_true (arrival_announce (arrival, &guest, NULL));
+  remove_all (records);
+  g_assert_true (g_file_set_contents (records, "", 0, NULL));
+  g_assert_cmpint (arrivals_go (host->arrivals, ID, &error), ==, ARRIVAL_ENDING);
+  g_assert_nonnull (error);
+  g_assert_false (arrival_wait_decided (arrival, NULL));
+  arrival_set_ended (arrival, error);
+}
+
 /* The next daemon: a guest with a mark runs if there is a record, and only then. */
 static void
 test_left (Host *host, gconstpointer data)
@@ -199,6 +238,8 @@ main (int argc, char **argv)
   g_test_add ("/arrivals/records", Host, NULL, set_up, test_records, tear_down);
   g_test_add ("/arrivals/early-go", Host, NULL, set_up, test_early_go, tear_down);
   g_test_add ("/arrivals/too-late", Host, NULL, set_up, test_too_late, tear_down);
+  g_test_add ("/arrivals/not-taken-back", Host, NULL, set_up, test_not_taken_back, tear_down);
+  g_test_add ("/arrivals/taken-back", Host, NULL, set_up, test_taken_back, tear_down);
   g_test_add ("/arrivals/left", Host, NULL, set_up, test_left, tear_down);
   g_test_add ("/arrivals/forget", Host, NULL, set_up, test_forget, tear_down);
   return g_test_run();

@@ -77,6 +77,33 @@ test_a_bad_file_is_as_none (Place *place, gconstpointer data)
   g_assert_cmpuint (memory->claims->len, ==, 0);
 }
 
+/* Of a guest that was handed over nothing may be lost silently: not by a file that is cut, not by a
+ * departure that says nothing, nor by a daemon in between. A file that is not there was never. */
+static void
+test_a_lost_departure_is_a_doubt (Place *place, gconstpointer data)
+{
+  const char *const bad[] = {
+    "{\"checkpoint\":\"0123abcd\",\"departure\":{\"id\":\"a",
+    "{\"departure\":{\"id\":\"a\",\"to\":\"b\",\"state\":\"gone\"}}",
+    "{\"departure\":5}",
+    "",
+  };
+  g_autoptr (GuestMemory) none = guest_memory_new();
+
+  guest_memory_load (none, place->directory);
+  g_assert_false (none->doubted);
+  for (guint i = 0; i < G_N_ELEMENTS (bad); i++) {
+    g_autoptr (GuestMemory) memory = guest_memory_new();
+    g_autoptr (GuestMemory) next = guest_memory_new();
+    g_assert_true (g_file_set_contents (place->file, bad[i], -1, NULL));
+    guest_memory_load (memory, place->directory);
+    g_assert_true (memory->doubted);
+    g_assert_true (guest_memory_save (memory, place->directory, NULL));
+    guest_memory_load (next, place->directory);
+    g_assert_true (next->doubted);
+  }
+}
+
 static void
 test_a_guest_that_is_gone_is_not_remembered (Place *place, gconstpointer data)
 {
@@ -93,6 +120,8 @@ main (int argc, char **argv)
   g_test_init (&argc, &argv, NULL);
   g_test_add ("/guest-memory/restart", Place, NULL, set_up, test_survives_a_restart, tear_down);
   g_test_add ("/guest-memory/bad", Place, NULL, set_up, test_a_bad_file_is_as_none, tear_down);
+  g_test_add ("/guest-memory/doubt", Place, NULL, set_up, test_a_lost_departure_is_a_doubt,
+              tear_down);
   g_test_add ("/guest-memory/gone", Place, NULL, set_up,
               test_a_guest_that_is_gone_is_not_remembered, tear_down);
   return g_test_run();

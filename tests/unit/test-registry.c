@@ -83,6 +83,29 @@ test_a_name_and_an_identity_are_taken_once (Host *host, gconstpointer data)
   registry_remove (host->registry, first);
 }
 
+/* Its QEMU is gone, and only another host knows whether it runs there. */
+static void
+test_a_guest_that_was_handed_over_gives_way_to_none (Host *host, gconstpointer data)
+{
+  const Departure going = {
+    .id = (char *)"m", .to = (char *)"there", .state = DEPARTURE_GOING, .runs = TRUE
+  };
+  g_autoptr (GError) error = NULL;
+  g_autoptr (Guest) gone = add (host, "a", "uuid-1", &error);
+
+  g_assert_no_error (error);
+  g_assert_true (guest_set_departure (gone, &going, NULL));
+  guest_set_exited (gone, "killed by signal 9");
+  g_assert_null (add (host, "b", "uuid-1", &error));
+  g_assert_error (error, API_ERROR, API_CONFLICT);
+  g_assert_nonnull (strstr (error->message, "handed over to there"));
+  g_clear_error (&error);
+  g_assert_true (guest_set_departure (gone, NULL, NULL));
+  g_autoptr (Guest) again = add (host, "a", "uuid-1", &error);
+  g_assert_no_error (error);
+  registry_remove (host->registry, again);
+}
+
 static void
 test_an_exited_guest_gives_way_with_its_files (Host *host, gconstpointer data)
 {
@@ -188,6 +211,7 @@ main (int argc, char **argv)
   g_main_context_acquire (NULL);
   ADD ("once", test_a_name_and_an_identity_are_taken_once);
   ADD ("gives-way", test_an_exited_guest_gives_way_with_its_files);
+  ADD ("handed-over", test_a_guest_that_was_handed_over_gives_way_to_none);
   ADD ("work", test_a_name_stays_taken_while_there_is_work);
   ADD ("wait", test_waiting_for_work_ends_with_it_or_with_the_time);
   ADD ("boot-files", test_boot_files_go_when_nobody_needs_them);

@@ -434,15 +434,20 @@ arrival_set_ended (Arrival *arrival, const GError *reason)
 
 /* ---- The decision ---- */
 
-/* It has not run, though it was to: QEMU has refused. The record goes before anybody hears of it.
- */
-static void
+/* It has not run, though it was to. The record goes before anybody hears of it. FALSE: it may be
+ * there, and then the next daemon would say that the guest runs here; so this one has to, too. */
+static gboolean
 take_back (Arrival *arrival)
 {
   g_autofree char *path = record_path (arrival->arrivals, arrival->id);
 
-  g_unlink (path);
+  if (g_unlink (path) < 0 && errno != ENOENT && errno != ENOTDIR) {
+    g_warning ("guest %s has arrived: %s cannot be taken back (%s), so it counts as decided",
+               arrival->guest, path, g_strerror (errno));
+    return FALSE;
+  }
   sync_directory (arrival->arrivals->directory, NULL);
+  return TRUE;
 }
 
 /* The steps of which each leaves a state that the next daemon understands:
@@ -455,11 +460,16 @@ decide (Arrival *arrival, const ArrivedGuest *guest, GError **error)
 {
   g_autoptr (GError) refused = NULL;
 
-  if (!fault_visit (FAULT_MOVE_ASKED, error) || !keeper_lease_end (guest->lease, error) ||
+  if (!fault_visit (FAULT_MOVE_ASKED, error) ||
+      (guest->lease != NULL && !keeper_lease_end (guest->lease, error)) ||
       !fault_visit (FAULT_MOVE_RELEASED, error))
     return FALSE;
-  if (!write_record (arrival, guest->paused, error) || !fault_visit (FAULT_MOVE_DECIDED, error)) {
-    take_back (arrival); /* it may be there, and not certain to stay */
+  g_autoptr (GError) unwritten = NULL;
+  /* It may be there, and not certain to stay. */
+  if ((!write_record (arrival, guest->paused, &unwritten) ||
+       !fault_visit (FAULT_MOVE_DECIDED, &unwritten)) &&
+      take_back (arrival)) {
+    g_propagate_error (error, g_steal_pointer (&unwritten));
     return FALSE;
   }
   if (guest->paused || qmp_cont (guest->monitor, &refused))
@@ -469,7 +479,10 @@ decide (Arrival *arrival, const ArrivedGuest *guest, GError **error)
     g_warning ("guest %s has arrived, and is to run: %s", arrival->guest, refused->message);
     return TRUE;
   }
-  take_back (arrival);
+  if (!take_back (arrival)) {
+    g_warning ("guest %s has arrived, and is to run: %s", arrival->guest, refused->message);
+    return TRUE; /* paused, for its user */
+  }
   g_propagate_error (error, g_steal_pointer (&refused));
   return FALSE;
 }

@@ -83,8 +83,9 @@ void arrival_unmark (const char *directory);
 /* A guest that has arrived. Borrowed. */
 typedef struct {
   QmpClient *monitor;
-  KeeperLease *lease; /* for a restore; ended when it is decided that the guest runs here */
-  gboolean paused;    /* it was paused by its user, and stays so */
+  KeeperLease
+      *lease; /* (nullable): for a restore; ended when it is decided that the guest runs here */
+  gboolean paused; /* it was paused by its user, and stays so */
 } ArrivedGuest;
 
 /* @guest: loaded, stopped; borrowed until arrival_wait_decided() returns. ARRIVED from here on:

@@ -105,7 +105,9 @@ guest_departure (Guest *guest)
 static gboolean
 is_handed_over (Guest *guest)
 {
-  return guest->memory->departure != NULL && guest->memory->departure->state != DEPARTURE_MOVING;
+  const Departure *departure = guest->memory->departure;
+
+  return guest->memory->doubted || (departure != NULL && departure->state != DEPARTURE_MOVING);
 }
 
 gboolean
@@ -121,15 +123,35 @@ guest_set_departure (Guest *guest, const Departure *departure, GError **error)
 {
   LOCK (guest);
   Departure *former = guest->memory->departure;
+  gboolean doubted = guest->memory->doubted;
 
   guest->memory->departure = departure != NULL ? departure_copy (departure) : NULL;
+  guest->memory->doubted = FALSE; /* by this word */
   if (guest->removed || guest_memory_save (guest->memory, guest->directory, error)) {
     departure_free (former);
     return TRUE;
   }
   departure_free (guest->memory->departure);
   guest->memory->departure = former;
+  guest->memory->doubted = doubted;
   return FALSE;
+}
+
+void
+guest_judge_doubt (Guest *guest)
+{
+  LOCK (guest);
+
+  if (!guest->memory->doubted)
+    return;
+  if (guest->state == GUEST_RUNNING) {
+    guest->memory->doubted = FALSE;
+    guest_save_memory (guest);
+  } else if (guest->state == GUEST_PAUSED) {
+    g_autofree char *reason =
+        g_strdup_printf ("%s was damaged, so it may have gone to another host", GUEST_FILE_DAEMON);
+    guest_set_state (guest, GUEST_PAUSED, reason);
+  }
 }
 
 gboolean
@@ -148,7 +170,13 @@ guest_check_here (Guest *guest, GError **error)
 {
   LOCK (guest);
 
-  if (is_handed_over (guest))
+  if (guest->memory->doubted)
+    g_set_error (
+        error, API_ERROR, API_CONFLICT,
+        "guest %s: its %s was damaged, so it may have been handed over to another host; if "
+        "it runs on none, 'vmckpt continue --take-over %s' has it go on here",
+        guest->spec->name, GUEST_FILE_DAEMON, guest->spec->name);
+  else if (is_handed_over (guest))
     g_set_error (error, API_ERROR, API_CONFLICT,
                  "guest %s is handed over to %s, and it is not known yet whether it runs there: it "
                  "is asked; if that host is certainly dead, 'vmckpt continue --take-over %s' has "

@@ -97,13 +97,18 @@ guest_memory_load (GuestMemory *memory, const char *directory)
 {
   g_autofree char *path = g_build_filename (directory, GUEST_FILE_DAEMON, NULL);
   g_autofree char *text = NULL;
+  g_autoptr (GError) error = NULL;
   gsize len;
 
-  if (!g_file_get_contents (path, &text, &len, NULL))
+  if (!g_file_get_contents (path, &text, &len, &error)) {
+    memory->doubted = !g_error_matches (error, G_FILE_ERROR, G_FILE_ERROR_NOENT);
     return;
+  }
   g_autoptr (JsonObject) object = json_parse_bounded (text, len, MAX_FILE, 4, NULL);
-  if (object == NULL)
+  if (object == NULL) {
+    memory->doubted = TRUE;
     return;
+  }
   g_free (memory->checkpoint);
   memory->checkpoint = g_strdup (json_get_string_or (object, "checkpoint", NULL));
   memory->started_us = json_get_uint64_or (object, "started_us", memory->started_us);
@@ -116,6 +121,8 @@ guest_memory_load (GuestMemory *memory, const char *directory)
   JsonObject *departure = json_get_object (object, "departure", NULL);
   departure_free (memory->departure);
   memory->departure = departure != NULL ? departure_from_json (departure) : NULL;
+  memory->doubted = json_get_bool_or (object, "doubted", FALSE) ||
+                    (json_object_has_member (object, "departure") && memory->departure == NULL);
   JsonArray *claims = json_get_array (object, "claims", NULL);
   for (guint i = 0; claims != NULL && i < json_array_get_length (claims); i++)
     guest_memory_add_claim (memory, json_array_string_or_null (claims, i));
@@ -140,6 +147,8 @@ guest_memory_save (const GuestMemory *memory, const char *directory, GError **er
     json_object_set_object_member (object, "disk_base", disk_base_to_json (memory->disk_base));
   if (memory->departure != NULL)
     json_object_set_object_member (object, "departure", departure_to_json (memory->departure));
+  if (memory->doubted)
+    json_object_set_boolean_member (object, "doubted", TRUE);
   g_autofree char *text = json_to_pretty (object);
   return !g_file_test (directory, G_FILE_TEST_IS_DIR) ||
          fd_replace_file (path, text, strlen (text), error);

@@ -34,6 +34,7 @@ typedef struct {
   Standstill *standstill; /* (nullable): the checkpoint since which it may not have run */
   DiskBase *disk_base;    /* (nullable): what the bitmaps of its disks are relative to */
   Departure *departure;   /* (nullable): it is on its way to another host */
+  gboolean doubted;       /* what was remembered is lost: it may have been handed over */
 } GuestMemory;
 
 GuestMemory *guest_memory_new (void);
@@ -41,7 +42,8 @@ void guest_memory_free (GuestMemory *memory);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (GuestMemory, guest_memory_free)
 
 /* Reads daemon.json; a missing or bad one leaves @memory as it is (a lost hint costs time, no more;
- * a lost claim is recognised as dead by its process). */
+ * a lost claim is recognised as dead by its process), but sets `doubted` if there is one: a lost
+ * departure would have the guest run twice. */
 void guest_memory_load (GuestMemory *memory, const char *directory);
 
 /* Writes it atomically; a guest whose directory is gone is none to remember. On failure the former

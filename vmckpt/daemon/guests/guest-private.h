@@ -59,6 +59,10 @@ void guest_describe_fill (Guest *guest, JsonObject *object);
 
 /* Without the lock. */
 
+/* Found again, with what was known of it lost: one that runs was handed over to nobody; of one that
+ * stands still nobody knows, so it is listed with that reason until its user says so. */
+void guest_judge_doubt (Guest *guest);
+
 /* Asks QEMU for its state, which no event told. @timeout_ms: 0: the usual. */
 gboolean guest_refresh_state (Guest *guest, int timeout_ms, GError **error);
 

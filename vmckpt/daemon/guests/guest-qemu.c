@@ -336,6 +336,7 @@ guest_find_again (Guest *guest)
   if (attach (guest, &ram, &qemu, &error) && (monitor = qmp_client_ref (qemu.monitor)) != NULL &&
       connect_qemu (guest, &qemu, &ram, FIND_TIMEOUT_MS, &error)) {
     recover_disks (guest, monitor);
+    guest_judge_doubt (guest);
     /* Trouble that came when there was nobody to tell. */
     if (guest_is_in_trouble (guest))
       guest_tell_to_stop (guest);

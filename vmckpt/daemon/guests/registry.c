@@ -309,7 +309,7 @@ retry_lost (gpointer user_data)
 /* ---- Names ---- */
 
 /* With the lock held: another guest that has the name or the identity, and is not over and done
- * with. */
+ * with; nor is one whose QEMU is gone while only another host knows whether it runs there. */
 static Guest *
 find_rival (Registry *registry, const GuestSpec *spec)
 {
@@ -318,7 +318,8 @@ find_rival (Registry *registry, const GuestSpec *spec)
 
   g_hash_table_iter_init (&iter, registry->guests);
   while (g_hash_table_iter_next (&iter, NULL, (gpointer *)&guest))
-    if ((guest_state (guest) != GUEST_EXITED || guest_is_busy (guest)) &&
+    if ((guest_state (guest) != GUEST_EXITED || guest_is_busy (guest) ||
+         guest_is_departing (guest)) &&
         ((g_strcmp0 (guest_name (guest), spec->name) == 0 &&
           guest_spec (guest)->driver == spec->driver) ||
          g_strcmp0 (guest_uuid (guest), spec->uuid) == 0))
@@ -352,6 +353,8 @@ registry_add (Registry *registry, const GuestSpec *spec, GuestState state, GErro
                  registry->runtime->host);
     return NULL;
   }
+  if (rival != NULL && guest_state (rival) == GUEST_EXITED && !guest_check_here (rival, error))
+    return NULL;
   if (rival != NULL) {
     gboolean same_name = g_str_equal (guest_name (rival), spec->name);
     g_set_error (error, API_ERROR, API_CONFLICT,
