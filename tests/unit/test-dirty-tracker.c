@@ -224,7 +224,7 @@ count_reclaimed (Copy *copy, guint64 first, guint64 count)
   g_autoptr (PageBitmap) populated = page_bitmap_new (PAGES);
   guint64 entry, at = copy->child->memory.address / DIRTY_LOG_PAGE_BYTES;
 
-  g_assert_true (memory_populated (&copy->child->memory, populated, NULL));
+  g_assert_true (tracked_memory_populated (&copy->child->memory, populated, NULL));
   for (guint64 page = first; page < first + count; page++) {
     g_assert_cmpint (
         pread (copy->child->memory.pagemap, &entry, sizeof entry, (at + page) * sizeof entry), ==,

@@ -333,7 +333,7 @@ collect_mode (DirtyTracker *tracker, PageBitmap *found, GError **error)
   case TRACK_SOFT_DIRTY:
     return track_soft_dirty_collect (&tracker->memory, tracker->log, found, error);
   case TRACK_COMPARE:
-    return found == NULL || memory_populated (&tracker->memory, found, error);
+    return found == NULL || tracked_memory_populated (&tracker->memory, found, error);
   default:
     g_set_error_literal (error, G_IO_ERROR, G_IO_ERROR_FAILED, "it is not tracked");
     return FALSE;
@@ -355,26 +355,5 @@ dirty_tracker_collect (DirtyTracker *tracker, PageBitmap *found, GError **error)
 gboolean
 dirty_tracker_populated (DirtyTracker *tracker, PageBitmap *populated, GError **error)
 {
-  return memory_populated (&tracker->memory, populated, error);
-}
-
-gboolean
-memory_populated (const TrackedMemory *memory, PageBitmap *populated, GError **error)
-{
-  off_t at = 0;
-
-  /* What shared memory has no page for was never touched, or was discarded; pages that are swapped
-   * out count as data. */
-  while ((guint64)at < memory->bytes) {
-    off_t data = lseek (memory->memory, at, SEEK_DATA);
-    if (data < 0 && errno == ENXIO)
-      return TRUE;
-    off_t hole = data < 0 ? -1 : lseek (memory->memory, data, SEEK_HOLE);
-    if (hole < 0)
-      return fd_set_errno_error (error, "looking for populated pages of the guest's memory");
-    page_bitmap_set_range (populated, data / DIRTY_LOG_PAGE_BYTES,
-                           ((guint64)hole + DIRTY_LOG_PAGE_BYTES - 1) / DIRTY_LOG_PAGE_BYTES);
-    at = hole;
-  }
-  return TRUE;
+  return tracked_memory_populated (&tracker->memory, populated, error);
 }

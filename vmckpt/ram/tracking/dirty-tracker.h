@@ -29,6 +29,7 @@
 
 #include "copy-before-write.h"
 #include "dirty-log.h"
+#include "tracked-memory.h"
 
 #include <vmckpt/keeper/keeper.h>
 
@@ -46,18 +47,6 @@ const char *track_mode_name (TrackMode mode);
  * with @error (G_IO_ERROR_INVALID_ARGUMENT) for anything else.
  */
 gboolean track_mode_wanted (TrackMode *mode, gboolean *tracked, GError **error);
-
-/* A guest's RAM in QEMU. Everything is borrowed and outlives the tracker; what is not there is -1.
- */
-typedef struct {
-  pid_t pid;       /* QEMU's */
-  guint64 address; /* where it maps the RAM */
-  guint64 bytes;   /* of RAM */
-  int memory;      /* the RAM itself, a memfd */
-  int pagemap;     /* /proc/PID/pagemap */
-  int uffd_async;  /* QEMU's userfaultfds */
-  int uffd_sync;
-} TrackedMemory;
 
 typedef struct _DirtyTracker DirtyTracker;
 
@@ -117,9 +106,6 @@ gboolean dirty_tracker_collect (DirtyTracker *tracker, PageBitmap *found, GError
 /* Adds to @populated the pages that were ever touched, or are written now; all others are zeros.
  * Reads no memory. */
 gboolean dirty_tracker_populated (DirtyTracker *tracker, PageBitmap *populated, GError **error);
-
-/* The same of memory that is not tracked. */
-gboolean memory_populated (const TrackedMemory *memory, PageBitmap *populated, GError **error);
 
 /* ---- Copy-before-write ---- */
 

@@ -2,7 +2,8 @@
 /* Tracking by write-protection that the kernel takes off by itself (dirty-tracker.h, "async"). */
 #pragma once
 
-#include "dirty-tracker.h"
+#include "dirty-log.h"
+#include "tracked-memory.h"
 
 /* Agrees on features, registers all of the RAM with the async userfaultfd, if it is not, and
  * protects it. G_IO_ERROR_NOT_SUPPORTED if kernel or descriptors lack what it needs. */

@@ -89,7 +89,7 @@ track_soft_dirty_collect (const TrackedMemory *memory, DirtyLog *log, PageBitmap
   g_autoptr (PageBitmap) written = page_bitmap_new (pages);
   g_autoptr (PageBitmap) populated = page_bitmap_new (pages);
 
-  if (!read_bits (memory, written, error) || !memory_populated (memory, populated, error))
+  if (!read_bits (memory, written, error) || !tracked_memory_populated (memory, populated, error))
     return FALSE;
   /* What has no content was not written; what was discarded is known otherwise. */
   page_bitmap_intersect (written, populated);

@@ -6,7 +6,8 @@
  */
 #pragma once
 
-#include "dirty-tracker.h"
+#include "dirty-log.h"
+#include "tracked-memory.h"
 
 /* Whether this kernel has soft-dirty bits, found out on a page of this process's own. */
 gboolean track_soft_dirty_is_there (void);

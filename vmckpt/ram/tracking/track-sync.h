@@ -2,7 +2,8 @@
 /* Tracking by write faults that this process serves (dirty-tracker.h, "sync"). */
 #pragma once
 
-#include "dirty-tracker.h"
+#include "dirty-log.h"
+#include "tracked-memory.h"
 #include "write-faults.h"
 
 /* Agrees on features, registers all of the RAM with the sync userfaultfd, protects it and serves
