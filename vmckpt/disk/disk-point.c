@@ -11,12 +11,10 @@
 
 #include "disk-undo.h"
 #include "point-names.h"
+#include "point-temporaries.h"
 #include "transaction.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <glib/gstdio.h>
-#include <unistd.h>
 #include <vmckpt/qmp/batch.h>
 #include <vmckpt/qmp/commands.h>
 #include <vmckpt/util/error.h>
@@ -32,9 +30,6 @@
 /* How long a write of the guest waits for its temporary before the point is given up, seconds: less
  * than any guest's own patience with a disk (30 s). */
 #define COPY_TIMEOUT_S 10
-
-#define CREATE_PATIENCE_US (60 * G_USEC_PER_SEC)
-#define CREATE_POLL_US 1000
 
 #define SERVER_FD DISK_PREFIX "nbd"
 
@@ -63,8 +58,8 @@ struct _DiskPoint {
 };
 
 static const PointThing things[] = {
-  POINT_FILE,       POINT_TEMPORARY,          POINT_FILTER,   POINT_SNAPSHOT, POINT_EXPORT,
-  POINT_ACTIVATION, POINT_OVERLAY_ACTIVATION, POINT_CREATION,
+  POINT_TEMPORARY, POINT_FILTER,     POINT_SNAPSHOT,
+  POINT_EXPORT,    POINT_ACTIVATION, POINT_OVERLAY_ACTIVATION,
 };
 
 static const char *
@@ -123,13 +118,6 @@ disk_point_free (DiskPoint *point)
 }
 
 /* ---- prepare: what is there ---- */
-
-/* Temporaries of this guest begin with this; newly allocated. */
-static char *
-file_prefix (const char *socket)
-{
-  return g_strdup_printf (DISK_PREFIX "%08x-", g_str_hash (socket));
-}
 
 static gboolean
 check_version (QmpClient *monitor, GError **error)
@@ -208,154 +196,19 @@ find_drives (DiskPoint *point, GError **error)
   return TRUE;
 }
 
-/* ---- prepare: temporaries ---- */
+/* ---- prepare: server ---- */
 
-/* What may be lost in a crash, in which the whole point is. */
-static void
-set_unsafe_cache (JsonObject *node)
-{
-  JsonObject *cache = json_object_new();
-
-  json_object_set_boolean_member (cache, "no-flush", TRUE);
-  json_object_set_object_member (node, "cache", cache);
-  json_object_set_string_member (node, "discard", "unmap");
-}
-
-/* An empty file without a name; -1 on failure. */
-static int
-make_file (const DiskPoint *point, const PointDisk *disk, GError **error)
-{
-  g_autofree char *prefix = file_prefix (point->socket);
-  g_autofree char *name = g_strdup_printf ("%s%sXXXXXX", prefix, disk->source.name);
-  g_autofree char *path = g_build_filename (point->temporary, name, NULL);
-  int fd = g_mkstemp_full (path, O_RDWR | O_CLOEXEC, 0600);
-
-  if (fd >= 0)
-    g_unlink (path);
-  else
-    fd_set_errno_error (error, "making a temporary for disk '%s' in '%s'", disk->source.name,
-                        point->temporary);
-  return fd;
-}
-
-/* QEMU may be another user and see other directories, so it gets the file itself, under a number
- * that it forgets again as soon as the node is there. */
-static gboolean
-pass_file (DiskPoint *point, guint index, QmpBatch *batch, GError **error)
-{
-  const PointDisk *disk = &point->disks[index];
-  const gint64 set = POINT_FDSET + (gint64)index;
-  g_autofree char *name = g_strdup_printf ("/dev/fdset/%" G_GINT64_FORMAT, set);
-  g_auto (AutoFd) fd = make_file (point, disk, error);
-  JsonObject *node, *forgotten;
-
-  if (fd < 0 || !qmp_add_fd (point->monitor, set, fd, error))
-    return FALSE;
-  node = json_object_new();
-  json_object_set_string_member (node, "driver", "file");
-  json_object_set_string_member (node, "node-name", name_of (disk, POINT_FILE));
-  json_object_set_string_member (node, "filename", name);
-  set_unsafe_cache (node);
-  qmp_batch_add (batch, "blockdev-add", node);
-  forgotten = json_object_new();
-  json_object_set_int_member (forgotten, "fdset-id", set);
-  qmp_batch_add (batch, "remove-fd", forgotten);
-  return TRUE;
-}
-
-static void
-add_format (PointDisk *disk, QmpBatch *batch)
-{
-  JsonObject *arguments = json_object_new();
-  JsonObject *options = json_object_new();
-
-  json_object_set_string_member (options, "driver", "qcow2");
-  json_object_set_string_member (options, "file", name_of (disk, POINT_FILE));
-  json_object_set_int_member (options, "size", disk->drive->size);
-  json_object_set_string_member (arguments, "job-id", name_of (disk, POINT_CREATION));
-  json_object_set_object_member (arguments, "options", options);
-  qmp_batch_add (batch, "blockdev-create", arguments);
-}
-
-/* The state of job @id; @failure: (out): why it failed, borrowed from @answer; NULL: not. */
-static const char *
-find_job (JsonNode *answer, const char *id, const char **failure)
-{
-  JsonArray *jobs = JSON_NODE_HOLDS_ARRAY (answer) ? json_node_get_array (answer) : NULL;
-
-  for (guint i = 0; jobs != NULL && i < json_array_get_length (jobs); i++) {
-    JsonNode *element = json_array_get_element (jobs, i);
-    if (!JSON_NODE_HOLDS_OBJECT (element))
-      continue;
-    JsonObject *job = json_node_get_object (element);
-    if (g_strcmp0 (json_get_string_or (job, "id", NULL), id) != 0)
-      continue;
-    *failure = json_get_string_or (job, "error", NULL);
-    return json_get_string_or (job, "status", NULL);
-  }
-  *failure = "the job is gone";
-  return NULL;
-}
-
-static gboolean
-wait_formatted (DiskPoint *point, const PointDisk *disk, GCancellable *cancellable, GError **error)
-{
-  gint64 deadline = g_get_monotonic_time() + CREATE_PATIENCE_US;
-
-  for (;;) {
-    g_autoptr (JsonNode) answer =
-        qmp_client_execute (point->monitor, "query-jobs", NULL, -1, 0, cancellable, error);
-    const char *failure;
-    if (answer == NULL)
-      return FALSE;
-    const char *status = find_job (answer, name_of (disk, POINT_CREATION), &failure);
-    if (failure != NULL)
-      return refuse (error, DISK_ERROR_FAILED, disk, failure);
-    if (g_strcmp0 (status, "concluded") == 0)
-      return TRUE;
-    if (g_get_monotonic_time() > deadline)
-      return refuse (error, DISK_ERROR_STALLED, disk, "its temporary does not get formatted");
-    g_usleep (CREATE_POLL_US);
-  }
-}
-
-static void
-add_open (PointDisk *disk, QmpBatch *batch)
-{
-  JsonObject *dismiss = json_object_new();
-  JsonObject *node = json_object_new();
-
-  json_object_set_string_member (dismiss, "id", name_of (disk, POINT_CREATION));
-  qmp_batch_add (batch, "job-dismiss", dismiss);
-  json_object_set_string_member (node, "driver", "qcow2");
-  json_object_set_string_member (node, "node-name", name_of (disk, POINT_TEMPORARY));
-  json_object_set_string_member (node, "file", name_of (disk, POINT_FILE));
-  set_unsafe_cache (node);
-  qmp_batch_add (batch, "blockdev-add", node);
-}
-
-/* Empty files, formatted and opened by QEMU. */
 static gboolean
 make_temporaries (DiskPoint *point, GCancellable *cancellable, GError **error)
 {
-  g_autoptr (QmpBatch) create = qmp_batch_new (point->monitor);
-  g_autoptr (QmpBatch) open = qmp_batch_new (point->monitor);
+  g_autofree PointTemporary *disks = g_new0 (PointTemporary, point->n_disks);
+  const PointTemporaries all = { point->monitor, point->temporary, point->socket, disks,
+                                 point->n_disks };
 
-  for (guint i = 0; i < point->n_disks; i++) {
-    if (!pass_file (point, i, create, error))
-      return FALSE;
-    add_format (&point->disks[i], create);
-    add_open (&point->disks[i], open);
-  }
-  if (!qmp_batch_run (create, error) || !fault_visit (FAULT_DISK_CREATING, error))
-    return FALSE;
   for (guint i = 0; i < point->n_disks; i++)
-    if (!wait_formatted (point, &point->disks[i], cancellable, error))
-      return FALSE;
-  return qmp_batch_run (open, error);
+    disks[i] = (PointTemporary){ point->disks[i].source.name, point->disks[i].drive->size };
+  return point_temporaries_make (&all, cancellable, error);
 }
-
-/* ---- prepare: server ---- */
 
 static gboolean
 serve (DiskPoint *point, int listening, GError **error)
@@ -632,27 +485,12 @@ disk_point_track (QmpClient *monitor, const GuestDrive *drive, GError **error)
   return run_transaction (monitor, transaction, error);
 }
 
-/* Files whose names were not taken from them yet when a daemon died. */
-static void
-remove_leftover_files (const char *directory, const char *socket)
-{
-  g_autoptr (GDir) dir = g_dir_open (directory, 0, NULL);
-  g_autofree char *prefix = file_prefix (socket);
-  const char *name;
-
-  while (dir != NULL && (name = g_dir_read_name (dir)) != NULL) {
-    g_autofree char *path = g_build_filename (directory, name, NULL);
-    if (g_str_has_prefix (name, prefix))
-      g_unlink (path);
-  }
-}
-
 gboolean
 disk_point_recover (QmpClient *monitor, const char *temporary, const char *socket, GError **error)
 {
   if (!disk_undo_nodes (monitor, socket, error) || !disk_undo_bitmaps (monitor, FALSE, error))
     return FALSE;
   if (temporary != NULL)
-    remove_leftover_files (temporary, socket);
+    point_temporaries_remove (temporary, socket);
   return TRUE;
 }
