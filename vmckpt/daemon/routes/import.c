@@ -5,6 +5,7 @@
 #include "call.h"
 #include "checkpoint-json.h"
 #include "client-watch.h"
+#include "request-headers.h"
 
 #include <vmckpt/exchange/import.h>
 #include <vmckpt/util/fd.h>
@@ -366,7 +367,7 @@ on_early (SoupServer *server, SoupServerMessage *message, const char *path, GHas
     return;
   }
   Import *import = import_new (user_data, message, query, ends);
-  if (!router_take_key (message, REQUEST_KEY_HEADER, &import->request->key, &error)) {
+  if (!request_headers_take_key (message, REQUEST_KEY_HEADER, &import->request->key, &error)) {
     import_unref (import);
     call_refuse (message, error);
     return;
@@ -463,7 +464,7 @@ import_serve (Daemon *daemon, SoupServerMessage *message, Request *request)
     return;
   }
   import->read = TRUE;
-  if (router_wants_stream (message)) {
+  if (request_headers_want_stream (message)) {
     start_call (import, message, request);
   } else {
     soup_server_message_pause (message);

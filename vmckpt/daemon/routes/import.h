@@ -10,7 +10,9 @@
  */
 #pragma once
 
-#include "router.h"
+#include "request.h"
+
+#include <libsoup/soup.h>
 
 #define IMPORT_PATH "/v1/imports"
 

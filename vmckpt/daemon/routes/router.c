@@ -4,8 +4,8 @@
 #include "api-error.h"
 #include "call.h"
 #include "import.h"
+#include "request-headers.h"
 
-#include <sodium.h>
 #include <string.h>
 
 static const Route *const tables[] = { daemon_routes,
@@ -78,32 +78,6 @@ find_route (const char *method, const char *path, char **params, gboolean *path_
   return NULL;
 }
 
-gboolean
-router_wants_stream (SoupServerMessage *message)
-{
-  const char *accept =
-      soup_message_headers_get_list (soup_server_message_get_request_headers (message), "Accept");
-  return accept != NULL && strstr (accept, "application/x-ndjson") != NULL;
-}
-
-gboolean
-router_take_key (SoupServerMessage *message, const char *header, KeyMaterial **key, GError **error)
-{
-  SoupMessageHeaders *headers = soup_server_message_get_request_headers (message);
-  const char *text = soup_message_headers_get_one (headers, header);
-  g_autoptr (GError) cause = NULL;
-
-  if (text == NULL)
-    return TRUE;
-  *key = key_material_from_text (text, &cause);
-  /* The header's own memory: freed memory keeps what was in it. */
-  sodium_memzero ((char *)text, strlen (text));
-  soup_message_headers_remove (headers, header);
-  if (*key == NULL)
-    g_set_error (error, API_ERROR, API_USAGE, "the header %s: %s", header, cause->message);
-  return *key != NULL;
-}
-
 static void
 refuse (SoupServerMessage *message, ApiKind kind, const char *text)
 {
@@ -123,16 +97,16 @@ answer (SoupServerMessage *message, const Route *route, Request *request, GHashT
   g_autoptr (GError) error = NULL;
 
   request->query = query != NULL ? g_hash_table_ref (query) : NULL;
-  if (!router_take_key (message, REQUEST_KEY_HEADER, &request->key, &error) ||
-      !router_take_key (message, REQUEST_NEW_KEY_HEADER, &request->new_key, &error) ||
-      !router_take_key (message, REQUEST_OTHER_KEY_HEADER, &request->other_key, &error) ||
+  if (!request_headers_take_key (message, REQUEST_KEY_HEADER, &request->key, &error) ||
+      !request_headers_take_key (message, REQUEST_NEW_KEY_HEADER, &request->new_key, &error) ||
+      !request_headers_take_key (message, REQUEST_OTHER_KEY_HEADER, &request->other_key, &error) ||
       !request_parse_body (request, body, &error))
     call_refuse (message, error);
   else if (route->raw != NULL)
     route->raw (request->daemon, message, request);
   else
     call_start (message, g_steal_pointer (&owned), route->handler,
-                route->is_long && router_wants_stream (message));
+                route->is_long && request_headers_want_stream (message));
 }
 
 static void

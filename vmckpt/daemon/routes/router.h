@@ -42,11 +42,3 @@ void router_attach (SoupServer *server, Daemon *daemon);
 
 /* Serves on @server those that other hosts may call (peer-server.h). */
 void router_attach_peers (SoupServer *server, Daemon *daemon);
-
-/* TRUE if the client asked for a stream of lines. */
-gboolean router_wants_stream (SoupServerMessage *message);
-
-/* Takes a key out of the headers, where it is wiped; NULL if there is none. FALSE with API_USAGE if
- * it is no key. */
-gboolean router_take_key (SoupServerMessage *message, const char *header, KeyMaterial **key,
-                          GError **error);
