@@ -6,16 +6,15 @@
 #include <vmckpt/qmp/commands.h>
 #include <vmckpt/util/error.h>
 #include <vmckpt/util/fd.h>
+#include <vmckpt/util/last-words.h>
 
 #include <errno.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #define PROBE_TIMEOUT_MS 20000
 #define MONITOR_FD 3 /* where the program finds its monitor */
-#define SAID_BYTES 1024
 
 void
 qemu_probe_clear (QemuProbe *probe)
@@ -42,17 +41,6 @@ qemu_find_program (const char *program, GError **error)
     return NULL;
   }
   return g_canonicalize_filename (path, NULL);
-}
-
-/* What a program said on standard error, which is a memfd; newly allocated, without line ends. */
-static char *
-read_said (int fd)
-{
-  char buf[SAID_BYTES];
-  ssize_t n = pread (fd, buf, sizeof buf, 0);
-  char *text = g_utf8_make_valid (buf, MAX (n, 0));
-
-  return g_strdelimit (g_strstrip (text), "\n\r", ' ');
 }
 
 /* Runs @program with one end of a socket as its monitor. */
@@ -93,7 +81,7 @@ gboolean
 qemu_session_open (const char *program, const char *accel, QemuSession *session, GError **error)
 {
   g_autofree char *path = qemu_find_program (program, error);
-  g_auto (AutoFd) said = memfd_create ("stderr", MFD_CLOEXEC);
+  g_auto (AutoFd) said = last_words_new();
   g_auto (AutoFd) ours = -1;
   g_auto (AutoFd) theirs = -1;
   g_autoptr (GError) cause = NULL;
@@ -113,7 +101,7 @@ qemu_session_open (const char *program, const char *accel, QemuSession *session,
   if (session->monitor != NULL)
     return TRUE;
   qemu_session_clear (session);
-  g_autofree char *text = read_said (said);
+  g_autofree char *text = last_words_read (said);
   g_set_error (error, DRIVER_ERROR, DRIVER_ERROR_FAILED, "%s does not answer as QEMU does: %s",
                path, *text != '\0' ? text : cause->message);
   return FALSE;

@@ -5,6 +5,7 @@
 #include <vmckpt/util/error.h>
 #include <vmckpt/util/fd.h>
 #include <vmckpt/util/json.h>
+#include <vmckpt/util/last-words.h>
 #include <vmckpt/util/process.h>
 
 #include <errno.h>
@@ -15,7 +16,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -24,7 +24,6 @@
 #define FRAME_HEAD 5
 #define FRAME_MAX (8u << 20) /* packages of a system come in one */
 #define JSON_DEPTH 8
-#define SAID_BYTES 1024
 #define RUN_TIMEOUT_S 3600
 #define DIRECTORY_PREFIX "look-"
 
@@ -32,7 +31,7 @@ struct _Inspector {
   ChildProcess child;
   AutoFd socket;  /* the program's standard input */
   AutoFd answers; /* and output */
-  AutoFd said;    /* and standard error: a memfd */
+  AutoFd said;    /* and standard error (last-words.h) */
   AutoFd lock;    /* on @directory */
   char *directory;
   GByteArray *bytes; /* of frames that have not come whole */
@@ -182,7 +181,7 @@ spawn (Inspector *inspector, const InspectorOptions *options, const char *cache,
     return fd_set_errno_error (error, "a socket");
   inspector->socket = pair[0];
   theirs = pair[1];
-  inspector->said = memfd_create ("stderr", MFD_CLOEXEC);
+  inspector->said = last_words_new();
   g_auto (GStrv) args = make_arguments (inspector, options, program, cache);
   g_auto (GStrv) environment = g_get_environ();
   environment = g_environ_setenv (environment, "XDG_RUNTIME_DIR", inspector->directory, TRUE);
@@ -242,18 +241,6 @@ inspector_usable (const Inspector *inspector)
 
 /* ---- Requests ---- */
 
-/* The last words of the program that are of use, newly allocated. */
-static char *
-read_said (const Inspector *inspector)
-{
-  char buf[SAID_BYTES];
-  off_t size = lseek (inspector->said, 0, SEEK_END);
-  ssize_t n = pread (inspector->said, buf, sizeof buf, MAX (0, size - (off_t)sizeof buf));
-  char *text = g_utf8_make_valid (buf, MAX (n, 0));
-
-  return g_strdelimit (g_strstrip (text), "\n\r", ' ');
-}
-
 static gboolean
 wait_for_bytes (Inspector *inspector, gint64 deadline_us, GCancellable *cancellable, GError **error)
 {
@@ -290,7 +277,7 @@ read_some (Inspector *inspector, GError **error)
     g_byte_array_append (inspector->bytes, piece, n);
   if (n > 0 || (n < 0 && errno == EINTR))
     return TRUE;
-  g_autofree char *said = read_said (inspector);
+  g_autofree char *said = last_words_read (inspector->said);
   g_set_error (error, INSPECT_ERROR, INSPECT_ERROR_FAILED, "vmckpt-inspect ended%s%s",
                said[0] != '\0' ? ": " : "", said);
   return FALSE;

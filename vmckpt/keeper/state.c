@@ -4,6 +4,7 @@
 #include <vmckpt/util/error.h>
 #include <vmckpt/util/fd.h>
 #include <vmckpt/util/json.h>
+#include <vmckpt/util/process-json.h>
 
 #include <string.h>
 #include <sys/wait.h>
@@ -19,16 +20,6 @@ static const char *const lease_names[] = {
   [LEASE_RESTORE] = "restore",
 };
 
-static void
-add_process (JsonObject *object, const char *member, ProcessId id)
-{
-  JsonObject *process = json_object_new();
-
-  json_object_set_int_member (process, "pid", id.pid);
-  json_object_set_int_member (process, "start_ticks", id.start_ticks);
-  json_object_set_object_member (object, member, process);
-}
-
 gboolean
 keeper_record_write (const char *directory, const KeeperRecord *record, GError **error)
 {
@@ -39,11 +30,11 @@ keeper_record_write (const char *directory, const KeeperRecord *record, GError *
 
   json_object_set_int_member (object, "version", STATE_VERSION);
   json_object_set_string_member (object, "boot", boot);
-  add_process (object, "keeper", state->keeper);
-  add_process (object, "qemu", state->qemu);
+  process_json_add (object, "keeper", state->keeper);
+  process_json_add (object, "qemu", state->qemu);
   json_object_set_string_member (object, "lease", lease_names[record->lease]);
   if (record->guard.start_ticks != 0)
-    add_process (object, "guard", record->guard);
+    process_json_add (object, "guard", record->guard);
   if (record->frozen)
     json_object_set_boolean_member (object, "frozen", TRUE);
   json_object_set_boolean_member (object, "exited", state->exited);
@@ -52,19 +43,6 @@ keeper_record_write (const char *directory, const KeeperRecord *record, GError *
 
   g_autofree char *text = json_to_pretty (object);
   return fd_replace_file (path, text, strlen (text), error);
-}
-
-static gboolean
-get_process (JsonObject *object, const char *member, ProcessId *id, GError **error)
-{
-  JsonObject *process = json_get_object (object, member, error);
-  guint64 pid;
-
-  if (process == NULL || !json_get_uint64 (process, "pid", &pid, error) ||
-      !json_get_uint64 (process, "start_ticks", &id->start_ticks, error))
-    return FALSE;
-  id->pid = MIN (pid, G_MAXINT32);
-  return TRUE;
 }
 
 static LeaseKind
@@ -107,11 +85,11 @@ keeper_record_read (const char *directory, KeeperRecord *record, GError **error)
                  STATE_VERSION);
     return FALSE;
   }
-  if (!get_process (object, "keeper", &state->keeper, error) ||
-      !get_process (object, "qemu", &state->qemu, error))
+  if (!process_json_get (object, "keeper", &state->keeper, error) ||
+      !process_json_get (object, "qemu", &state->qemu, error))
     return FALSE;
   if (json_object_has_member (object, "guard") &&
-      !get_process (object, "guard", &record->guard, error))
+      !process_json_get (object, "guard", &record->guard, error))
     return FALSE;
   record->frozen = json_get_bool_or (object, "frozen", FALSE);
   record->lease = lease_from_name (json_get_string_or (object, "lease", ""));

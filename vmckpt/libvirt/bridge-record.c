@@ -3,6 +3,7 @@
 
 #include <vmckpt/util/fd.h>
 #include <vmckpt/util/json.h>
+#include <vmckpt/util/process-json.h>
 
 #include <string.h>
 #include <unistd.h>
@@ -10,16 +11,6 @@
 #define RECORD_VERSION 1
 #define RECORD_MAX_BYTES 65536
 #define RECORD_DEPTH 4
-
-static void
-add_process (JsonObject *object, const char *member, ProcessId id)
-{
-  JsonObject *process = json_object_new();
-
-  json_object_set_int_member (process, "pid", id.pid);
-  json_object_set_int_member (process, "start_ticks", (gint64)id.start_ticks);
-  json_object_set_object_member (object, member, process);
-}
 
 gboolean
 bridge_record_write (const char *directory, const LibvirtBridge *bridge, GError **error)
@@ -30,27 +21,14 @@ bridge_record_write (const char *directory, const LibvirtBridge *bridge, GError 
 
   json_object_set_int_member (object, "version", RECORD_VERSION);
   json_object_set_string_member (object, "boot", boot);
-  add_process (object, "bridge", bridge->bridge);
-  add_process (object, "qemu", bridge->qemu);
+  process_json_add (object, "bridge", bridge->bridge);
+  process_json_add (object, "qemu", bridge->qemu);
   json_object_set_string_member (object, "uri", bridge->uri);
   json_object_set_string_member (object, "uuid", bridge->uuid);
   json_object_set_boolean_member (object, "agent", bridge->agent);
   json_object_set_boolean_member (object, "console", bridge->console);
   g_autofree char *text = json_to_pretty (object);
   return fd_replace_file (path, text, strlen (text), error);
-}
-
-static gboolean
-get_process (JsonObject *object, const char *member, ProcessId *id, GError **error)
-{
-  JsonObject *process = json_get_object (object, member, error);
-  guint64 pid;
-
-  if (process == NULL || !json_get_uint64 (process, "pid", &pid, error) ||
-      !json_get_uint64 (process, "start_ticks", &id->start_ticks, error))
-    return FALSE;
-  id->pid = (pid_t)MIN (pid, G_MAXINT32);
-  return TRUE;
 }
 
 gboolean
@@ -69,8 +47,8 @@ bridge_record_read (const char *directory, LibvirtBridge *bridge, GError **error
   }
   g_autoptr (JsonObject) object =
       json_parse_bounded (text, len, RECORD_MAX_BYTES, RECORD_DEPTH, error);
-  if (object == NULL || !get_process (object, "bridge", &bridge->bridge, error) ||
-      !get_process (object, "qemu", &bridge->qemu, error) ||
+  if (object == NULL || !process_json_get (object, "bridge", &bridge->bridge, error) ||
+      !process_json_get (object, "qemu", &bridge->qemu, error) ||
       (uri = json_get_string (object, "uri", error)) == NULL ||
       (uuid = json_get_string (object, "uuid", error)) == NULL)
     return FALSE;

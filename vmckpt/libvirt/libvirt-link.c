@@ -6,19 +6,17 @@
 #include <vmckpt/util/error.h>
 #include <vmckpt/util/fd.h>
 #include <vmckpt/util/json.h>
+#include <vmckpt/util/last-words.h>
 
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #define DEFAULT_TIMEOUT_MS 30000
 #define CANCEL_GRACE_MS 30000
 #define JSON_DEPTH 32
-#define SAID_BYTES 1024
 
 /* A request that waits for its answer; on its asker's stack, in the link's table by its id. */
 typedef struct {
@@ -31,7 +29,7 @@ struct _LibvirtLink {
   char *uri;
   ChildProcess child;
   AutoFd socket; /* the program's standard input and output */
-  AutoFd said;   /* and standard error: a memfd */
+  AutoFd said;   /* and standard error (last-words.h) */
   GThread *reader;
 
   GMutex send_lock; /* lines go out whole */
@@ -46,18 +44,6 @@ struct _LibvirtLink {
 G_DEFINE_QUARK (vmckpt - libvirt - error, libvirt_error)
 
 /* ---- The program's lines ---- */
-
-/* The last words of the program that are of use, newly allocated. */
-static char *
-read_said (const LibvirtLink *link)
-{
-  char buf[SAID_BYTES];
-  off_t size = lseek (link->said, 0, SEEK_END);
-  ssize_t n = pread (link->said, buf, sizeof buf, MAX (0, size - (off_t)sizeof buf));
-  char *text = g_utf8_make_valid (buf, MAX (n, 0));
-
-  return g_strdelimit (g_strstrip (text), "\n\r", ' ');
-}
 
 /* Gives a line to whom it is for; one for nobody is dropped: its asker has given up. */
 static gboolean
@@ -116,7 +102,7 @@ read_lines (LibvirtLink *link, GError **error)
     if (!deliver_lines (link, bytes, searched, error))
       return FALSE;
   }
-  g_autofree char *said = read_said (link);
+  g_autofree char *said = last_words_read (link->said);
   g_set_error (error, LIBVIRT_ERROR, LIBVIRT_ERROR_LOST, "vmckpt-libvirt ended%s%s",
                said[0] != '\0' ? ": " : "", said);
   return FALSE;
@@ -161,9 +147,7 @@ spawn (LibvirtLink *link, GError **error)
     return fd_set_errno_error (error, "a socket");
   link->socket = pair[0];
   theirs = pair[1];
-  link->said = memfd_create ("stderr", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-  /* Appended to: what is read is the end, whoever of its threads wrote. */
-  fcntl (link->said, F_SETFL, O_APPEND);
+  link->said = last_words_new();
   const char *args[] = { program, "--connect", link->uri, "serve", NULL };
   if (!g_spawn_async_with_pipes_and_fds ("/", args, NULL, G_SPAWN_DO_NOT_REAP_CHILD, set_up_child,
                                          NULL, theirs, theirs, link->said, NULL, NULL, 0, &pid,
