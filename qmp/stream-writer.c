@@ -285,6 +285,12 @@ stream_writer_device_state (StreamWriter *writer, const guint8 *data, gsize len,
 }
 
 gboolean
+stream_writer_flush (StreamWriter *writer, GError **error)
+{
+  return writer->used == 0 || flush (writer, error);
+}
+
+gboolean
 stream_writer_finish (StreamWriter *writer, GError **error)
 {
   if (writer->phase != WANT_DEVICE_STATE)

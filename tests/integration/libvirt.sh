@@ -206,6 +206,19 @@ if sys.argv[1].endswith('.console'):
 P
 }
 
+# domain_goes_on NAME SIZE BEFORE AFTER: its first report since its log, which goes on, too, had that
+# size, follows a state between two rounds.
+domain_goes_on() {
+  local first
+  first_round() { tail -c "+$(($2 + 1))" "$(log_file "$1")" | grep -aEom 1 'witness all ok [0-9]+' | grep -Eo '[0-9]+$'; }
+  within "$PATIENCE" first_round "$1" "$2" >"$T/first" || fail "$1 does not go on"
+  first=$(cat "$T/first")
+  if [ "$first" -lt "$3" ] || [ "$first" -gt $(($4 + 1)) ]; then
+    fail "$1 goes on at round $first, but its checkpoint is from between $3 and $4"
+  fi
+  witness_ok "$1"
+}
+
 domain_pid() { cat "$T/$host/libvirt/run/qemu/$1.pid"; }
 
 # --- the end ---

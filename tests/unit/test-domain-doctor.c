@@ -116,6 +116,32 @@ test_case (gconstpointer data)
                    blocked ? "none" : "stream");
 }
 
+/* ---- Who writes to its memory ---- */
+
+static void
+test_foreign_writer (void)
+{
+  static const struct {
+    const char *devices, *says; /* NULL: nobody */
+  } writers[] = {
+    { "", NULL },
+    { "<interface type='user'/><hostdev mode='subsystem' type='usb'/>", NULL },
+    { "<interface type='user'/><interface type='vhostuser'/>", "vhost-user" },
+    { "<interface type='vdpa'/>", "vDPA" },
+    { "<hostdev mode='subsystem' type='mdev'/>", "VFIO" },
+    { "<filesystem type='mount'><driver type='virtiofs'/></filesystem>", "virtiofs" },
+  };
+
+  for (guint i = 0; i < G_N_ELEMENTS (writers); i++) {
+    g_autofree char *xml = describe ("", writers[i].devices);
+    const char *found = domain_doctor_foreign_writer (xml);
+    if (writers[i].says == NULL)
+      g_assert_null (found);
+    else
+      g_assert_nonnull (strstr (found, writers[i].says));
+  }
+}
+
 /* ---- What will be in it ---- */
 
 static void
@@ -221,5 +247,6 @@ main (int argc, char **argv)
   g_test_add_func ("/domain-doctor/prepared", test_prepared);
   g_test_add_func ("/domain-doctor/user", test_user);
   g_test_add_func ("/domain-doctor/no-description", test_no_description);
+  g_test_add_func ("/domain-doctor/foreign-writer", test_foreign_writer);
   return g_test_run();
 }

@@ -209,28 +209,6 @@ test_refused (gconstpointer data)
   g_assert_cmpstr (text, ==, xml);
 }
 
-/* ---- Started for a restore ---- */
-
-static void
-test_incoming (gconstpointer data)
-{
-  const Fixture *fixture = data;
-  g_autofree char *xml =
-      describe (fixture->attributes, fixture->early, fixture->backing, "", fixture->late);
-  g_autoptr (xmlDoc) doc = parse (xml);
-
-  domain_set_incoming (doc, FALSE);
-  domain_set_incoming (doc, TRUE);
-  domain_set_incoming (doc, TRUE);
-  g_autofree char *incoming = domain_xml_to_text (doc);
-  g_auto (GStrv) around = g_strsplit (incoming, "value=\"-incoming\"", -1);
-  g_assert_cmpuint (g_strv_length (around), ==, 2);
-  g_assert_nonnull (strstr (around[1], "value=\"defer\""));
-  domain_set_incoming (doc, FALSE);
-  g_autofree char *back = domain_xml_to_text (doc);
-  g_assert_cmpstr (back, ==, xml);
-}
-
 int
 main (int argc, char **argv)
 {
@@ -238,9 +216,7 @@ main (int argc, char **argv)
   g_test_add_func ("/domain-prepare/text", test_text);
   for (guint i = 0; i < G_N_ELEMENTS (fixtures); i++) {
     g_autofree char *there = g_strconcat ("/domain-prepare/", fixtures[i].name, NULL);
-    g_autofree char *incoming = g_strconcat ("/domain-incoming/", fixtures[i].name, NULL);
     g_test_add_data_func (there, &fixtures[i], test_there_and_back);
-    g_test_add_data_func (incoming, &fixtures[i], test_incoming);
   }
   for (guint i = 0; i < G_N_ELEMENTS (refusals); i++) {
     g_autofree char *path = g_strconcat ("/domain-prepare/refused/", refusals[i].name, NULL);

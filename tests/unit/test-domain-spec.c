@@ -195,6 +195,24 @@ test_prepared (void)
   }
 }
 
+/* Memory can be given back, unless it is said that it cannot. */
+static void
+test_balloon (void)
+{
+  static const char *const devices[] = { "", "<memballoon model='virtio'/>",
+                                         "<memballoon model='none'/>" };
+
+  for (guint i = 0; i < G_N_ELEMENTS (devices); i++) {
+    g_autofree char *xml =
+        g_strconcat (HEAD SIZES "<devices>", devices[i], "</devices></domain>", NULL);
+    g_autoptr (GError) error = NULL;
+    g_autoptr (GuestSpec) spec = parse (xml, &error);
+    g_assert_no_error (error);
+    g_assert_cmpint (spec->balloon, ==, i < 2);
+    assert_round_trip (spec);
+  }
+}
+
 int
 main (int argc, char **argv)
 {
@@ -204,5 +222,6 @@ main (int argc, char **argv)
   g_test_add_func ("/domain-spec/refused", test_refused);
   g_test_add_func ("/domain-spec/disks-elsewhere", test_disks_elsewhere);
   g_test_add_func ("/domain-spec/prepared", test_prepared);
+  g_test_add_func ("/domain-spec/balloon", test_balloon);
   return g_test_run();
 }

@@ -72,7 +72,7 @@ static GByteArray *export(Store *store, const Manifest *manifest, const SavedDom
   const ExportSink sink = { on_write, on_zeros, NULL, image, NULL };
   g_autoptr (GError) error = NULL;
 
-  libvirt_save_write (store, manifest, domain, &sink, &error);
+  libvirt_save_write (store, manifest, domain, NULL, &sink, &error);
   g_assert_no_error (error);
   return image;
 }
@@ -127,7 +127,7 @@ test_nothing_of_a_stream (void)
   const ExportSink sink = { .write = refuse };
   g_autoptr (GError) error = NULL;
 
-  g_assert_false (libvirt_save_write (store, manifest, &domain, &sink, &error));
+  g_assert_false (libvirt_save_write (store, manifest, &domain, NULL, &sink, &error));
   g_assert_error (error, STORE_ERROR, STORE_ERROR_DAMAGED);
 }
 
@@ -153,7 +153,7 @@ test_head_with_stream (void)
   const ExportSink sink = { .write = take_first };
   g_autoptr (GError) error = NULL;
 
-  g_assert_false (libvirt_save_write (store, manifest, &domain, &sink, &error));
+  g_assert_false (libvirt_save_write (store, manifest, &domain, NULL, &sink, &error));
   g_assert_error (error, G_IO_ERROR, G_IO_ERROR_BROKEN_PIPE);
 }
 

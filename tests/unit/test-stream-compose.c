@@ -59,7 +59,7 @@ read_back (const GByteArray *stream, guint pages[2], gsize *device_bytes)
 }
 
 static void
-compose (const char *left_out, guint first_pages)
+compose (const StreamOmission *omission, guint first_pages)
 {
   g_autoptr (Store) store = fixture_store_new (backend_memory_new());
   g_autoptr (Manifest) manifest = take_in (store);
@@ -69,7 +69,7 @@ compose (const char *left_out, guint first_pages)
   gsize device_bytes;
   guint pages[2];
 
-  stream_compose (stream, store, manifest, left_out, NULL, NULL, &error);
+  stream_compose (stream, store, manifest, omission, NULL, NULL, &error);
   g_assert_no_error (error);
   read_back (out, pages, &device_bytes);
   g_assert_cmpuint (pages[0], ==, first_pages);
@@ -87,7 +87,58 @@ test_all (void)
 static void
 test_left_out (void)
 {
-  compose ("a", 0);
+  const StreamOmission omission = { .block = "a" };
+
+  compose (&omission, 0);
+}
+
+/* Of a stream that is decided about on its way. */
+typedef struct {
+  GByteArray *out;
+  gsize sent; /* when it was decided */
+  gboolean leave_out, fail;
+} Deciding;
+
+static gboolean
+decide (gboolean *leave_out, gpointer user_data, GError **error)
+{
+  Deciding *deciding = user_data;
+
+  deciding->sent = deciding->out->len;
+  *leave_out = deciding->leave_out;
+  if (deciding->fail)
+    g_set_error_literal (error, G_IO_ERROR, G_IO_ERROR_FAILED, "no");
+  return !deciding->fail;
+}
+
+static void
+test_decided (void)
+{
+  for (guint i = 0; i < 3; i++) {
+    g_autoptr (Store) store = fixture_store_new (backend_memory_new());
+    g_autoptr (Manifest) manifest = take_in (store);
+    g_autoptr (GByteArray) out = g_byte_array_new();
+    g_autoptr (StreamWriter) stream = stream_writer_new_for_func (append, out);
+    Deciding deciding = { out, 0, i == 1, i == 2 };
+    const StreamOmission omission = { "a", decide, &deciding };
+    g_autoptr (GError) error = NULL;
+    gsize device_bytes;
+    guint pages[2];
+
+    gboolean whole = stream_compose (stream, store, manifest, &omission, NULL, NULL, &error);
+    g_assert_cmpuint (deciding.sent, >, 0);
+    g_assert_cmpint (whole, ==, !deciding.fail);
+    if (!whole) {
+      g_assert_error (error, G_IO_ERROR, G_IO_ERROR_FAILED);
+      g_assert_cmpuint (out->len, ==, deciding.sent);
+      continue;
+    }
+    g_assert_no_error (error);
+    g_assert_cmpuint (out->len, >, deciding.sent);
+    read_back (out, pages, &device_bytes);
+    g_assert_cmpuint (pages[0], ==, deciding.leave_out ? 0 : 4);
+    g_assert_cmpuint (pages[1], ==, 2);
+  }
 }
 
 static void
@@ -110,6 +161,7 @@ main (int argc, char **argv)
   g_test_init (&argc, &argv, NULL);
   g_test_add_func ("/stream-compose/all", test_all);
   g_test_add_func ("/stream-compose/left-out", test_left_out);
+  g_test_add_func ("/stream-compose/decided", test_decided);
   g_test_add_func ("/stream-compose/incomplete", test_incomplete);
   return g_test_run();
 }

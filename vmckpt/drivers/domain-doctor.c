@@ -156,11 +156,11 @@ check_iothreads (Doctor *doctor, const GuestSpec *spec)
 
 /* An element below <devices> whose @attribute (of the element at @path in it) is @value. */
 static gboolean
-has_device (const Doctor *doctor, const char *name, const char *path, const char *attribute,
+has_device (xmlNode *domain, const char *name, const char *path, const char *attribute,
             const char *value)
 {
   g_autofree char *place = g_strconcat ("devices/", name, NULL);
-  xmlNode *node = domain_xml_find (doctor->domain, place);
+  xmlNode *node = domain_xml_find (domain, place);
 
   for (; node != NULL; node = domain_xml_next (node))
     if (domain_xml_attribute_is (node, path, attribute, value))
@@ -210,14 +210,28 @@ static const struct {
     "its display has 3D acceleration (virgl), which QEMU does not save", "accel3d='no'" },
 };
 
+const char *
+domain_doctor_foreign_writer (const char *xml)
+{
+  static const char *const writers[] = { "vfio", "vhost-user", "vdpa", "virtiofs", "nvme", NULL };
+  g_autoptr (xmlDoc) doc = domain_xml_parse (xml, strlen (xml), NULL);
+
+  for (guint i = 0; doc != NULL && i < G_N_ELEMENTS (devices); i++)
+    if (g_strv_contains (writers, devices[i].check) &&
+        has_device (domain_xml_root (doc), devices[i].name, devices[i].path, devices[i].attribute,
+                    devices[i].value))
+      return devices[i].found;
+  return NULL;
+}
+
 static void
 check_devices (Doctor *doctor)
 {
   for (guint i = 0; i < G_N_ELEMENTS (devices); i++)
-    if (has_device (doctor, devices[i].name, devices[i].path, devices[i].attribute,
+    if (has_device (doctor->domain, devices[i].name, devices[i].path, devices[i].attribute,
                     devices[i].value))
       find (doctor, devices[i].check, devices[i].level, devices[i].found, devices[i].mend);
-  if (has_device (doctor, "tpm", "backend", "type", "emulator"))
+  if (has_device (doctor->domain, "tpm", "backend", "type", "emulator"))
     contain (doctor, "tpm", "tpm", 0, TRUE, "its state, with the devices");
   contain (doctor, "devices", "devices", 0, TRUE, "the state of the CPUs and of all its devices");
   if (domain_xml_find (doctor->domain, "launchSecurity") != NULL)

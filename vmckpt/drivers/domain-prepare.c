@@ -441,25 +441,3 @@ domain_unprepare (xmlDoc *doc, GError **error)
   remove_if_empty (metadata);
   return TRUE;
 }
-
-/* ---- Started for a restore ---- */
-
-void
-domain_set_incoming (xmlDoc *doc, gboolean incoming)
-{
-  xmlNode *domain = domain_xml_root (doc), *commandline = find_commandline (domain);
-  xmlNode *node = commandline != NULL ? domain_xml_find (commandline, "arg") : NULL;
-
-  while (node != NULL && !domain_xml_attribute_is (node, "", "value", "-incoming"))
-    node = domain_xml_next (node);
-  if (incoming && node == NULL) {
-    set_attribute (add_to_commandline (domain, "arg"), "value", "-incoming");
-    set_attribute (add_to_commandline (domain, "arg"), "value", "defer");
-  } else if (!incoming && node != NULL) {
-    xmlNode *value = domain_xml_next (node);
-    if (value != NULL)
-      remove_node (value);
-    remove_node (node);
-    remove_empty_commandline (domain);
-  }
-}

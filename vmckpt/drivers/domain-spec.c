@@ -419,6 +419,8 @@ read_spec (const char *xml, gsize len, const char *uri, gboolean lenient, GError
       !take_disks (domain, spec, lenient, error))
     return NULL;
   spec->agent = has_agent (domain);
+  /* libvirt itself adds one where nothing is said. */
+  spec->balloon = !domain_xml_attribute_is (domain, "devices/memballoon", "model", "none");
   spec->serial_log = find_log (domain);
   spec->memory = domain_is_prepared (domain) ? MEMORY_SHARED : MEMORY_PRIVATE;
   /* libvirt's alias of it, and so QEMU's name, on the machines that can be prepared. */

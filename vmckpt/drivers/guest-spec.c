@@ -43,11 +43,11 @@ guest_driver_name (GuestDriver driver)
 
 /* Members of the document; "paused" is for whoever starts the guest. */
 static const char *const known_members[] = {
-  "name",          "uuid",           "genid",  "ram_bytes", "cpus",   "kernel",
-  "initrd",        "append",         "disks",  "qemu",      "accel",  "machine",
-  "cpu",           "extra",          "paused", "memory",    "ram_id", DISK_NAME_FIRMWARE,
-  DISK_NAME_NVRAM, "agent",          "tpm",    "driver",    "uri",    "serial_log",
-  "priority",      "start_delay_ms",
+  "name",          "uuid",           "genid",   "ram_bytes", "cpus",   "kernel",
+  "initrd",        "append",         "disks",   "qemu",      "accel",  "machine",
+  "cpu",           "extra",          "paused",  "memory",    "ram_id", DISK_NAME_FIRMWARE,
+  DISK_NAME_NVRAM, "agent",          "tpm",     "driver",    "uri",    "serial_log",
+  "priority",      "start_delay_ms", "balloon",
 };
 
 GuestSpec *
@@ -283,7 +283,8 @@ take_driver (JsonObject *object, GuestSpec *spec, GError **error)
 
   if (!member_take_choice (object, "driver", driver_names, &driver, error) ||
       !member_take_string (object, "uri", &spec->uri, error) ||
-      !member_take_path (object, "serial_log", &spec->serial_log, error))
+      !member_take_path (object, "serial_log", &spec->serial_log, error) ||
+      !member_take_boolean (object, "balloon", &spec->balloon, error))
     return FALSE;
   spec->driver = driver;
   if (driver == GUEST_DRIVER_LIBVIRT)
@@ -291,6 +292,8 @@ take_driver (JsonObject *object, GuestSpec *spec, GError **error)
            member_invalid (error, "uri", "is missing: which libvirt has the domain?");
   if (spec->uri != NULL)
     return member_invalid (error, "uri", "is there, yet the driver is not libvirt");
+  if (spec->balloon)
+    return member_invalid (error, "balloon", "is there, yet the driver is not libvirt");
   return spec->serial_log == NULL ||
          member_invalid (error, "serial_log", "is there, yet the driver is not libvirt");
 }
@@ -376,6 +379,8 @@ guest_spec_to_json (const GuestSpec *spec)
     json_object_set_boolean_member (object, "agent", TRUE);
   if (spec->tpm)
     json_object_set_boolean_member (object, "tpm", TRUE);
+  if (spec->balloon)
+    json_object_set_boolean_member (object, "balloon", TRUE);
   if (spec->priority != GUEST_PRIORITY_DEFAULT)
     json_object_set_int_member (object, "priority", spec->priority);
   if (spec->start_delay_ms > 0)

@@ -207,7 +207,7 @@ send_libvirt (Store *store, const Manifest *manifest, const ExportSink *sink, GE
   SavedDomain domain;
 
   return saved_domain_of (manifest, &domain, error) &&
-         libvirt_save_write (store, manifest, &domain, sink, error);
+         libvirt_save_write (store, manifest, &domain, NULL, sink, error);
 }
 
 gboolean

@@ -105,13 +105,13 @@ make_head (const SavedDomain *domain, GError **error)
 
 gboolean
 libvirt_save_write (Store *store, const Manifest *manifest, const SavedDomain *domain,
-                    const ExportSink *sink, GError **error)
+                    const StreamOmission *omission, const ExportSink *sink, GError **error)
 {
   Saving saving = { .sink = sink, .head = make_head (domain, error) };
   const Progress progress = { note_progress, &saving };
   g_autoptr (StreamWriter) stream = stream_writer_new_for_func (write_piece, &saving);
-  gboolean whole = saving.head != NULL && stream_compose (stream, store, manifest, NULL, &progress,
-                                                          sink->cancellable, error);
+  gboolean whole = saving.head != NULL && stream_compose (stream, store, manifest, omission,
+                                                          &progress, sink->cancellable, error);
 
   g_clear_pointer (&saving.head, g_byte_array_unref);
   return whole;

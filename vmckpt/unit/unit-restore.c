@@ -142,7 +142,7 @@ unit_discards_memory (const GuestSpec *spec)
   for (guint i = 0; spec->extra[i] != NULL; i++)
     if (strstr (spec->extra[i], "balloon") != NULL || strstr (spec->extra[i], "virtio-mem") != NULL)
       return TRUE;
-  return FALSE;
+  return spec->balloon;
 }
 
 /* While QEMU loads: a page that cannot be read ends that. A LazyFillFunc. */

@@ -33,6 +33,15 @@ JsonObject *domain_doctor (const char *xml, const char *inactive,
                            const DomainCircumstances *circumstances, GError **error);
 
 /**
+ * domain_doctor_foreign_writer:
+ * @xml: a description
+ *
+ * Returns: a sentence about a device that writes to the domain's memory past its QEMU
+ * (foreign-writers.h), static; NULL: there is none, as far as the description tells.
+ */
+const char *domain_doctor_foreign_writer (const char *xml);
+
+/**
  * domain_doctor_user:
  * @xml: a description
  * @capabilities: (nullable): of libvirt's host

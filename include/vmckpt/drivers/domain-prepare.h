@@ -40,11 +40,3 @@ gboolean domain_unprepare (xmlDoc *doc, GError **error);
 /* Whether the description has our element, that is, whether domain_unprepare() has something to do.
  * (domain_is_prepared() in domain-spec.h asks whether its QEMU can be followed.) */
 gboolean domain_has_preparation (xmlDoc *doc);
-
-/**
- * domain_set_incoming:
- *
- * A description to start a domain from, transiently, whose QEMU waits for its device state
- * (-incoming defer), or (@incoming FALSE) the same without that. Idempotent.
- */
-void domain_set_incoming (xmlDoc *doc, gboolean incoming);

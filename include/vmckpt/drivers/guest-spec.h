@@ -44,6 +44,7 @@ typedef struct {
   char *append;         /* (nullable) kernel command line */
   gboolean tpm;         /* it has a TPM 2.0: swtpm, which lives as long as its QEMU */
   gboolean agent;       /* it has a port for a guest agent, GUEST_FILE_AGENT */
+  gboolean balloon;     /* of a domain: it can give memory back; of guests of ours `extra` tells */
   guint priority;       /* of several guests, who is saved and started first: the greater */
   guint start_delay_ms; /* so long after the guest before it is it started, of several */
   GPtrArray *disks;     /* of GuestDisk */

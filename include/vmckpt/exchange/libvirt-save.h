@@ -7,6 +7,7 @@
 #pragma once
 
 #include <vmckpt/exchange/sink.h>
+#include <vmckpt/ram/stream-compose.h>
 #include <vmckpt/store/manifest.h>
 #include <vmckpt/store/store.h>
 
@@ -30,10 +31,12 @@ gboolean saved_domain_of (const Manifest *manifest, SavedDomain *domain, GError 
 /**
  * libvirt_save_write:
  * @domain: what is written before the stream: of saved_domain_of(), or with another description
+ * @omission: (nullable): what is left out of the stream
  *
  * Blocks; any thread.
  *
  * Returns: FALSE with STORE_ERROR, or what @sink said.
  */
 gboolean libvirt_save_write (Store *store, const Manifest *manifest, const SavedDomain *domain,
-                             const ExportSink *sink, GError **error);
+                             const StreamOmission *omission, const ExportSink *sink,
+                             GError **error);

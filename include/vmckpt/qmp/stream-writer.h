@@ -47,5 +47,8 @@ gboolean stream_writer_page (StreamWriter *writer, guint block, guint64 offset, 
 gboolean stream_writer_device_state (StreamWriter *writer, const guint8 *data, gsize len,
                                      GError **error);
 
+/* Everything so far is sent: for who has to know that it was read before the rest is. */
+gboolean stream_writer_flush (StreamWriter *writer, GError **error);
+
 /* Flushes. The stream is complete when the descriptor is closed after this. */
 gboolean stream_writer_finish (StreamWriter *writer, GError **error);

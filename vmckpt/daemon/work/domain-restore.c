@@ -5,8 +5,10 @@
 #include "claims.h"
 #include "disk-work.h"
 #include "domain-attach.h"
+#include "domain-fill.h"
 #include "domain-unfinished.h"
 #include "domains.h"
+#include "filling.h"
 #include "guest-clock.h"
 
 #include <vmckpt/drivers/domain-adapt.h>
@@ -42,12 +44,15 @@ typedef struct {
   GuestSpec *spec;   /* owned */
   DiskWork disks;    /* owned */
   RestoreRequest wish_of_disks;
+  DomainFill fill;    /* owned */
+  gboolean lazily;    /* its memory may be left out of the image */
   gboolean transient; /* gone when it ends, whatever the original was */
 } DomainRestore;
 
 static void
 domain_restore_clear (DomainRestore *restore)
 {
+  domain_fill_clear (&restore->fill);
   disk_work_clear (&restore->disks);
   g_free (restore->uuid);
   g_free (restore->xml);
@@ -88,8 +93,6 @@ check_wish (const RestoreRequest *wish, GError **error)
   if (wish->landing != NULL)
     problem = "a libvirt domain does not move through a store yet: suspend it here, and resume it "
               "there";
-  else if (wish->reading == RESTORE_LAZY)
-    problem = "libvirt reads all of a domain's memory before it runs: restore it without --lazy";
   else if (wish->accel != NULL)
     problem = "how a domain is accelerated is a part of its description (--accel is of guests of "
               "vmckpt's own)";
@@ -303,7 +306,7 @@ check_cpu (const DomainRestore *restore, GError **error)
 /* ---- The image, on its way ---- */
 
 typedef struct {
-  const DomainRestore *restore;
+  DomainRestore *restore;
   AutoFd fd; /* the write end; closed at the end, whatever it was */
   GError *error;
 } Feed;
@@ -340,23 +343,40 @@ static gpointer
 feed_thread (gpointer data)
 {
   Feed *feed = data;
-  const DomainRestore *restore = feed->restore;
+  DomainRestore *restore = feed->restore;
   const ExportSink sink = { .write = feed_write,
                             .zeros = feed_zeros,
                             .progress = feed_progress,
                             .user_data = feed,
                             .cancellable = restore->request->cancellable };
   const SavedDomain domain = { restore->xml, restore->saved.cookie, FALSE };
+  const StreamOmission omission = { restore->spec->ram_id, domain_fill_decide, &restore->fill };
 
   if (fault_visit (FAULT_RESTORE_STARTED, &feed->error))
-    libvirt_save_write (restore->store, restore->manifest, &domain, &sink, &feed->error);
+    libvirt_save_write (restore->store, restore->manifest, &domain,
+                        restore->lazily ? &omission : NULL, &sink, &feed->error);
   fd_close (&feed->fd);
   return NULL;
 }
 
+/* Why it was not loaded: what could not be read, else what libvirt says, unless that is only that
+ * nothing more came. */
+static void
+explain (const DomainRestore *restore, GError *unwritten, GError *refused, GError **error)
+{
+  if (restore->fill.fill != NULL &&
+      !lazy_fill_check_served (guest_fill_lazy (restore->fill.fill), error))
+    return;
+  if (unwritten != NULL &&
+      (refused == NULL || !g_error_matches (unwritten, G_IO_ERROR, G_IO_ERROR_BROKEN_PIPE)))
+    g_propagate_error (error, g_error_copy (unwritten));
+  else
+    g_propagate_error (error, g_error_copy (refused));
+}
+
 /* Has libvirt load the domain, which is stopped then. */
 static gboolean
-load (const DomainRestore *restore, GError **error)
+load (DomainRestore *restore, GError **error)
 {
   g_autoptr (JsonObject) arguments = json_object_new();
   g_autoptr (GError) refused = NULL;
@@ -367,7 +387,7 @@ load (const DomainRestore *restore, GError **error)
   if (pipe2 (ends, O_CLOEXEC) < 0)
     return fd_set_errno_error (error, "making a pipe");
   read_end = ends[0];
-  feed.fd = ends[1];
+  restore->fill.pipe = feed.fd = ends[1];
   fcntl (feed.fd, F_SETPIPE_SZ, PIPE_BYTES);
   json_object_set_boolean_member (arguments, "paused", TRUE);
   GThread *thread = g_thread_new ("restore-domain", feed_thread, &feed);
@@ -379,12 +399,7 @@ load (const DomainRestore *restore, GError **error)
   g_autoptr (GError) unwritten = feed.error;
   if (answer != NULL && unwritten == NULL)
     return TRUE;
-  if (unwritten != NULL && !g_error_matches (unwritten, G_IO_ERROR, G_IO_ERROR_BROKEN_PIPE))
-    g_propagate_error (error, g_steal_pointer (&unwritten));
-  else if (refused != NULL)
-    g_propagate_error (error, g_steal_pointer (&refused));
-  else
-    g_propagate_error (error, g_steal_pointer (&unwritten));
+  explain (restore, unwritten, refused, error);
   return FALSE;
 }
 
@@ -401,6 +416,20 @@ let_run (DomainRestore *restore, const GuestSpec *spec, QemuGuest *qemu, GError 
          (restore->disks.planned == NULL || unit_track_disks (qemu->monitor, spec, error)) &&
          disk_work_note_run (&restore->disks, error) &&
          (paused || qmp_cont (qemu->monitor, error)) && keeper_lease_end (lease, error);
+}
+
+/* What could not be read while it was loaded was an error of the restore; from now on it is
+ * trouble of the guest. */
+static gboolean
+hand_over_fill (DomainRestore *restore, Guest *guest, QmpClient *monitor, GError **error)
+{
+  if (restore->fill.fill == NULL)
+    return TRUE;
+  if (!domain_fill_check_loaded (monitor, error))
+    return FALSE;
+  g_clear_pointer (&restore->fill.tracking, guest_tracking_free);
+  guest_fill_set_func (restore->fill.fill, filling_watch, guest);
+  return TRUE;
 }
 
 /* The definition stays when it ends, as that of the original did. One that is here is left. */
@@ -447,10 +476,13 @@ take_into_service (DomainRestore *restore, Guest *guest, double *phase_ms, GErro
 
   progress_report (restore->request->watcher.progress, PHASE_RESUME, 0, 0);
   if (spec == NULL || !domain_attach (spec, guest_directory (guest), &ram, &qemu, error) ||
-      !guest_set_spec (guest, spec, error) || !let_run (restore, spec, &qemu, error) ||
+      !guest_set_spec (guest, spec, error) ||
+      !hand_over_fill (restore, guest, qemu.monitor, error) ||
+      !let_run (restore, spec, &qemu, error) || !fault_visit (FAULT_FILL_RUNNING, error) ||
       !guest_connect (guest, &qemu, &ram, error) ||
       !restore_note_disk_base (guest, restore->store, restore->manifest, error))
     return FALSE;
+  restore_begin_filling (guest, g_steal_pointer (&restore->fill.fill), restore->wish->held);
   define (restore, description);
   phase_ms[PHASE_RESUME] = (g_get_monotonic_time() - began_us) / 1000.0;
   return TRUE;
@@ -464,6 +496,7 @@ bring_up (DomainRestore *restore, Guest *guest, double *phase_ms, GError **error
   const char *store_path = request_query (request, "store");
   gint64 began_us = g_get_monotonic_time();
 
+  restore->fill.directory = guest_directory (guest);
   if (!claims_take (guest, daemon->runtime, restore->store, store_path, restore->wish->take_over,
                     error) ||
       (restore->disks.planned != NULL &&
@@ -476,11 +509,26 @@ bring_up (DomainRestore *restore, Guest *guest, double *phase_ms, GError **error
   if (!take_into_service (restore, guest, phase_ms, error)) {
     domain_end (restore->spec, guest_directory (guest), NULL);
     domain_detach (guest_directory (guest));
+    domain_fill_clear (&restore->fill);
     return FALSE;
   }
   guest_set_checkpoint (guest, restore->manifest->id);
   /* The claim was this daemon's so far; now it names the QEMU that runs the guest. */
   return claims_take (guest, daemon->runtime, restore->store, store_path, FALSE, error);
+}
+
+/* Whether its memory may come while it runs. */
+static gboolean
+plan_memory (DomainRestore *restore, GError **error)
+{
+  restore->fill = (DomainFill){ .store = restore->store,
+                                .store_path = request_query (restore->request, "store"),
+                                .manifest = restore->manifest,
+                                .spec = restore->spec,
+                                .link = restore->link,
+                                .reading = restore->wish->reading,
+                                .watcher = &restore->request->watcher };
+  return domain_fill_wanted (&restore->fill, restore->xml, &restore->lazily, error);
 }
 
 static Guest *
@@ -490,7 +538,8 @@ land (DomainRestore *restore, double *phase_ms, GError **error)
   g_autoptr (Guest) guest = NULL;
 
   if (!begin (restore, error) || !adapt (restore, FALSE, error) ||
-      !check_not_here (restore, error) || !check_cpu (restore, error))
+      !check_not_here (restore, error) || !check_cpu (restore, error) ||
+      !plan_memory (restore, error))
     return NULL;
   registry_wait_for_unfinished (daemon->registry, restore->spec->name);
   if (!plan_disks (restore, error))
@@ -609,15 +658,41 @@ take_forks_back (DomainForks *forks)
   }
 }
 
+/* They run, whatever becomes of the wait. */
+static gboolean
+wait_for_memory (const DomainForks *forks, GError **error)
+{
+  const Request *request = forks->request;
+
+  for (guint i = 0; i < forks->guests->len; i++)
+    if (!filling_wait (forks->guests->pdata[i], request->watcher.progress, request->cancellable,
+                       error))
+      return FALSE;
+  return TRUE;
+}
+
+static gboolean
+is_complete (Guest *guest)
+{
+  g_autoptr (GuestFill) fill = guest_get_fill (guest);
+  g_auto (LazyFillStatus) status = { .complete = TRUE };
+
+  if (fill != NULL)
+    lazy_fill_status (guest_fill_lazy (fill), &status);
+  return status.complete;
+}
+
 /* Their memory is each one's own. */
 static JsonObject *
 describe_memory (const DomainForks *forks)
 {
   JsonObject *object = json_object_new();
   guint64 own = 0, proportional = 0;
+  gboolean complete = TRUE;
 
   for (guint i = 0; i < forks->guests->len; i++) {
     ForkMemory memory;
+    complete = is_complete (forks->guests->pdata[i]) && complete;
     if (fork_memory_of (guest_process (forks->guests->pdata[i]).pid, &memory)) {
       own += memory.own;
       proportional += memory.proportional;
@@ -628,7 +703,7 @@ describe_memory (const DomainForks *forks)
   json_object_set_int_member (object, "pss_bytes", (gint64)proportional);
   json_object_set_int_member (object, "total_bytes", (gint64)own);
   json_object_set_int_member (object, "one_bytes", (gint64)(own / forks->guests->len));
-  json_object_set_boolean_member (object, "complete", TRUE);
+  json_object_set_boolean_member (object, "complete", complete);
   return object;
 }
 
@@ -651,6 +726,8 @@ domain_fork (Request *request, Store *store, const Manifest *manifest, const For
       take_forks_back (&forks);
       return NULL;
     }
+  if (wish->wait && !wait_for_memory (&forks, error))
+    return NULL;
   JsonObject *result = json_object_new();
   json_object_set_string_member (result, "id", manifest->id);
   json_object_set_array_member (result, "guests", json_array_ref (forks.described));

@@ -2,6 +2,7 @@
 #include "domain-unfinished.h"
 
 #include "domain-attach.h"
+#include "domain-fill.h"
 #include "domains.h"
 
 #include <vmckpt/util/json.h>
@@ -81,18 +82,29 @@ remove_directory (const Runtime *runtime, const char *uuid)
   qemu_remove_directory (directory);
 }
 
+/* Destroys it if it was not let run. One whose memory is missing may keep libvirt waiting for its
+ * QEMU, whatever libvirt is at. */
+static void
+end_left (LibvirtLink *link, const char *uuid)
+{
+  gboolean forsaken = domain_fill_is_left (link, uuid);
+  g_autoptr (LibvirtDescription) description = forsaken ? NULL : wait_for_libvirt (link, uuid);
+  g_autoptr (GError) error = NULL;
+
+  if ((forsaken || (description != NULL && is_left_stopped (description->domain))) &&
+      !libvirt_link_command (link, "destroy", uuid, NULL, &error) &&
+      !g_error_matches (error, LIBVIRT_ERROR, LIBVIRT_ERROR_NOT_FOUND))
+    g_message ("domain %s, whose restore was interrupted: %s", uuid, error->message);
+}
+
 static void
 end (const Daemon *daemon, const char *uri, const char *uuid)
 {
   g_autoptr (Guest) guest = registry_find_uuid (daemon->registry, uuid);
   g_autoptr (LibvirtLink) link = guest == NULL ? domains_link (daemon->domains, uri, NULL) : NULL;
-  g_autoptr (LibvirtDescription) description = link != NULL ? wait_for_libvirt (link, uuid) : NULL;
-  g_autoptr (GError) error = NULL;
 
-  if (description != NULL && is_left_stopped (description->domain) &&
-      !libvirt_link_command (link, "destroy", uuid, NULL, &error))
-    g_message ("domain %s, whose restore was interrupted: %s", description->domain->name,
-               error->message);
+  if (link != NULL)
+    end_left (link, uuid);
   if (guest == NULL)
     remove_directory (daemon->runtime, uuid);
 }

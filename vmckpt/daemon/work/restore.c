@@ -114,9 +114,8 @@ check_not_here (Registry *registry, const Manifest *manifest, GError **error)
   return FALSE;
 }
 
-/* The guest runs, and its memory is being served. */
-static void
-begin_filling (Guest *guest, GuestFill *fill, gboolean held)
+void
+restore_begin_filling (Guest *guest, GuestFill *fill, gboolean held)
 {
   if (fill == NULL)
     return;
@@ -171,7 +170,7 @@ take_into_service (Request *request, Guest *guest, Store *store, const Manifest 
     g_clear_error (&error);
     guest_find_again (guest);
   }
-  begin_filling (guest, g_steal_pointer (&options->fill->fill), FALSE);
+  restore_begin_filling (guest, g_steal_pointer (&options->fill->fill), FALSE);
   guest_set_checkpoint (guest, manifest->id);
   if (!restore_note_disk_base (guest, store, manifest, &error) ||
       !claims_take (guest, daemon->runtime, store, request_query (request, "store"), TRUE, &error))
@@ -210,7 +209,7 @@ bring_up (Request *request, Guest *guest, Store *store, const Manifest *manifest
     g_clear_pointer (&options->fill->fill, guest_fill_unref);
     return FALSE;
   }
-  begin_filling (guest, g_steal_pointer (&options->fill->fill), wish->held);
+  restore_begin_filling (guest, g_steal_pointer (&options->fill->fill), wish->held);
   guest_set_checkpoint (guest, manifest->id);
   /* The claim was this daemon's so far; now it names the QEMU that runs the guest. */
   return claims_take (guest, daemon->runtime, store, store_path, FALSE, error);

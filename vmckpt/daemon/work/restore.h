@@ -83,6 +83,10 @@ JsonObject *restore_describe (Guest *guest, const Manifest *manifest, const doub
 gboolean restore_note_disk_base (Guest *guest, Store *store, const Manifest *manifest,
                                  GError **error);
 
+/* @guest runs, and its memory is being served. @fill: (transfer full) (nullable): NULL: all is
+ * there. @held: as RestoreRequest's. */
+void restore_begin_filling (Guest *guest, GuestFill *fill, gboolean held);
+
 /* The checkpoint's disks as files, and no guest: the API's result, or NULL with @error. */
 JsonObject *restore_disks_only (Request *request, Store *store, const Manifest *manifest,
                                 const RestoreRequest *wish, GError **error);

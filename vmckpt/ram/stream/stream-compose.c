@@ -61,15 +61,33 @@ declare_blocks (Feed *feed, GPtrArray *parts, GError **error)
     const ManifestPart *part = g_ptr_array_index (parts, i);
     g_strlcpy (blocks[i].name, part->name, sizeof blocks[i].name);
     blocks[i].length = part->map.length;
-    if (g_strcmp0 (part->name, feed->left_out) != 0)
-      feed->total += part->map.length / STREAM_PAGE_SIZE;
   }
   return stream_writer_blocks (feed->stream, blocks, parts->len, error);
+}
+
+/* What has been sent so far is read before QEMU's memory is decided on. */
+static gboolean
+decide (Feed *feed, const StreamOmission *omission, GError **error)
+{
+  gboolean leave_out = TRUE;
+
+  if (omission == NULL)
+    return TRUE;
+  if (omission->decide != NULL && (!stream_writer_flush (feed->stream, error) ||
+                                   !omission->decide (&leave_out, omission->user_data, error)))
+    return FALSE;
+  feed->left_out = leave_out ? omission->block : NULL;
+  return TRUE;
 }
 
 static gboolean
 feed_ram (Feed *feed, Store *store, GPtrArray *parts, GCancellable *cancellable, GError **error)
 {
+  for (guint i = 0; i < parts->len; i++) {
+    const ManifestPart *part = g_ptr_array_index (parts, i);
+    if (g_strcmp0 (part->name, feed->left_out) != 0)
+      feed->total += part->map.length / STREAM_PAGE_SIZE;
+  }
   for (guint i = 0; i < parts->len; i++) {
     const ManifestPart *part = g_ptr_array_index (parts, i);
     if (g_strcmp0 (part->name, feed->left_out) == 0)
@@ -98,12 +116,13 @@ read_part (Store *store, const Manifest *manifest, const char *role, gsize max, 
 }
 
 gboolean
-stream_compose (StreamWriter *stream, Store *store, const Manifest *manifest, const char *left_out,
-                const Progress *progress, GCancellable *cancellable, GError **error)
+stream_compose (StreamWriter *stream, Store *store, const Manifest *manifest,
+                const StreamOmission *omission, const Progress *progress, GCancellable *cancellable,
+                GError **error)
 {
   g_autoptr (GPtrArray) parts = ram_parts (manifest);
   g_autoptr (GBytes) config = NULL, devices = NULL;
-  Feed feed = { .stream = stream, .left_out = left_out, .progress = progress };
+  Feed feed = { .stream = stream, .progress = progress };
   gsize config_len, devices_len;
 
   config = read_part (store, manifest, "configuration", MAX_CONFIGURATION, error);
@@ -111,12 +130,12 @@ stream_compose (StreamWriter *stream, Store *store, const Manifest *manifest, co
       config != NULL ? read_part (store, manifest, "device-state", MAX_DEVICE_STATE, error) : NULL;
   if (devices == NULL)
     return FALSE;
-  if (left_out != NULL)
+  if (omission != NULL && omission->decide == NULL)
     stream_writer_set_ignore_shared (stream);
   const guint8 *config_data = g_bytes_get_data (config, &config_len);
   const guint8 *devices_data = g_bytes_get_data (devices, &devices_len);
   return stream_writer_configuration (stream, config_data, config_len, error) &&
-         declare_blocks (&feed, parts, error) &&
+         declare_blocks (&feed, parts, error) && decide (&feed, omission, error) &&
          feed_ram (&feed, store, parts, cancellable, error) &&
          stream_writer_device_state (stream, devices_data, devices_len, error) &&
          stream_writer_finish (stream, error);

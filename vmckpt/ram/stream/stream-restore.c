@@ -73,6 +73,7 @@ stream_restore_feed (QmpClient *monitor, Store *store, const Manifest *manifest,
                      GError **error)
 {
   ERROR_PREFIX (error, left_out != NULL ? "loading devices" : "loading RAM and devices");
+  const StreamOmission omission = { .block = left_out };
   g_auto (AutoFd) fd = -1;
   g_autoptr (StreamWriter) stream = NULL;
 
@@ -83,7 +84,8 @@ stream_restore_feed (QmpClient *monitor, Store *store, const Manifest *manifest,
   fd = open_stream (monitor, error);
   stream = fd >= 0 ? stream_writer_new (fd) : NULL;
   if (stream == NULL ||
-      !stream_compose (stream, store, manifest, left_out, progress, cancellable, error))
+      !stream_compose (stream, store, manifest, left_out != NULL ? &omission : NULL, progress,
+                       cancellable, error))
     return FALSE;
   fd_close (&fd); /* the end of the stream */
   return wait_loaded (monitor, cancellable, error) &&
