@@ -75,7 +75,9 @@ is_answer (JsonObject *answer)
 static gboolean
 has_records (JsonObject *answer, const Departure *departure, GError **error)
 {
-  if (g_strcmp0 (json_get_string_or (answer, "records", NULL), departure->records) == 0)
+  const char *records = json_get_string_or (answer, "records", NULL);
+
+  if (records != NULL && g_strcmp0 (records, departure->records) == 0)
     return TRUE;
   g_set_error (error, API_ERROR, API_FAILED,
                "the vmckptd that answers there has other records of migrations than the guest was "
