@@ -3,6 +3,7 @@
 
 #include "api-error.h"
 #include "claims.h"
+#include "schedule-move.h"
 
 #include <vmckpt/util/json.h>
 
@@ -93,6 +94,7 @@ describe (Guest *guest, const DomainMove *move, JsonObject *answer, gint64 began
       json_object_has_member (answer, "job") ? json_get_object (answer, "job", NULL) : NULL;
   JsonObject *stats = job != NULL ? json_get_object (job, "stats", NULL) : NULL;
   g_autofree char *id = g_uuid_string_random();
+  g_autofree char *checkpoint = guest_checkpoint (guest);
   JsonObject *result = json_object_new();
 
   json_object_set_string_member (result, "id", id);
@@ -109,8 +111,9 @@ describe (Guest *guest, const DomainMove *move, JsonObject *answer, gint64 began
       result, "rounds",
       stats != NULL ? (gint64)json_get_uint64_or (stats, "memory_iteration", 0) : 0);
   json_object_set_boolean_member (result, "postcopied", FALSE);
-  /* libvirt takes no word of ours along: no checkpoint of it is known there. */
-  json_object_set_string_member (result, "lineage", "none");
+  /* libvirt takes no word of ours along: in the same store its newest checkpoint is found by its
+   * uuid, and compared with. */
+  json_object_set_string_member (result, "lineage", checkpoint != NULL ? "compared" : "none");
   json_object_set_array_member (result, "disks", json_array_new());
   json_object_set_array_member (result, "messages", json_array_new());
   return result;
@@ -143,6 +146,7 @@ migrate_domain (Request *request, Guest *guest, const DomainMove *move, GError *
   if (answer == NULL)
     return NULL;
   g_autofree char *reason = g_strdup_printf ("migrated to %s", move->uri);
+  schedules_leave (daemon, guest, move->uri);
   guest_set_exited (guest, reason);
   claims_release (guest, daemon->runtime, daemon->stores);
   return describe (guest, move, answer, began_us);

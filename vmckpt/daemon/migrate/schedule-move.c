@@ -65,6 +65,17 @@ schedules_move (Daemon *daemon, Guest *guest, Peer *peer, const ScheduleMove *mo
   }
 }
 
+void
+schedules_leave (Daemon *daemon, Guest *guest, const char *to)
+{
+  g_autoptr (GPtrArray) runs = schedules_of (daemon->schedules, guest);
+  g_autoptr (GError) reason = g_error_new_literal (
+      API_ERROR, API_CONFLICT, "libvirt has moved it, and takes none; have them taken there");
+
+  for (guint i = 0; i < runs->len; i++)
+    schedule_run_gone (daemon->schedules, runs->pdata[i], to, reason);
+}
+
 /* ---- The destination ---- */
 
 JsonObject *

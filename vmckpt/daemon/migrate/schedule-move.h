@@ -22,5 +22,9 @@ typedef struct {
  */
 void schedules_move (Daemon *daemon, Guest *guest, Peer *peer, const ScheduleMove *move);
 
+/* Those of a domain that libvirt has moved to @to, where perhaps no vmckptd is: they end, and
+ * whoever asked for them is told. */
+void schedules_leave (Daemon *daemon, Guest *guest, const char *to);
+
 /* The route of that at the destination: POST /v1/migrations/ID/schedules. */
 JsonObject *schedules_arrive (Request *request, GError **error);
