@@ -15,7 +15,7 @@
 
 /* Said again while it is not known whether it was heard: who has it already says so. */
 static gboolean
-say (Peer *peer, const char *path, JsonObject *order, GError **error)
+say (Peer *peer, const char *path, JsonObject *order, guint attempts, GError **error)
 {
   const PeerListener listener = { .silence_ms = SILENCE_MS };
 
@@ -24,7 +24,7 @@ say (Peer *peer, const char *path, JsonObject *order, GError **error)
     g_autoptr (JsonObject) answer = peer_call (peer, "POST", path, order, &listener, &cause);
     if (answer != NULL)
       return TRUE;
-    if (i + 1 == ATTEMPTS || cause->domain == API_ERROR) {
+    if (i + 1 >= attempts || cause->domain == API_ERROR) {
       g_propagate_error (error, g_steal_pointer (&cause));
       return FALSE;
     }
@@ -47,6 +47,8 @@ schedules_move (Daemon *daemon, Guest *guest, Peer *peer, const ScheduleMove *mo
   g_autoptr (GPtrArray) runs = schedules_of (daemon->schedules, guest);
   g_autoptr (Departure) departure = guest_departure (guest);
 
+  guint attempts = ATTEMPTS;
+
   for (guint i = 0; departure != NULL && i < runs->len; i++) {
     ScheduleRun *run = runs->pdata[i];
     g_autofree char *path = g_strdup_printf ("/v1/migrations/%s/schedules", departure->id);
@@ -54,7 +56,9 @@ schedules_move (Daemon *daemon, Guest *guest, Peer *peer, const ScheduleMove *mo
         schedule_run_hand_over (daemon->schedules, run, move != NULL ? move->store_here : NULL,
                                 move != NULL ? move->store_there : NULL);
     g_autoptr (GError) error = NULL;
-    say (peer, path, order, &error);
+    /* A host that is silent is not waited for once for each. */
+    if (!say (peer, path, order, attempts, &error) && error->domain != API_ERROR)
+      attempts = 1;
     schedule_run_gone (daemon->schedules, run, departure->to, error);
     g_autofree char *text =
         error == NULL
