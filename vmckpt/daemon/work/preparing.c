@@ -130,7 +130,7 @@ make_notes (gboolean undo, gboolean needed, gboolean running)
     add_note (notes, "its memory becomes a file that QEMU shares, made by the object that is "
                      "loaded into QEMU; it lies in memory, not on a disk");
     add_note (notes, "checkpoints after the first then read only what was written since the last "
-                     "one; a restore into libvirt reads all before it runs, as now");
+                     "one, and a restore runs it at once and reads its memory meanwhile");
     add_note (notes, "libvirt marks the domain as tainted: custom-argv");
     add_note (notes, "virsh save, restore, managedsave and migrate go on as before; another host "
                      "needs vmckpt in the same place, or the domain runs there without being "
