@@ -130,6 +130,26 @@ test_silence_after_trouble_is_unresponsive (Host *host, gconstpointer data)
   assert_listed (host->guest, "unresponsive", "guest in ");
 }
 
+/* A guest that a missing page has stopped comes back running from a suspend. */
+static void
+test_trouble_is_nobodys_wish (Host *host, gconstpointer data)
+{
+  guest_set_exited (host->guest, "");
+  g_assert_false (guest_is_paused_on_purpose (host->guest));
+  guest_unref (host->guest);
+  g_autoptr (GuestSpec) spec = guest_spec_new ("g");
+  host->guest = guest_new (host->runtime, spec, GUEST_PAUSED);
+  g_assert_true (guest_is_paused_on_purpose (host->guest));
+  get_into_trouble (host->guest);
+  g_assert_true (guest_is_paused_on_purpose (host->guest));
+  guest_unref (host->guest);
+  host->guest = guest_new (host->runtime, spec, GUEST_RUNNING);
+  get_into_trouble (host->guest);
+  g_assert_false (guest_is_paused_on_purpose (host->guest));
+  guest_clear_trouble (host->guest);
+  g_assert_false (guest_is_paused_on_purpose (host->guest));
+}
+
 static void
 test_an_end_ends_trouble (Host *host, gconstpointer data)
 {
@@ -174,6 +194,7 @@ main (int argc, char **argv)
   ADD ("trouble", test_trouble_explains_silence);
   ADD ("trouble-later", test_trouble_that_comes_later_explains_silence);
   ADD ("trouble-over", test_silence_after_trouble_is_unresponsive);
+  ADD ("trouble-is-nobodys-wish", test_trouble_is_nobodys_wish);
   ADD ("trouble-ended", test_an_end_ends_trouble);
   ADD ("finding", test_only_finding_is_waited_for);
   return g_test_run();

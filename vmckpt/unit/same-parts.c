@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "same-parts.h"
 
+#include <vmckpt/qmp/commands.h>
 #include <vmckpt/ram/tracked-engine.h>
 #include <vmckpt/util/error.h>
 
@@ -57,10 +58,30 @@ load_former (const Unit *unit, Store *store, const CheckpointOptions *options,
   return FALSE;
 }
 
+/* After that QEMU saves the guest again. Should this process die, its keeper stops it. A domain is
+ * not ours to run: libvirt may have sent it elsewhere. */
+static gboolean
+run_for_a_moment (const Unit *unit, const UnitWatcher *watcher, const GError *reason,
+                  GError **error)
+{
+  g_autoptr (KeeperLease) lease = keeper_lease_checkpoint (unit->keeper, -1, FALSE, error);
+  g_autofree char *text = g_strdup_printf (
+      "%s; so that it is not lost, it has run for a moment, and stands still again",
+      reason->message);
+
+  if (lease == NULL || !qmp_cont (unit->monitor, error) || !qmp_stop (unit->monitor, error) ||
+      !keeper_lease_end (lease, error))
+    return FALSE;
+  if (watcher->message != NULL)
+    watcher->message (text, watcher->user_data);
+  return TRUE;
+}
+
 gboolean
 former_checkpoint_find (const Unit *unit, Store *store, const CheckpointOptions *options,
-                        FormerCheckpoint *former, GError **error)
+                        const UnitWatcher *watcher, FormerCheckpoint *former, GError **error)
 {
+  g_autoptr (GError) cause = NULL;
   gboolean saved = FALSE;
 
   *former = (FormerCheckpoint){ 0 };
@@ -68,9 +89,13 @@ former_checkpoint_find (const Unit *unit, Store *store, const CheckpointOptions 
     return TRUE;
   if (!standstill_is_saved (unit->monitor, &saved, error))
     return FALSE;
-  if (!saved || (standstill_check (unit->standstill, unit->monitor, error) &&
-                 load_former (unit, store, options, former, error)))
+  if (!saved || (standstill_check (unit->standstill, unit->monitor, &cause) &&
+                 load_former (unit, store, options, former, &cause)))
     return TRUE;
+  if (options->mode == CHECKPOINT_SUSPEND && unit->spec->driver == GUEST_DRIVER_QEMU &&
+      g_error_matches (cause, RAM_ERROR, RAM_ERROR_SAVED))
+    return run_for_a_moment (unit, watcher, cause, error);
+  g_propagate_error (error, g_steal_pointer (&cause));
   add_way_out (unit, error);
   return FALSE;
 }

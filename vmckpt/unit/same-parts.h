@@ -20,11 +20,14 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (FormerCheckpoint, former_checkpoint_clear)
  * @store: where the new one is to be
  * @former: (out caller-allocates): without a manifest if QEMU can save the guest itself
  *
+ * A guest of ours that is to be suspended and could not be saved so is let run for a moment.
+ *
  * Returns: FALSE with @error, which says what to do, if QEMU cannot save the guest and the
  * checkpoint that shows it is not known or cannot be read.
  */
 gboolean former_checkpoint_find (const Unit *unit, Store *store, const CheckpointOptions *options,
-                                 FormerCheckpoint *former, GError **error);
+                                 const UnitWatcher *watcher, FormerCheckpoint *former,
+                                 GError **error);
 
 /**
  * same_parts_capture:

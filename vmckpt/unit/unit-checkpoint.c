@@ -261,7 +261,7 @@ unit_checkpoint (const Unit *unit, Store *store, const CheckpointOptions *option
   Messages listener = { watcher, messages };
 
   progress_report (watcher->progress, PHASE_PREPARE, 0, 0);
-  if (!former_checkpoint_find (unit, store, options, &former, error))
+  if (!former_checkpoint_find (unit, store, options, watcher, &former, error))
     return NULL;
   if (options->quiesce_ms > 0 &&
       (quiesce = quiesce_new (unit, options->quiesce_ms, watcher->cancellable, error)) == NULL)

@@ -88,6 +88,7 @@ guest_set_trouble (Guest *guest, const GError *reason)
     LOCK (guest);
     if (guest->state == GUEST_EXITED)
       return;
+    guest->faulted = guest->faulted || guest->state != GUEST_PAUSED;
     guest_set_state (guest, GUEST_PAUSED, reason->message);
     guest->trouble = TRUE;
   }
@@ -106,6 +107,13 @@ guest_is_in_trouble (Guest *guest)
 {
   LOCK (guest);
   return guest->trouble;
+}
+
+gboolean
+guest_is_paused_on_purpose (Guest *guest)
+{
+  LOCK (guest);
+  return guest->state == GUEST_PAUSED && !guest->faulted;
 }
 
 gboolean

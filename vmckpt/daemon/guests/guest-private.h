@@ -22,6 +22,7 @@ struct _Guest {
   GuestTracking *tracking;   /* (nullable): of @ram; likewise */
   GuestFill *fill;           /* (nullable): of @ram; likewise */
   gboolean trouble;          /* paused since pages cannot be had, as @reason says */
+  gboolean faulted;          /* it ran, and was stopped by such pages or by a disk */
   gboolean lost;             /* its QEMU does not answer, and is to be found again */
   ProcessId process;
   GuestState state;

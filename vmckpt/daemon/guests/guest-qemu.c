@@ -70,6 +70,7 @@ note_stop (Guest *guest)
   g_autofree char *reason = g_steal_pointer (&guest->io_error);
   guest_set_state (guest, GUEST_PAUSED, reason);
   guest->io_stopped = reason != NULL;
+  guest->faulted = guest->faulted || guest->io_stopped;
   return guest->io_stopped;
 }
 
@@ -79,6 +80,8 @@ apply_status (Guest *guest, const char *status)
   LOCK (guest);
   if (!g_str_equal (status, "postmigrate"))
     forget_standstill (guest);
+  guest->faulted =
+      !g_str_equal (status, "running") && (guest->faulted || g_str_equal (status, "io-error"));
   if (guest->state == GUEST_EXITED || guest->trouble)
     return;
   /* The words of an error that an event told are better than these. */
@@ -153,6 +156,7 @@ on_event (QmpClient *monitor, const char *event, JsonObject *data, gint64 time_u
     return;
   guest_set_state (guest, GUEST_RUNNING, NULL);
   guest->io_stopped = FALSE;
+  guest->faulted = FALSE;
 }
 
 /* On the main thread: the keeper is gone, so QEMU is, or the keeper was killed. */

@@ -295,8 +295,12 @@ guest_pause (Guest *guest, GError **error)
 {
   g_autoptr (QmpClient) monitor = guest_monitor (guest, error);
 
-  return monitor != NULL &&
-         noted (guest, qmp_stop (monitor, error) && guest_refresh_state (guest, 0, error), error);
+  if (monitor == NULL ||
+      !noted (guest, qmp_stop (monitor, error) && guest_refresh_state (guest, 0, error), error))
+    return FALSE;
+  LOCK (guest);
+  guest->faulted = FALSE;
+  return TRUE;
 }
 
 void

@@ -75,6 +75,9 @@ gboolean guest_is_in_trouble (Guest *guest);
 /* FALSE with @error, the reason, if it is. */
 gboolean guest_check_memory (Guest *guest, GError **error);
 
+/* TRUE if its CPUs stand still by its user's wish, not for lack of a page or of a disk. */
+gboolean guest_is_paused_on_purpose (Guest *guest);
+
 /* Its monitor (transfer full), or NULL with an error that says why there is none. */
 QmpClient *guest_monitor (Guest *guest, GError **error);
 

@@ -4,6 +4,7 @@
 #include "api-error.h"
 #include "claims.h"
 #include "disks-left.h"
+#include "filling.h"
 
 #include <vmckpt/util/fault.h>
 #include <vmckpt/util/json.h>
@@ -173,14 +174,28 @@ note_left_disks (Request *request, Guest *guest, const Manifest *manifest)
     disks_left_note (request->daemon->runtime, guest_spec (guest), store_id (store), manifest->id);
 }
 
+/* This may be the last chance to save it: a store that is back is tried without being asked. */
+static gboolean
+retry_memory (Request *request, Guest *guest, GError **error)
+{
+  if (!guest_is_in_trouble (guest))
+    return TRUE;
+  /* Opened with the request's key, it is there for the guest's memory too. */
+  g_autoptr (Store) store = request_store (request, error);
+  return store != NULL &&
+         filling_retry (guest, request->daemon->stores, request->cancellable, error);
+}
+
 Manifest *
 checkpoint_suspend (Request *request, Guest *guest, CheckpointOptions *options, const char *set,
                     GError **error)
 {
   Daemon *daemon = request->daemon;
-  gboolean paused = guest_state (guest) == GUEST_PAUSED;
+  gboolean paused = guest_is_paused_on_purpose (guest);
   g_autoptr (JsonObject) mark = suspended_mark_new (daemon->runtime, set, paused);
 
+  if (!retry_memory (request, guest, error))
+    return NULL;
   options->power = mark;
   g_autoptr (Manifest) manifest = checkpoint_take (request, guest, options, error);
   options->power = NULL;
