@@ -302,6 +302,7 @@ test_suspend_and_resume (Fixture *f, gconstpointer data)
   static const char guests[] =
       "{\"type\":\"guest\",\"name\":\"a\",\"outcome\":\"saved\"," REPORT "}\n"
       "{\"type\":\"guest\",\"name\":\"b\",\"outcome\":\"shut-down\",\"reason\":\"too late\"}\n"
+      "{\"type\":\"guest\",\"name\":\"d\",\"outcome\":\"gone\",\"reason\":\"migrated to h\"}\n"
       "{\"type\":\"guest\",\"name\":\"c\",\"outcome\":\"left\",\"reason\":\"no room\"}\n";
   g_autofree char *some =
       g_strconcat (guests, "{\"type\":\"result\",\"guests\":[{},{},{}],\"left\":1}\n", NULL);
@@ -316,6 +317,7 @@ test_suspend_and_resume (Fixture *f, gconstpointer data)
   g_assert_cmpstr (f->out, ==, "0123456789ab\n");
   g_assert_nonnull (strstr (f->err, "b: shut down, not saved: too late\n"));
   g_assert_nonnull (strstr (f->err, "c: still here, not saved: no room"));
+  g_assert_nonnull (strstr (f->err, "d: not here any more: migrated to h\n"));
   fake_daemon_answer (f->fake, "POST /v1/suspend", 200, "application/x-ndjson", none, FAKE_END);
   expect_status (f, "suspend|--all|--fallback|shutdown", 0);
   fake_daemon_answer (

@@ -80,6 +80,11 @@ test_a_name_and_an_identity_are_taken_once (Host *host, gconstpointer data)
   g_clear_error (&error);
   g_assert_null (add (host, "b", "uuid-1", &error));
   g_assert_cmpstr (error->message, ==, "this guest is here already, under the name a");
+  /* Nobody who moves a guest to the host that it is on is told to kill it. */
+  g_clear_error (&error);
+  g_assert_false (registry_check_arrival (host->registry, "uuid-1", &error));
+  g_assert_nonnull (strstr (error->message, "nothing to move"));
+  g_assert_true (registry_check_arrival (host->registry, "uuid-2", NULL));
   registry_remove (host->registry, first);
 }
 

@@ -80,6 +80,8 @@ on_guest (JsonObject *line, const char *type, gpointer user_data)
     cli_print_json (cli, line);
   } else if (g_str_equal (outcome, "shut-down")) {
     cli_say (cli, "%s: shut down, not saved: %s", name, reason);
+  } else if (g_str_equal (outcome, "gone")) {
+    cli_say (cli, "%s: not here any more: %s", name, reason);
   } else {
     g_autofree char *id = format_id_member (line, "newest");
     cli_say (cli, "%s: still here, not saved: %s; its newest checkpoint: %s", name, reason, id);

@@ -472,6 +472,17 @@ registry_find_uuid (Registry *registry, const char *uuid)
   return NULL;
 }
 
+gboolean
+registry_check_arrival (Registry *registry, const char *uuid, GError **error)
+{
+  g_autoptr (Guest) here = registry_find_uuid (registry, uuid);
+
+  if (here != NULL)
+    g_set_error (error, API_ERROR, API_CONFLICT,
+                 "the guest is here already, as %s: there is nothing to move", guest_name (here));
+  return here == NULL;
+}
+
 static int
 by_name (gconstpointer a, gconstpointer b)
 {

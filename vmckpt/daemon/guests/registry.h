@@ -63,6 +63,10 @@ Guest *registry_get (Registry *registry, const char *name, GError **error);
 /* (transfer full): the guest with that uuid that is not exited, or NULL. */
 Guest *registry_find_uuid (Registry *registry, const char *uuid);
 
+/* FALSE with @error if the guest that is to come from another host is here: that host is this one.
+ */
+gboolean registry_check_arrival (Registry *registry, const char *uuid, GError **error);
+
 /* (transfer full) (element-type Guest): all, by name. */
 GPtrArray *registry_list (Registry *registry);
 

@@ -501,7 +501,8 @@ prepare (Coming *coming, GError **error)
                                     .disks_are_here = TRUE,
                                     .facts = daemon->runtime->facts };
 
-  return check_offer (coming->request, offer, error) && make_disks (coming, error) &&
+  return registry_check_arrival (daemon->registry, offer->spec->uuid, error) &&
+         check_offer (coming->request, offer, error) && make_disks (coming, error) &&
          qemu_preflight (offer->machine, offer->spec, &preflight, error) &&
          check_found (coming->request, offer, error) &&
          (coming->guest = registry_add (daemon->registry, offer->spec, GUEST_RESTORING, error)) !=

@@ -190,6 +190,15 @@ wait_for_work (SuspendJob *job, GError **error)
   }
 }
 
+/* With the lock: what it waited for was a migration, or the guest has ended by itself. */
+static void
+set_gone (SuspendJob *job)
+{
+  g_autoptr (JsonObject) guest = guest_to_json (job->guest);
+
+  set_reason (job, json_get_string_or (guest, "reason", "it has ended"));
+}
+
 static gpointer
 save_thread (gpointer data)
 {
@@ -201,13 +210,15 @@ save_thread (gpointer data)
   Request own = *all->request;
   g_autoptr (GError) error = NULL;
   g_autoptr (Manifest) manifest = NULL;
+  gboolean gone = FALSE;
 
   own.cancellable = job->cancellable;
   own.progress = job->progress;
   own.watcher = job->watcher;
   {
     g_autoptr (GuestWork) work = wait_for_work (job, &error);
-    if (work != NULL)
+    gone = work != NULL && guest_state (job->guest) == GUEST_EXITED;
+    if (work != NULL && !gone)
       manifest = checkpoint_suspend (&own, job->guest, &options, all->set, &error);
   }
   g_mutex_lock (&all->lock);
@@ -215,6 +226,9 @@ save_thread (gpointer data)
     job->report = checkpoint_report (manifest);
     g_clear_pointer (&job->reason, g_free);
     finish_job (job, "saved");
+  } else if (gone) {
+    set_gone (job);
+    finish_job (job, "gone");
   } else {
     if (!job->given_up)
       set_reason (job, error->message);

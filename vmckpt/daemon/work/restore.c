@@ -340,7 +340,7 @@ restore_prepare_landing (Request *request, Store *store, const Manifest *manifes
   /* The guest goes on writing to disks that are shared; they are held against the last one. */
   options.accept_changed_disks = TRUE;
   if (!name_check (name, "guest name", error) ||
-      !check_not_here (daemon->registry, manifest, error))
+      !registry_check_arrival (daemon->registry, manifest->guest_uuid, error))
     return FALSE;
   registry_begin_restore (daemon->registry);
   g_autoptr (GuestSpec) spec = unit_restore_spec (store, manifest, &options, error);
