@@ -26,10 +26,13 @@ static gboolean
 check_guest (const Unit *unit, GError **error)
 {
   if (!unit->spec->agent) {
-    g_set_error_literal (
+    g_set_error (
         error, DRIVER_ERROR, DRIVER_ERROR_IMPOSSIBLE,
-        "the guest has no port for a guest agent: run it with --agent, and qemu-ga "
-        "in it; without --quiesce RAM and disks are of one instant all the same");
+        "the guest has no port for a guest agent: %s, and qemu-ga in it; without --quiesce "
+        "RAM and disks are of one instant all the same",
+        unit->spec->driver == GUEST_DRIVER_LIBVIRT
+            ? "give the domain the channel that 'vmckpt doctor --domain' shows"
+            : "run it with --agent");
     return FALSE;
   }
   if (unit->paused) {
