@@ -199,5 +199,7 @@ main (int argc, char **argv)
   ADD ("said-again", test_said_again);
   ADD ("refused", test_refused);
   ADD ("domain", test_leave);
-  return g_test_run();
+  int status = g_test_run();
+  stores_free (daemon_left->stores);
+  return status;
 }
