@@ -196,13 +196,27 @@ page_map_writer_put (PageMapWriter *self, guint64 page, const guint8 *data, GErr
           fold (self, error));
 }
 
+/* What was put is on its way. */
+static gboolean
+submit_rest (PageMapWriter *self, GError **error)
+{
+  return self->batch == NULL ||
+         pipeline_submit (self->pipeline, g_steal_pointer (&self->batch), error);
+}
+
+gboolean
+page_map_writer_flush (PageMapWriter *self, GError **error)
+{
+  if (!submit_rest (self, error) || !pipeline_wait_delivered (self->pipeline, error))
+    return FALSE;
+  return self->changes->len > 0 ? fold (self, error)
+                                : store_writer_flush (self->writer, NULL, error);
+}
+
 gboolean
 page_map_writer_finish (PageMapWriter *self, PageMap *map, PageMapStats *stats, GError **error)
 {
-  if (self->batch != NULL &&
-      !pipeline_submit (self->pipeline, g_steal_pointer (&self->batch), error))
-    return FALSE;
-  if (!pipeline_wait_delivered (self->pipeline, error))
+  if (!submit_rest (self, error) || !pipeline_wait_delivered (self->pipeline, error))
     return FALSE;
   self->finished = TRUE;
   settle_changes (self->changes);

@@ -24,8 +24,10 @@ struct _StoreWriter {
   gboolean some_condemned, some_skipped;
   gboolean published; /* an index table may name packs that the pipeline has not forgotten */
   WriterBounds bounds;
-  GMutex flushing; /* held by who seals and publishes */
-  gboolean failed; /* a flush failed after its packs were sealed */
+  GMutex flushing;                        /* held by who seals and publishes */
+  gboolean failed;                        /* a flush failed after its packs were sealed */
+  void (*on_commit) (gpointer user_data); /* (nullable) */
+  gpointer on_commit_data;
   GMutex lock;
   GHashTable *safe_bases; /* (lock) (nullable) set of ChunkName: maps of checkpoints that exist */
   guint64 index_bytes;    /* (lock) of index tables, with merged ones */
@@ -318,6 +320,13 @@ put_manifest (StoreWriter *writer, GBytes *bytes, const ChunkName *hash, const c
   return FALSE;
 }
 
+void
+store_writer_on_commit (StoreWriter *writer, void (*func) (gpointer user_data), gpointer user_data)
+{
+  writer->on_commit = func;
+  writer->on_commit_data = user_data;
+}
+
 gboolean
 store_writer_commit (StoreWriter *writer, Manifest *manifest, GCancellable *cancellable,
                      GError **error)
@@ -342,6 +351,8 @@ store_writer_commit (StoreWriter *writer, Manifest *manifest, GCancellable *canc
   g_mutex_lock (&writer->lock);
   writer->manifest_bytes += g_bytes_get_size (bytes);
   g_mutex_unlock (&writer->lock);
+  if (writer->on_commit != NULL)
+    writer->on_commit (writer->on_commit_data);
   /* The checkpoint exists, whatever happens to what is left to do. */
   merge_tables (writer, cancellable);
   if (fault_visit (FAULT_MANIFEST_WRITTEN, NULL))

@@ -330,6 +330,43 @@ test_dense_folds (void)
   fixture_assert_checkpoint (store, parent->id, model.seeds, 20000);
 }
 
+/* What is made durable on the way is neither lost nor written again, however often the pages are
+ * put, and what is left for the end is what was put since. */
+static void
+test_flushed_on_the_way (void)
+{
+  g_autoptr (Store) store = fixture_store_new (backend_memory_new());
+  const guint64 pages = 3000;
+  g_auto (Model) model = { 0 };
+  g_autoptr (GError) error = NULL;
+  g_autoptr (StoreWriter) writer = store_writer_begin (store, &error);
+  g_autoptr (PageMapWriter) map_writer =
+      page_map_writer_new (writer, pages * PAGE_SIZE_BYTES, NULL, &error);
+  StoreWriterStats before, after;
+  guint8 data[PAGE_SIZE_BYTES];
+  PageMap map;
+
+  g_assert_no_error (error);
+  model_resize (&model, pages);
+  for (guint round = 0; round < 4; round++) {
+    g_assert_true (page_map_writer_flush (map_writer, &error)); /* of nothing, too */
+    for (guint64 i = 0; i < pages; i += 1 + round * 7) {
+      model.seeds[i] = i % 11 == 0 ? 0 : 100000 * (round + 1) + i;
+      fixture_page (model.seeds[i], data);
+      g_assert_true (page_map_writer_put (map_writer, i, data, &error));
+    }
+  }
+  g_assert_true (page_map_writer_flush (map_writer, &error));
+  store_writer_stats (writer, &before);
+  fixture_page (model.seeds[5] = 7, data);
+  g_assert_true (page_map_writer_put (map_writer, 5, data, &error));
+  g_assert_true (page_map_writer_finish (map_writer, &map, NULL, &error));
+  g_autoptr (Manifest) manifest = fixture_commit (writer, "g1", 1, &map);
+  store_writer_stats (writer, &after);
+  g_assert_cmpuint (after.new_bytes - before.new_bytes, ==, PAGE_SIZE_BYTES);
+  fixture_assert_checkpoint (store, manifest->id, model.seeds, pages);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -342,5 +379,6 @@ main (int argc, char **argv)
   g_test_add_func ("/store/page-map/deterministic", test_deterministic);
   g_test_add_func ("/store/page-map/metadata-bounded", test_metadata_bounded);
   g_test_add_func ("/store/page-map/dense-folds", test_dense_folds);
+  g_test_add_func ("/store/page-map/flushed-on-the-way", test_flushed_on_the_way);
   return g_test_run();
 }

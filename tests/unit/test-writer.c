@@ -68,6 +68,47 @@ test_stats (void)
   g_assert_cmpuint (totals.stored_bytes, >, PAGE_SIZE_BYTES / 2);
 }
 
+typedef struct {
+  Store *store;
+  const char *const *id;
+  guint calls;
+} Told;
+
+static void
+on_commit (gpointer user_data)
+{
+  Told *told = user_data;
+  g_autoptr (GError) error = NULL;
+  g_autoptr (Manifest) there = store_manifest_load (told->store, *told->id, &error);
+
+  g_assert_no_error (error);
+  told->calls++;
+}
+
+/* Whoever waits for a checkpoint is told once, when it is there; of one that fails nobody is. */
+static void
+test_told_of_commit (void)
+{
+  g_autoptr (Store) store = fixture_store_new (backend_memory_new());
+  g_autofree guint64 *seeds = seeds_new (1000);
+  g_autoptr (GError) error = NULL;
+  g_autoptr (StoreWriter) writer = store_writer_begin (store, &error);
+  g_autoptr (Manifest) manifest = fixture_manifest_new ("g1", 1);
+  g_autoptr (GCancellable) cancelled = g_cancellable_new();
+  Told told = { store, (const char *const *)&manifest->id, 0 };
+
+  g_assert_no_error (error);
+  PageMap map = fixture_write_map (writer, seeds, PAGES, NULL, NULL, NULL);
+  manifest_add_part (manifest, "ram", "pc.ram", &map);
+  store_writer_on_commit (writer, on_commit, &told);
+  g_cancellable_cancel (cancelled);
+  g_assert_false (store_writer_commit (writer, manifest, cancelled, NULL));
+  g_assert_cmpuint (told.calls, ==, 0);
+  g_assert_true (store_writer_commit (writer, manifest, NULL, &error));
+  g_assert_no_error (error);
+  g_assert_cmpuint (told.calls, ==, 1);
+}
+
 /* A transaction that is dropped leaves nothing behind. */
 static void
 test_abort (void)
@@ -250,6 +291,7 @@ int
 main (int argc, char **argv)
 {
   g_test_init (&argc, &argv, NULL);
+  g_test_add_func ("/store/writer/told-of-commit", test_told_of_commit);
   g_test_add_func ("/store/writer/round-trip", test_round_trip);
   g_test_add_func ("/store/writer/stats", test_stats);
   g_test_add_func ("/store/writer/abort", test_abort);

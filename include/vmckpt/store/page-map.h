@@ -61,6 +61,15 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (PageMapWriter, page_map_writer_free)
 gboolean page_map_writer_put (PageMapWriter *writer, guint64 page, const guint8 *data,
                               GError **error);
 
+/**
+ * page_map_writer_flush:
+ *
+ * Makes all that was put so far durable, as a map that what is put later goes onto: little is left
+ * for page_map_writer_finish() and the commit. No page may be put meanwhile by another map's writer
+ * of the same transaction.
+ */
+gboolean page_map_writer_flush (PageMapWriter *writer, GError **error);
+
 /* What became of the pages put so far; exact after page_map_writer_finish(). */
 typedef struct {
   guint64 put;       /* pages put */

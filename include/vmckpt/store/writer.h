@@ -80,5 +80,10 @@ gboolean store_writer_flush (StoreWriter *writer, GCancellable *cancellable, GEr
 gboolean store_writer_commit (StoreWriter *writer, Manifest *manifest, GCancellable *cancellable,
                               GError **error);
 
+/* Has store_writer_commit() call @func as soon as the checkpoint exists, before it tidies up: for
+ * whoever waits for the checkpoint alone. */
+void store_writer_on_commit (StoreWriter *writer, void (*func) (gpointer user_data),
+                             gpointer user_data);
+
 /* Reads a whole map back, verified, up to @max bytes. */
 GBytes *store_read_data (Store *store, const PageMap *map, gsize max, GError **error);
