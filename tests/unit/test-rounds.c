@@ -129,11 +129,42 @@ test_converges (void)
   g_assert_cmpint (last.reason, ==, ROUNDS_NOT_SHRINKING);
 }
 
+/* A guest that stands until all is durable: nothing waits in memory, and rounds go on as long as
+ * each leaves clearly less than the one before. */
+static void
+test_until_durable (void)
+{
+  static const struct {
+    double found, former; /* MiB */
+    guint rounds;
+    RoundStep step;
+    RoundsReason reason;
+  } rows[] = {
+    { 0.5, 0, 0, ROUND_STOP, ROUNDS_FEW_PAGES_LEFT },
+    { 20, 0, 0, ROUND_TO_STORE, ROUNDS_GO_ON },
+    { 6, 20, 1, ROUND_TO_STORE, ROUNDS_GO_ON },
+    { 1, 6, 2, ROUND_STOP, ROUNDS_FEW_PAGES_LEFT },
+    { 5, 6, 2, ROUND_STOP, ROUNDS_NOT_SHRINKING },
+    { 100, 1000, ROUNDS_MAX, ROUND_STOP, ROUNDS_TOO_MANY },
+  };
+
+  for (guint i = 0; i < G_N_ELEMENTS (rows); i++) {
+    const RoundsInput input = { .found_bytes = rows[i].found * MIB,
+                                .former_bytes = rows[i].former * MIB,
+                                .rounds = rows[i].rounds,
+                                .until_durable = TRUE };
+    RoundsDecision decision = rounds_decide (&input);
+    g_assert_cmpint (decision.step, ==, rows[i].step);
+    g_assert_cmpint (decision.reason, ==, rows[i].reason);
+  }
+}
+
 int
 main (int argc, char **argv)
 {
   g_test_init (&argc, &argv, NULL);
   g_test_add_func ("/rounds/table", test_table);
   g_test_add_func ("/rounds/converges", test_converges);
+  g_test_add_func ("/rounds/until-durable", test_until_durable);
   return g_test_run();
 }

@@ -98,11 +98,18 @@ assert_same_ram (GBytes *a, GBytes *b)
   stream_contents_clear (&contents[1]);
 }
 
+static gboolean
+is_newer (const char *how)
+{
+  return strstr (how, "newer") != NULL;
+}
+
+/* @how: "newer": into a newer QEMU; "opened": which loads before it is known what. */
 static void
-test_restore (gconstpointer newer)
+test_restore (gconstpointer how)
 {
   g_autofree char *program = qemu_program();
-  g_autofree char *other = newer != NULL ? qemu_program_newer() : g_strdup (program);
+  g_autofree char *other = is_newer (how) ? qemu_program_newer() : g_strdup (program);
   g_autofree char *reason = NULL;
   g_auto (Checkpoint) checkpoint = { 0 };
   g_autoptr (GError) error = NULL;
@@ -123,6 +130,12 @@ test_restore (gconstpointer newer)
     g_assert_no_error (error);
     g_assert_true (tracked_restore_check (&restore, &reason, &error));
     g_assert_cmpstr (reason, ==, NULL);
+    g_autoptr (RestoreStream) stream = NULL;
+    if (strstr (how, "opened") != NULL) {
+      stream = restore_stream_open (monitor, "pc.ram", &error);
+      g_assert_no_error (error);
+      restore.stream = stream;
+    }
     tracked_restore_fill (&restore, &error);
     g_assert_no_error (error);
     g_autoptr (GuestTracking) tracking = tracked_restore_protect (&restore, &error);
@@ -172,8 +185,10 @@ int
 main (int argc, char **argv)
 {
   g_test_init (&argc, &argv, NULL);
-  g_test_add_data_func ("/tracked-restore/restore", NULL, test_restore);
-  g_test_add_data_func ("/tracked-restore/restore/newer", "", test_restore);
+  g_test_add_data_func ("/tracked-restore/restore", "", test_restore);
+  g_test_add_data_func ("/tracked-restore/restore/newer", "newer", test_restore);
+  g_test_add_data_func ("/tracked-restore/restore/opened", "opened", test_restore);
+  g_test_add_data_func ("/tracked-restore/restore/opened-newer", "opened newer", test_restore);
   g_test_add_func ("/tracked-restore/check", test_check);
   return g_test_run();
 }

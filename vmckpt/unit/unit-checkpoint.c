@@ -112,6 +112,21 @@ commit (Manifest *manifest, StoreWriter *writer, const CaptureReport *capture,
   return store_writer_commit (writer, manifest, watcher->cancellable, error);
 }
 
+/* For store_writer_on_commit(). */
+typedef struct {
+  const CheckpointOptions *options;
+  const Manifest *manifest;
+} Committed;
+
+static void
+tell_committed (gpointer data)
+{
+  const Committed *committed = data;
+
+  if (committed->options->committed != NULL)
+    committed->options->committed (committed->manifest, committed->options->committed_data);
+}
+
 /* What is done around the pause. */
 typedef struct {
   const Unit *unit;
@@ -269,6 +284,8 @@ unit_checkpoint (const Unit *unit, Store *store, const CheckpointOptions *option
   writer = store_writer_begin (store, error);
   if (writer == NULL || !store_writer_enforce_quota (writer, unit->spec->name, error))
     return NULL;
+  Committed committing = { options, manifest };
+  store_writer_on_commit (writer, tell_committed, &committing);
   parent = choose_parent (unit, store, options, &former);
   describe (manifest, unit, parent, options);
   Surroundings surroundings = { unit, quiesce };
@@ -281,6 +298,7 @@ unit_checkpoint (const Unit *unit, Store *store, const CheckpointOptions *option
                              .before_stop = before_stop,
                              .after_resume = after_resume,
                              .before_stop_data = &surroundings,
+                             .until_durable = options->hold != NULL,
                              .progress = watcher->progress,
                              .cancellable = watcher->cancellable,
                              .message = on_message,

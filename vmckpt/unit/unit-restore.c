@@ -181,28 +181,54 @@ load_devices (const TrackedRestore *restore, GuestFill *fill, GCancellable *load
   return FALSE;
 }
 
+static void
+qemu_answers_clear (UnitAnswers *answers)
+{
+  g_clear_pointer (&answers->unshared, g_free);
+  g_clear_pointer (&answers->written, g_free);
+  answers->asked = FALSE;
+}
+
+/* Questions to QEMU whose answers do not depend on the checkpoint's contents. */
+static gboolean
+ask_qemu (const TrackedRestore *restore, gboolean lazily, UnitAnswers *answers, GError **error)
+{
+  ForeignWriters writers;
+
+  if (restore->ram == NULL || answers->asked)
+    return TRUE;
+  if (!tracked_restore_check (restore, &answers->unshared, error) ||
+      (lazily && answers->unshared == NULL &&
+       !qemu_foreign_writers (restore->monitor, &writers, &answers->written, error)))
+    return FALSE;
+  answers->asked = TRUE;
+  return TRUE;
+}
+
 /* A page that exists already counts as the guest's, and one that others touch is made as zeros:
  * then the contents have to be there first. */
 static gboolean
-check_untouched (const TrackedRestore *restore, GError **error)
+check_untouched (const TrackedRestore *restore, const UnitAnswers *answers, GError **error)
 {
-  g_autofree char *reason = NULL;
-  ForeignWriters writers;
-
-  if (!qemu_foreign_writers (restore->monitor, &writers, &reason, error))
-    return FALSE;
-  if (writers == WRITERS_NONE && guest_ram_is_untouched (restore->ram))
+  if (answers->written == NULL && guest_ram_is_untouched (restore->ram))
     return TRUE;
   g_set_error (error, RAM_ERROR, RAM_ERROR_IMPOSSIBLE, "%s",
-               reason != NULL ? reason
-                              : "QEMU has taken all of it at its start (-overcommit mem-lock=on?)");
+               answers->written != NULL
+                   ? answers->written
+                   : "QEMU has taken all of it at its start (-overcommit mem-lock=on?)");
   return FALSE;
+}
+
+static gboolean
+is_lazy (const RestoreOptions *options)
+{
+  return options->fill != NULL && options->fill->reading != RESTORE_EAGER;
 }
 
 /* RAM_ERROR_IMPOSSIBLE, and nothing is done, if memory cannot be filled while the guest runs. */
 static gboolean
 load_lazily (const TrackedRestore *restore, const GuestSpec *spec, const RestoreOptions *options,
-             GuestTracking **tracking, GError **error)
+             const UnitAnswers *answers, GuestTracking **tracking, GError **error)
 {
   RestoreFill *wish = options->fill;
   g_autoptr (GCancellable) loading = g_cancellable_new();
@@ -214,7 +240,7 @@ load_lazily (const TrackedRestore *restore, const GuestSpec *spec, const Restore
                                  .func = on_event_while_loading,
                                  .user_data = loading };
 
-  if (!check_untouched (restore, error))
+  if (!check_untouched (restore, answers, error))
     return FALSE;
   *tracking = guest_tracking_new (restore->ram, error);
   if (*tracking == NULL)
@@ -240,12 +266,13 @@ tell (const UnitWatcher *watcher, const char *what, const char *reason)
 /* Memory that is shared is filled from here, while the guest runs or before. */
 static gboolean
 load_shared (const TrackedRestore *restore, const GuestSpec *spec, const RestoreOptions *options,
-             const UnitWatcher *watcher, GuestTracking **tracking, GError **error)
+             const UnitAnswers *answers, const UnitWatcher *watcher, GuestTracking **tracking,
+             GError **error)
 {
   g_autoptr (GError) cause = NULL;
 
-  if (options->fill != NULL && options->fill->reading != RESTORE_EAGER) {
-    if (load_lazily (restore, spec, options, tracking, &cause))
+  if (is_lazy (options)) {
+    if (load_lazily (restore, spec, options, answers, tracking, &cause))
       return TRUE;
     if (options->fill->reading == RESTORE_LAZY ||
         !g_error_matches (cause, RAM_ERROR, RAM_ERROR_IMPOSSIBLE)) {
@@ -263,14 +290,14 @@ load_shared (const TrackedRestore *restore, const GuestSpec *spec, const Restore
 /* Other memory is filled by QEMU from a stream. */
 static gboolean
 load_memory (const TrackedRestore *restore, const GuestSpec *spec, const RestoreOptions *options,
-             const UnitWatcher *watcher, GuestTracking **tracking, GError **error)
+             UnitAnswers *answers, const UnitWatcher *watcher, GuestTracking **tracking,
+             GError **error)
 {
-  g_autofree char *reason = NULL;
-
-  if (restore->ram != NULL && !tracked_restore_check (restore, &reason, error))
+  if (!ask_qemu (restore, is_lazy (options), answers, error))
     return FALSE;
+  const char *reason = answers->unshared;
   if (restore->ram != NULL && reason == NULL)
-    return load_shared (restore, spec, options, watcher, tracking, error);
+    return load_shared (restore, spec, options, answers, watcher, tracking, error);
   if (options->fill != NULL && options->fill->reading == RESTORE_LAZY) {
     g_set_error (error, RAM_ERROR, RAM_ERROR_IMPOSSIBLE,
                  "its memory cannot be read while it runs: %s",
@@ -279,15 +306,25 @@ load_memory (const TrackedRestore *restore, const GuestSpec *spec, const Restore
   }
   if (reason != NULL)
     tell (watcher, "loaded through QEMU's migration stream", reason);
-  return stream_engine_restore (restore->monitor, restore->store, restore->manifest,
-                                restore->progress, restore->cancellable, error);
+  return stream_engine_restore (restore->monitor, restore->stream, restore->store,
+                                restore->manifest, restore->progress, restore->cancellable, error);
+}
+
+static gboolean
+has_captured_disk (const GuestSpec *spec)
+{
+  for (guint i = 0; i < spec->disks->len; i++)
+    if (((const GuestDisk *)spec->disks->pdata[i])->mode == DISK_CAPTURE)
+      return TRUE;
+  return FALSE;
 }
 
 gboolean
 unit_track_disks (QmpClient *monitor, const GuestSpec *spec, GError **error)
 {
+  if (!has_captured_disk (spec))
+    return TRUE;
   g_autoptr (GPtrArray) drives = disk_find (monitor, error);
-
   if (drives == NULL)
     return FALSE;
   for (guint i = 0; i < spec->disks->len; i++) {
@@ -310,23 +347,30 @@ let_run (QmpClient *monitor, KeeperLease *lease, const RestoreOptions *options, 
   return (options->paused || qmp_cont (monitor, error)) && keeper_lease_end (lease, error);
 }
 
+static TrackedRestore
+restore_of (Store *store, const Manifest *manifest, GuestRam *ram, const QemuGuest *guest)
+{
+  return (TrackedRestore){ .monitor = guest->monitor,
+                           .ram = ram,
+                           .directory = keeper_directory (guest->keeper),
+                           .store = store,
+                           .manifest = manifest };
+}
+
 static gboolean
 load (Store *store, const Manifest *manifest, const GuestSpec *spec, const RestoreOptions *options,
-      KeeperLease *lease, GuestRam *ram, QemuGuest *guest, const UnitWatcher *watcher,
+      UnitWaiting *former, GuestRam *ram, QemuGuest *guest, const UnitWatcher *watcher,
       double *phase_ms, GError **error)
 {
-  const TrackedRestore restore = { .monitor = guest->monitor,
-                                   .ram = ram,
-                                   .directory = keeper_directory (guest->keeper),
-                                   .store = store,
-                                   .manifest = manifest,
-                                   .progress = watcher->progress,
-                                   .cancellable = watcher->cancellable };
+  TrackedRestore restore = restore_of (store, manifest, ram, guest);
   g_autoptr (GuestTracking) tracking = NULL;
   g_autoptr (KeeperFreeze) freeze = NULL; /* its end has the keeper thaw the guest */
   gint64 began_us = g_get_monotonic_time();
 
-  if (!load_memory (&restore, spec, options, watcher, &tracking, error))
+  restore.stream = former->stream;
+  restore.progress = watcher->progress;
+  restore.cancellable = watcher->cancellable;
+  if (!load_memory (&restore, spec, options, &former->answers, watcher, &tracking, error))
     return FALSE;
   phase_ms[PHASE_REBUILD] += (g_get_monotonic_time() - began_us) / 1000.0;
   began_us = g_get_monotonic_time();
@@ -336,19 +380,23 @@ load (Store *store, const Manifest *manifest, const GuestSpec *spec, const Resto
   if (options->before_run != NULL && !options->before_run (options->before_run_data, error))
     return FALSE;
   if (!quiesce_take_over (manifest, spec, keeper_directory (guest->keeper), &freeze, error) ||
-      !let_run (guest->monitor, lease, options, error))
+      !let_run (guest->monitor, former->lease, options, error))
     return FALSE;
   phase_ms[PHASE_RESUME] = (g_get_monotonic_time() - began_us) / 1000.0;
   return fault_visit (FAULT_FILL_RUNNING, error);
 }
 
 static void
-waiting_clear (UnitWaiting *waiting)
+unit_waiting_clear (UnitWaiting *waiting)
 {
   g_clear_pointer (&waiting->lease, keeper_lease_free);
   qemu_guest_clear (&waiting->qemu);
   g_clear_pointer (&waiting->ram, guest_ram_unref);
+  g_clear_pointer (&waiting->stream, restore_stream_free);
+  qemu_answers_clear (&waiting->answers);
 }
+
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (UnitWaiting, unit_waiting_clear)
 
 void
 unit_waiting_end (UnitWaiting *waiting, const char *directory)
@@ -356,7 +404,7 @@ unit_waiting_end (UnitWaiting *waiting, const char *directory)
   if (waiting->qemu.monitor == NULL)
     return;
   qemu_end (directory, waiting->qemu.monitor, NULL);
-  waiting_clear (waiting);
+  unit_waiting_clear (waiting);
   qemu_remove_directory (directory);
 }
 
@@ -378,17 +426,32 @@ unit_restore_wait (const GuestSpec *spec, const RestoreOptions *options, UnitWai
 }
 
 gboolean
+unit_restore_warm (Store *store, const Manifest *manifest, const RestoreOptions *options,
+                   UnitWaiting *waiting, GError **error)
+{
+  const TrackedRestore restore = restore_of (store, manifest, waiting->ram, &waiting->qemu);
+
+  if (!ask_qemu (&restore, is_lazy (options), &waiting->answers, error))
+    return FALSE;
+  gboolean shared = waiting->ram != NULL && waiting->answers.unshared == NULL;
+  waiting->stream = restore_stream_open (waiting->qemu.monitor,
+                                         shared ? guest_ram_block (waiting->ram) : NULL, error);
+  return waiting->stream != NULL;
+}
+
+gboolean
 unit_restore_into (Store *store, const Manifest *manifest, const GuestSpec *spec,
                    const RestoreOptions *options, const UnitWatcher *watcher, UnitWaiting *waiting,
                    GuestRam **ram, QemuGuest *guest, double *phase_ms, GError **error)
 {
-  g_autoptr (KeeperLease) lease = g_steal_pointer (&waiting->lease);
+  g_auto (UnitWaiting) former = *waiting;
 
-  phase_ms[PHASE_REBUILD] = waiting->start_ms;
-  *ram = g_steal_pointer (&waiting->ram);
-  *guest = waiting->qemu;
-  waiting->qemu = (QemuGuest){ 0 };
-  if (load (store, manifest, spec, options, lease, *ram, guest, watcher, phase_ms, error))
+  *waiting = (UnitWaiting){ 0 };
+  phase_ms[PHASE_REBUILD] = former.start_ms;
+  *ram = g_steal_pointer (&former.ram);
+  *guest = former.qemu;
+  former.qemu = (QemuGuest){ 0 };
+  if (load (store, manifest, spec, options, &former, *ram, guest, watcher, phase_ms, error))
     return TRUE;
   if (options->fill != NULL)
     g_clear_pointer (&options->fill->fill, guest_fill_unref);

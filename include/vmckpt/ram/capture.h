@@ -45,6 +45,9 @@ typedef struct {
    * else belongs to that instant. Should it fail, so does the capture. */
   gboolean (*at_instant) (gpointer user_data, GError **error);
   gpointer at_instant_data;
+  /* The guest goes on, elsewhere, only when the checkpoint is durable: that is its pause. With
+   * CAPTURE_STOP_KEEP. */
+  gboolean until_durable;
   const Progress *progress;
   GCancellable *cancellable;
   /* (nullable): told why, when something is done in another way than was wanted */

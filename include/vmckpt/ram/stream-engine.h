@@ -26,13 +26,31 @@
 gboolean stream_engine_capture (const CaptureContext *context, CaptureMode mode, Manifest *manifest,
                                 KeeperLease **lease, CaptureReport *report, GError **error);
 
+/* A QEMU that loads from a pipe into which nothing was written yet. */
+typedef struct _RestoreStream RestoreStream;
+
+/**
+ * restore_stream_open:
+ * @monitor: of a QEMU that was started with -incoming defer and -S
+ * @left_out: (nullable): RAM block whose pages it has already, as a shared file
+ *
+ * What can be done before it is known which checkpoint comes: three questions to QEMU less for
+ * whoever waits for that one.
+ */
+RestoreStream *restore_stream_open (QmpClient *monitor, const char *left_out, GError **error);
+
+/* Closes the pipe: a QEMU that has not got all of it exits. */
+void restore_stream_free (RestoreStream *stream);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (RestoreStream, restore_stream_free)
+
 /**
  * stream_engine_restore:
  * @monitor: of a QEMU that was started with -incoming defer and -S
+ * @stream: (nullable): from restore_stream_open(), without a block left out
  *
  * Feeds QEMU a synthesised stream of @manifest's parts, every page verified. On success the guest
  * is loaded and paused. On failure QEMU is of no use any more.
  */
-gboolean stream_engine_restore (QmpClient *monitor, Store *store, const Manifest *manifest,
-                                const Progress *progress, GCancellable *cancellable,
-                                GError **error);
+gboolean stream_engine_restore (QmpClient *monitor, RestoreStream *stream, Store *store,
+                                const Manifest *manifest, const Progress *progress,
+                                GCancellable *cancellable, GError **error);

@@ -17,6 +17,7 @@
 
 #include <vmckpt/qmp/client.h>
 #include <vmckpt/ram/guest-tracking.h>
+#include <vmckpt/ram/stream-engine.h>
 #include <vmckpt/store/manifest.h>
 #include <vmckpt/store/store.h>
 
@@ -28,6 +29,7 @@ typedef struct {
   const char *directory;
   Store *store;
   const Manifest *manifest;
+  RestoreStream *stream; /* (nullable): opened before, with the block of @ram left out */
   const Progress *progress;
   GCancellable *cancellable;
 } TrackedRestore;

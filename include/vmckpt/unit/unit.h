@@ -10,6 +10,7 @@
 #include <vmckpt/ram/guest-fill.h>
 #include <vmckpt/ram/guest-tracking.h>
 #include <vmckpt/ram/run-clock.h>
+#include <vmckpt/ram/stream-engine.h>
 #include <vmckpt/store/manifest.h>
 #include <vmckpt/store/store.h>
 #include <vmckpt/unit/standstill.h>
@@ -100,6 +101,10 @@ typedef struct {
    * left standing, under this lease, for whoever runs it elsewhere. Contents NULL: it was saved
    * before, and there is none. The checkpoint's mode is that of CHECKPOINT_STOP. */
   KeeperLease **hold;
+  /* (nullable): called as soon as the checkpoint exists, durable, while some tidying up is still to
+   * be done; once, in the thread of unit_checkpoint(), which cannot fail any more. */
+  void (*committed) (const Manifest *manifest, gpointer user_data);
+  gpointer committed_data;
 } CheckpointOptions;
 
 /* The member of a manifest's machine that has CheckpointOptions' `power`. */
@@ -177,12 +182,21 @@ typedef struct {
 GuestSpec *unit_restore_spec (Store *store, const Manifest *manifest, const RestoreOptions *options,
                               GError **error);
 
+/* What a QEMU that waits has said of its memory. */
+typedef struct {
+  gboolean asked;
+  char *unshared; /* (nullable): why it has to fill its memory itself */
+  char *written;  /* (nullable): who writes to it past QEMU, for people */
+} UnitAnswers;
+
 /* A QEMU that was started for a restore and waits, under a lease: this process's end is its end. */
 typedef struct {
   GuestRam *ram; /* (nullable) */
   QemuGuest qemu;
   KeeperLease *lease;
-  double start_ms; /* what it took */
+  UnitAnswers answers;
+  RestoreStream *stream; /* (nullable): after unit_restore_warm() */
+  double start_ms;       /* what it took */
 } UnitWaiting;
 
 /**
@@ -192,6 +206,16 @@ typedef struct {
  * The first part of unit_restore(), for a checkpoint that is still to come.
  */
 gboolean unit_restore_wait (const GuestSpec *spec, const RestoreOptions *options,
+                            UnitWaiting *waiting, GError **error);
+
+/**
+ * unit_restore_warm:
+ * @manifest: as for unit_restore_wait()
+ *
+ * All that can be asked of QEMU, and told it, before the checkpoint is there by which the guest
+ * comes. On failure unit_waiting_end() is left to do.
+ */
+gboolean unit_restore_warm (Store *store, const Manifest *manifest, const RestoreOptions *options,
                             UnitWaiting *waiting, GError **error);
 
 /* Ends a QEMU that waits, and its files; nothing happens if it was used or never there. */

@@ -31,7 +31,7 @@ typedef struct {
   Request *request;
   Guest *guest;
   const char *to, *store_there; /* borrowed */
-  char *id;
+  char *id, *last_id;
   gboolean runs, begun;
   Manifest *first, *last;
   Peer *peer;
@@ -40,13 +40,26 @@ typedef struct {
   KeeperLease *lease; /* (nullable): of the guest that stands */
   GPtrArray *messages;
   gint64 began_us;
+  GThread *loading; /* (nullable): tells the other host to load the last one; uses `peer` */
+  JsonObject *loaded;
+  GError *load_error;
   /* Times of the pause, by this host's clock, microseconds since 1970. */
   gint64 stopped_us, stored_us, loaded_us, there_us;
 } Going;
 
+/* Whatever comes of it; `peer` is this thread's again. */
+static void
+join_loading (Going *going)
+{
+  g_clear_pointer (&going->loading, g_thread_join);
+}
+
 static void
 going_clear (Going *going)
 {
+  join_loading (going);
+  g_clear_pointer (&going->loaded, json_object_unref);
+  g_clear_error (&going->load_error);
   g_clear_pointer (&going->call, migrate_call_free);
   g_clear_pointer (&going->life, migrate_life_free);
   g_clear_pointer (&going->peer, peer_free);
@@ -56,6 +69,7 @@ going_clear (Going *going)
   g_clear_pointer (&going->guest, guest_unref);
   g_clear_pointer (&going->messages, g_ptr_array_unref);
   g_free (going->id);
+  g_free (going->last_id);
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Going, going_clear)
 
@@ -146,10 +160,37 @@ say (Going *going, const char *method, const char *what, JsonObject *body, guint
   return peer_call (going->peer, method, path, body, &listener, error);
 }
 
+static gpointer
+load_thread (gpointer data)
+{
+  Going *going = data;
+  g_autoptr (JsonObject) body = json_object_new();
+
+  json_object_set_string_member (body, "checkpoint", going->last_id);
+  going->loaded = say (going, "POST", "/checkpoint", body, LOAD_SILENCE_MS, &going->load_error);
+  going->loaded_us = g_get_real_time();
+  return NULL;
+}
+
+/* The checkpoint is durable: what the store has to tidy up is done while the other host loads. */
+static void
+begin_loading (const Manifest *manifest, gpointer user_data)
+{
+  Going *going = user_data;
+
+  going->stored_us = g_get_real_time();
+  going->last_id = g_strdup (manifest->id);
+  going->loading = g_thread_new ("migrate-load", load_thread, going);
+}
+
 static gboolean
 take_last (Going *going, const char *note, GError **error)
 {
-  CheckpointOptions options = { .mode = CHECKPOINT_SUSPEND, .note = note, .hold = &going->lease };
+  CheckpointOptions options = { .mode = CHECKPOINT_SUSPEND,
+                                .note = note,
+                                .hold = &going->lease,
+                                .committed = begin_loading,
+                                .committed_data = going };
   g_autoptr (JsonObject) warm = say (going, "GET", "", NULL, 0, error);
   Unit unit;
 
@@ -157,7 +198,6 @@ take_last (Going *going, const char *note, GError **error)
       !fault_visit (FAULT_MOVE_STREAMING, error))
     return FALSE;
   going->last = checkpoint_take (going->request, going->guest, &options, error);
-  going->stored_us = g_get_real_time();
   if (going->last == NULL)
     return FALSE;
   if (guest_as_unit (going->guest, &unit, NULL))
@@ -166,20 +206,17 @@ take_last (Going *going, const char *note, GError **error)
 }
 
 static gboolean
-load (Going *going, GError **error)
+wait_loaded (Going *going, GError **error)
 {
-  g_autoptr (JsonObject) body = json_object_new();
-  g_autoptr (JsonObject) answer = NULL;
-
-  json_object_set_string_member (body, "checkpoint", going->last->id);
-  answer = say (going, "POST", "/checkpoint", body, LOAD_SILENCE_MS, error);
-  going->loaded_us = g_get_real_time();
-  if (answer == NULL)
+  join_loading (going);
+  if (going->loaded == NULL) {
+    g_propagate_error (error, g_steal_pointer (&going->load_error));
     return FALSE;
-  if (arrival_state_parse (json_get_string_or (answer, "state", "")) == ARRIVAL_ARRIVED)
+  }
+  if (arrival_state_parse (json_get_string_or (going->loaded, "state", "")) == ARRIVAL_ARRIVED)
     return fault_visit (FAULT_MOVE_SENT, error);
   g_set_error (error, API_ERROR, API_FAILED, "host %s could not load it: %s", going->to,
-               json_get_string_or (answer, "reason", "it gave no reason"));
+               json_get_string_or (going->loaded, "reason", "it gave no reason"));
   return FALSE;
 }
 
@@ -192,6 +229,7 @@ go_on_here (Going *going)
   g_autoptr (GError) error = NULL;
   Unit unit;
 
+  join_loading (going);
   if (!going->begun)
     return;
   /* The other host ends what it has. */
@@ -333,7 +371,7 @@ send (Going *going, GError **error)
       (host = peer_call (going->peer, "GET", "/v1/host", NULL, NULL, error)) == NULL)
     return FALSE;
   return take_first (going, note, error) && offer (going, error) &&
-         take_last (going, note, error) && load (going, error);
+         take_last (going, note, error) && wait_loaded (going, error);
 }
 
 JsonObject *

@@ -335,7 +335,8 @@ restore_prepare_landing (Request *request, Store *store, const Manifest *manifes
   RestoreLanding *landing = wish->landing;
   const char *name = wish->as != NULL ? wish->as : manifest->guest;
   g_autofree char *directory = runtime_guest_directory (daemon->runtime, name);
-  RestoreOptions options = make_options (daemon, wish, name, directory, NULL);
+  RestoreFill fill = { .reading = wish->reading };
+  RestoreOptions options = make_options (daemon, wish, name, directory, &fill);
 
   /* The guest goes on writing to disks that are shared; they are held against the last one. */
   options.accept_changed_disks = TRUE;
@@ -350,7 +351,8 @@ restore_prepare_landing (Request *request, Store *store, const Manifest *manifes
   if (landing->guest == NULL)
     return FALSE;
   if (unit_restore_wait (spec, &options, &landing->waiting, error) &&
-      landing->started (directory, landing->user_data, error))
+      landing->started (directory, landing->user_data, error) &&
+      unit_restore_warm (store, manifest, &options, &landing->waiting, error))
     return TRUE;
   restore_abandon_landing (request, landing);
   return FALSE;

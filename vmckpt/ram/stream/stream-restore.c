@@ -23,9 +23,24 @@
 #define LOAD_POLL_US 500
 #define IGNORE_SHARED "x-ignore-shared"
 
+struct _RestoreStream {
+  int write_end;
+  char *left_out; /* (nullable) */
+};
+
+void
+restore_stream_free (RestoreStream *stream)
+{
+  if (stream == NULL)
+    return;
+  fd_close (&stream->write_end);
+  g_free (stream->left_out);
+  g_free (stream);
+}
+
 /* Gives QEMU the read end of a pipe to load from; returns the write end, or -1. */
 static int
-open_stream (QmpClient *monitor, GError **error)
+open_pipe (QmpClient *monitor, GError **error)
 {
   g_auto (AutoFd) read_end = -1;
   g_auto (AutoFd) write_end = -1;
@@ -43,6 +58,21 @@ open_stream (QmpClient *monitor, GError **error)
       !fault_visit (FAULT_RESTORE_STARTED, error))
     return -1;
   return fd_steal (&write_end);
+}
+
+RestoreStream *
+restore_stream_open (QmpClient *monitor, const char *left_out, GError **error)
+{
+  if (!qmp_migrate_set_bandwidth (monitor, G_MAXINT64 >> 8, error) ||
+      (left_out != NULL && !qmp_migrate_set_capability (monitor, IGNORE_SHARED, TRUE, error)))
+    return NULL;
+  int write_end = open_pipe (monitor, error);
+  if (write_end < 0)
+    return NULL;
+  RestoreStream *stream = g_new0 (RestoreStream, 1);
+  stream->write_end = write_end;
+  stream->left_out = g_strdup (left_out);
+  return stream;
 }
 
 /* Waits until QEMU has taken all in. It exits, and the monitor is lost, if it did not like it. */
@@ -68,34 +98,39 @@ wait_loaded (QmpClient *monitor, GCancellable *cancellable, GError **error)
 }
 
 gboolean
-stream_restore_feed (QmpClient *monitor, Store *store, const Manifest *manifest,
-                     const char *left_out, const Progress *progress, GCancellable *cancellable,
-                     GError **error)
+stream_restore_feed (QmpClient *monitor, RestoreStream *opened, Store *store,
+                     const Manifest *manifest, const char *left_out, const Progress *progress,
+                     GCancellable *cancellable, GError **error)
 {
   ERROR_PREFIX (error, left_out != NULL ? "loading devices" : "loading RAM and devices");
   const StreamOmission omission = { .block = left_out };
-  g_auto (AutoFd) fd = -1;
-  g_autoptr (StreamWriter) stream = NULL;
+  g_autoptr (RestoreStream) own = NULL;
+  g_autoptr (StreamWriter) writer = NULL;
 
   progress_report (progress, PHASE_REBUILD, 0, 0);
-  if (!qmp_migrate_set_bandwidth (monitor, G_MAXINT64 >> 8, error) ||
-      (left_out != NULL && !qmp_migrate_set_capability (monitor, IGNORE_SHARED, TRUE, error)))
+  if (opened == NULL)
+    opened = own = restore_stream_open (monitor, left_out, error);
+  if (opened == NULL)
     return FALSE;
-  fd = open_stream (monitor, error);
-  stream = fd >= 0 ? stream_writer_new (fd) : NULL;
-  if (stream == NULL ||
-      !stream_compose (stream, store, manifest, left_out != NULL ? &omission : NULL, progress,
+  if (g_strcmp0 (opened->left_out, left_out) != 0) {
+    g_set_error_literal (error, RAM_ERROR, RAM_ERROR_IMPOSSIBLE,
+                         "QEMU waits for a checkpoint of another machine");
+    return FALSE;
+  }
+  writer = stream_writer_new (opened->write_end);
+  if (!stream_compose (writer, store, manifest, left_out != NULL ? &omission : NULL, progress,
                        cancellable, error))
     return FALSE;
-  fd_close (&fd); /* the end of the stream */
+  fd_close (&opened->write_end); /* the end of the stream */
   return wait_loaded (monitor, cancellable, error) &&
          (left_out == NULL || qmp_migrate_set_capability (monitor, IGNORE_SHARED, FALSE, error)) &&
          fault_visit (FAULT_RESTORE_LOADED, error);
 }
 
 gboolean
-stream_engine_restore (QmpClient *monitor, Store *store, const Manifest *manifest,
-                       const Progress *progress, GCancellable *cancellable, GError **error)
+stream_engine_restore (QmpClient *monitor, RestoreStream *stream, Store *store,
+                       const Manifest *manifest, const Progress *progress,
+                       GCancellable *cancellable, GError **error)
 {
-  return stream_restore_feed (monitor, store, manifest, NULL, progress, cancellable, error);
+  return stream_restore_feed (monitor, stream, store, manifest, NULL, progress, cancellable, error);
 }

@@ -6,11 +6,12 @@
 
 /**
  * stream_restore_feed:
+ * @opened: (nullable): from restore_stream_open(), with the same @left_out
  * @left_out: (nullable): RAM block whose pages QEMU has already, as a shared file; declared without
  *   any
  *
  * As stream_engine_restore().
  */
-gboolean stream_restore_feed (QmpClient *monitor, Store *store, const Manifest *manifest,
-                              const char *left_out, const Progress *progress,
-                              GCancellable *cancellable, GError **error);
+gboolean stream_restore_feed (QmpClient *monitor, RestoreStream *opened, Store *store,
+                              const Manifest *manifest, const char *left_out,
+                              const Progress *progress, GCancellable *cancellable, GError **error);

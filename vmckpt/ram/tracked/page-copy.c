@@ -325,7 +325,9 @@ static gboolean
 make_round (PageCopy *copy, RoundStep step, guint64 count, GError **error)
 {
   if (step == ROUND_TO_STORE)
-    return copy_to_store (copy, count, error) && fault_visit (FAULT_PAGES_COPIED, error);
+    return copy_to_store (copy, count, error) &&
+           (!copy->rates.until_durable || page_map_writer_flush (copy->map, error)) &&
+           fault_visit (FAULT_PAGES_COPIED, error);
   page_buffer_reserve (copy->buffer, count);
   return copy_to_memory (copy, count, error) && fault_visit (FAULT_PAGES_COPIED, error);
 }
@@ -354,6 +356,7 @@ page_copy_rounds (PageCopy *copy, gboolean behind, RoundsDecision *last, GError 
       behind && copy->held == NULL && dirty_tracker_can_copy_before_write (copy->tracker);
   copy->forced = copy->rates.copy_before_write &&
                  g_strcmp0 (g_getenv ("VMCKPT_COPY_BEFORE_WRITE"), "always") == 0;
+  copy->rates.until_durable = copy->session->context->until_durable;
   for (;;) {
     guint64 count = page_bitmap_count (copy->pages);
     copy->rates.found_bytes = to_bytes (count);
@@ -370,6 +373,7 @@ page_copy_rounds (PageCopy *copy, gboolean behind, RoundsDecision *last, GError 
         !make_round (copy, last->step, count, error))
       return FALSE;
     copy->rates.rounds++;
+    copy->rates.former_bytes = copy->rates.found_bytes;
     report->live_bytes += to_bytes (count);
     page_bitmap_clear_all (copy->pages);
     if (last->step == ROUND_LAST || !dirty_tracker_is_live (copy->tracker))

@@ -71,12 +71,31 @@ decide_through_store (const RoundsInput *input, double memory_rate, double store
   return decision;
 }
 
+/* Only what is durable is out of the pause. A round is measured whole, by what the guest wrote
+ * meanwhile: making it durable takes longer than copying does. */
+static RoundsDecision
+decide_until_durable (const RoundsInput *input)
+{
+  RoundsReason reason = ROUNDS_GO_ON;
+
+  if (input->found_bytes <= ROUNDS_STANDING_BYTES)
+    reason = ROUNDS_FEW_PAGES_LEFT;
+  else if (input->former_bytes > 0 && input->found_bytes > SHRINKING * input->former_bytes)
+    reason = ROUNDS_NOT_SHRINKING;
+  else if (input->rounds >= ROUNDS_MAX)
+    reason = ROUNDS_TOO_MANY;
+  return (RoundsDecision){ reason == ROUNDS_GO_ON ? ROUND_TO_STORE : ROUND_STOP, reason,
+                           input->found_bytes };
+}
+
 RoundsDecision
 rounds_decide (const RoundsInput *input)
 {
   double memory_rate = input->memory_rate > 0 ? input->memory_rate : ASSUMED_MEMORY_RATE;
   double store_rate = input->store_rate > 0 ? input->store_rate : ASSUMED_STORE_RATE;
 
+  if (input->until_durable)
+    return decide_until_durable (input);
   /* A part of the memory is kept for what is written meanwhile and copied in the pause. */
   if (input->buffered_bytes + input->found_bytes <= ROUNDS_BUFFER_BYTES / 4 * 3)
     return decide_in_memory (input, memory_rate);

@@ -14,6 +14,9 @@
 /* Memory for pages that wait for the store until the guest runs again. */
 #define ROUNDS_BUFFER_BYTES (64ull << 20)
 
+/* Where the guest stands still until its pages are durable, this much may be left for then. */
+#define ROUNDS_STANDING_BYTES (1ull << 20)
+
 /* Time in the pause that copying the last pages may take without another round. */
 #define ROUNDS_GOAL_S 0.001
 
@@ -51,6 +54,9 @@ typedef struct {
   guint64 buffered_bytes;     /* in memory already */
   guint rounds;               /* made so far */
   gboolean copy_before_write; /* the host can do it */
+  /* The guest goes on only when all is durable: what waits in memory makes its pause longer. */
+  gboolean until_durable;
+  guint64 former_bytes; /* found in the round before; 0: there was none */
 } RoundsInput;
 
 typedef struct {

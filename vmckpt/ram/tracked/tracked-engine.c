@@ -97,6 +97,9 @@ prepare (TrackedCapture *capture, GError **error)
   capture->helper = pause_helper_new (copy_last, &capture->copy);
   if (!copy_live (capture, error))
     return FALSE;
+  /* A delta is read for before it is written; of the last pages that takes longer than it saves. */
+  if (context->until_durable)
+    store_writer_set_delta (context->writer, STORE_DELTA_NEVER);
   return capture_before_stop (session, error);
 }
 

@@ -75,7 +75,7 @@ tracked_restore_protect (const TrackedRestore *restore, GError **error)
 gboolean
 tracked_restore_load (const TrackedRestore *restore, GError **error)
 {
-  return stream_restore_feed (restore->monitor, restore->store, restore->manifest,
+  return stream_restore_feed (restore->monitor, restore->stream, restore->store, restore->manifest,
                               guest_ram_block (restore->ram), restore->progress,
                               restore->cancellable, error);
 }
