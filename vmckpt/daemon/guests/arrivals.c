@@ -35,6 +35,7 @@ struct _Arrival {
   const ArrivedGuest *arrived; /* (nullable): of whoever waits in arrival_wait_decided() */
   gint64 heard_us;             /* when the source was heard of last */
   char *told;                  /* (nullable) by arrivals_tell() */
+  gint64 told_us, read_us;     /* when that was, and when it had been read; 0: not yet */
   GError *reason;              /* why it ended */
 };
 
@@ -389,6 +390,13 @@ arrival_wait_told (Arrival *arrival, GError **error)
   return NULL;
 }
 
+void
+arrival_note_read (Arrival *arrival)
+{
+  LOCK (arrival->arrivals);
+  arrival->read_us = g_get_monotonic_time();
+}
+
 gboolean
 arrival_announce (Arrival *arrival, const ArrivedGuest *guest, GError **error)
 {
@@ -578,8 +586,10 @@ arrivals_tell (Arrivals *arrivals, const char *id, const char *text, GError **er
   if (found == NULL)
     return state_by_record (arrivals, id);
   arrival = arrival_ref (found);
-  if (arrival->told == NULL)
+  if (arrival->told == NULL) {
     arrival->told = g_strdup (text);
+    arrival->told_us = g_get_monotonic_time();
+  }
   g_cond_broadcast (&arrivals->changed);
   /* Who waits for the answer is not silent. */
   while (arrival->state == ARRIVAL_RECEIVING) {
@@ -589,6 +599,16 @@ arrivals_tell (Arrivals *arrivals, const char *id, const char *text, GError **er
   if (arrival->state != ARRIVAL_ARRIVED && arrival->state != ARRIVAL_RUNNING)
     tell_reason (arrival, error);
   return arrival->state;
+}
+
+double
+arrivals_read_ms (Arrivals *arrivals, const char *id)
+{
+  LOCK (arrivals);
+  const Arrival *arrival = hear_of (arrivals, id);
+
+  return arrival != NULL && arrival->read_us != 0 ? (arrival->read_us - arrival->told_us) / 1000.0
+                                                  : 0;
 }
 
 ArrivalState

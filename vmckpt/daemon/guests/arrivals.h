@@ -114,6 +114,9 @@ gboolean arrival_wait_decided (Arrival *arrival, GError **error);
  */
 char *arrival_wait_told (Arrival *arrival, GError **error);
 
+/* What arrival_wait_told() returned is read and checked: loading begins. */
+void arrival_note_read (Arrival *arrival);
+
 /* It will never run here, and its QEMU is gone. Also for one that never got as far as ARRIVED. */
 void arrival_set_ended (Arrival *arrival, const GError *reason);
 
@@ -148,6 +151,9 @@ ArrivalState arrivals_go (Arrivals *arrivals, const char *id, GError **error);
  * or will not: returns any state but RECEIVING; with @error a sentence that says why not. The first
  * text counts. */
 ArrivalState arrivals_tell (Arrivals *arrivals, const char *id, const char *text, GError **error);
+
+/* Milliseconds from arrivals_tell() to arrival_note_read(); 0: it is not known. */
+double arrivals_read_ms (Arrivals *arrivals, const char *id);
 
 /* The source gives it up, if it has not been decided: waits a while for the end of its QEMU.
  * Returns RUNNING, ENDING, ENDED or UNKNOWN. */

@@ -215,10 +215,11 @@ land (Landing *work, Store *store, GError **error)
   g_autofree char *id = arrival_wait_told (work->arrival, error);
   g_autoptr (Manifest) manifest = id != NULL ? store_manifest_find (store, id, error) : NULL;
 
-  return manifest != NULL && check_driver (work, manifest, error) &&
-                 check_machine (work, manifest, error) && check_claim (work, store, manifest, error)
-             ? restore_checkpoint (work->request, store, manifest, &work->wish, error)
-             : NULL;
+  if (manifest == NULL || !check_driver (work, manifest, error) ||
+      !check_machine (work, manifest, error) || !check_claim (work, store, manifest, error))
+    return NULL;
+  arrival_note_read (work->arrival);
+  return restore_checkpoint (work->request, store, manifest, &work->wish, error);
 }
 
 /* From here on its end is decided once; whoever asks is told. */

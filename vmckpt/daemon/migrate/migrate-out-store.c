@@ -310,17 +310,34 @@ ms_between (gint64 from_us, gint64 to_us)
   return from_us != 0 ? (to_us - from_us) / 1000.0 : 0;
 }
 
-/* Where the pause went. */
+/* Of what the checkpoint's own report says. */
+static double
+reported_ms (const Manifest *manifest, const char *phase)
+{
+  JsonObject *phases = json_get_object (manifest->report, "phases", NULL);
+
+  return phases != NULL ? json_object_get_double_member_with_default (phases, phase, 0) : 0;
+}
+
+/* Where the pause went; the parts' sum is the downtime. */
 static JsonObject *
 describe_pause (Going *going)
 {
   JsonObject *pause = json_object_new();
-  double stored = ms_between (going->stopped_us, going->stored_us);
+  double here = ms_between (going->stopped_us, going->stored_us);
   double captured = json_object_get_double_member_with_default (going->last->report, "pause_ms", 0);
+  double stored = reported_ms (going->last, "store");
+  double there = ms_between (going->stored_us, going->loaded_us);
+  double read = json_object_get_double_member_with_default (going->loaded, "read_ms", 0);
 
-  json_object_set_double_member (pause, "capture", MIN (captured, stored));
-  json_object_set_double_member (pause, "store", MAX (0, stored - captured));
-  json_object_set_double_member (pause, "load", ms_between (going->stored_us, going->loaded_us));
+  captured = MIN (captured, here);
+  stored = MIN (stored, here - captured);
+  read = CLAMP (read, 0, there);
+  json_object_set_double_member (pause, "capture", captured);
+  json_object_set_double_member (pause, "store", stored);
+  json_object_set_double_member (pause, "commit", here - captured - stored);
+  json_object_set_double_member (pause, "read", read);
+  json_object_set_double_member (pause, "load", there - read);
   json_object_set_double_member (pause, "go", ms_between (going->loaded_us, going->there_us));
   return pause;
 }

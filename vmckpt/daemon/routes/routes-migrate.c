@@ -55,7 +55,10 @@ tell_checkpoint (Request *request, GError **error)
   }
   ArrivalState state =
       arrivals_tell (request->daemon->arrivals, request->params[0], checkpoint, &reason);
-  return describe (request, state, reason);
+  JsonObject *result = describe (request, state, reason);
+  json_object_set_double_member (result, "read_ms",
+                                 arrivals_read_ms (request->daemon->arrivals, request->params[0]));
+  return result;
 }
 
 static JsonObject *
