@@ -10,6 +10,7 @@
 # that has the test's directory in its environment, must be gone, or the test fails.
 set -Eeuo pipefail
 
+PATH=/usr/bin:$PATH # Debian's programs, not what wraps them: some are called many times a second
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 BUILD=${BUILD:-$here/../../build}
 VMCKPT=$BUILD/vmckpt/cli/vmckpt
