@@ -208,15 +208,17 @@ witness_ok() {
   ! grep -aE 'FAIL|Oops|BUG:|Kernel panic' "$(log_file "$1")" >"$T/bad" || fail "$1 has suffered: $(head -n 3 "$T/bad")"
 }
 
-# round NAME [first|last]: number of a round of reports in the log.
+# round NAME [first|last]: number of a round of reports in the log, which begins anew with each QEMU.
 round() {
   local stop=()
+  wait_log "$1" 'witness all ok [0-9]+'
   [ "${2:-last}" = last ] || stop=(-m 1)
   grep -aEo "${stop[@]}" 'witness all ok [0-9]+' "$(log_file "$1")" | tail -n 1 | grep -Eo '[0-9]+$'
 }
 
 # counter NAME CELL: the last number that a cell has reported.
 counter() {
+  wait_log "$1" "witness $2 ok [0-9]+"
   grep -aEo "witness $2 ok [0-9]+" "$(log_file "$1")" | tail -n 1 | grep -Eo '[0-9]+$'
 }
 
