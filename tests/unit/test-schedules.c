@@ -212,6 +212,20 @@ test_refused (Host *host, gconstpointer data)
   g_assert_false (g_file_test (host->file, G_FILE_TEST_EXISTS));
 }
 
+/* What the next daemon would not know of is not taken: whoever offers it is told. */
+static void
+test_unwritable (Host *host, gconstpointer data)
+{
+  g_autoptr (GError) error = NULL;
+
+  g_assert_cmpint (g_mkdir (host->file, 0700), ==, 0);
+  g_assert_false (keep (host, "2h", &error));
+  g_assert_nonnull (error);
+  g_assert_cmpuint (count (host), ==, 0);
+  g_assert_cmpint (g_rmdir (host->file), ==, 0);
+  g_assert_true (keep (host, "2h", NULL));
+}
+
 /* No more than so many, and a file that is none costs what was in it. */
 static void
 test_bounded (Host *host, gconstpointer data)
@@ -247,6 +261,7 @@ main (int argc, char **argv)
   ADD ("next-daemon", test_next_daemon);
   ADD ("ends", test_ends);
   ADD ("refused", test_refused);
+  ADD ("unwritable", test_unwritable);
   ADD ("bounded", test_bounded);
   int status = g_test_run();
   g_ptr_array_unref (stores);

@@ -348,6 +348,15 @@ stored_bytes (const Manifest *manifest)
   return (gint64)json_get_uint64_or (manifest->report, "stored_bytes", 0);
 }
 
+/* How often its memory was read for that: while it ran, and once at the pause. */
+static gint64
+read_rounds (const Manifest *manifest)
+{
+  JsonObject *tracking = json_get_object (manifest->report, "tracking", NULL);
+
+  return 1 + (tracking != NULL ? (gint64)json_get_uint64_or (tracking, "rounds", 0) : 0);
+}
+
 static JsonObject *
 describe (Going *going)
 {
@@ -368,7 +377,8 @@ describe (Going *going)
                                  (g_get_monotonic_time() - going->began_us) / 1000.0);
   json_object_set_int_member (result, "transferred_bytes",
                               stored_bytes (going->first) + stored_bytes (going->last));
-  json_object_set_int_member (result, "rounds", 2);
+  json_object_set_int_member (result, "rounds",
+                              read_rounds (going->first) + read_rounds (going->last));
   json_object_set_boolean_member (result, "postcopied", FALSE);
   json_object_set_string_member (result, "lineage", "written");
   json_object_set_array_member (result, "disks", json_array_new());

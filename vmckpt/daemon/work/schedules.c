@@ -151,13 +151,12 @@ describe_order (const ScheduleRun *run)
 }
 
 /* With the lock held: what is kept of @guest. A guest whose directory is gone has nothing. */
-static void
-save (Schedules *schedules, Guest *guest)
+static gboolean
+write_kept (Schedules *schedules, Guest *guest, GError **error)
 {
   const char *directory = guest_directory (guest);
   g_autofree char *path = g_build_filename (directory, GUEST_FILE_SCHEDULES, NULL);
   g_autoptr (JsonObject) object = json_object_new();
-  g_autoptr (GError) error = NULL;
   JsonArray *list = json_array_new();
   gint64 offset_us = g_get_real_time() - g_get_monotonic_time();
 
@@ -172,8 +171,17 @@ save (Schedules *schedules, Guest *guest)
     json_array_add_object_element (list, order);
   }
   g_autofree char *text = json_to_pretty (object);
-  if (guest_state (guest) != GUEST_EXITED && g_file_test (directory, G_FILE_TEST_IS_DIR) &&
-      !fd_replace_file (path, text, strlen (text), &error))
+  return guest_state (guest) == GUEST_EXITED || !g_file_test (directory, G_FILE_TEST_IS_DIR) ||
+         fd_replace_file (path, text, strlen (text), error);
+}
+
+/* With the lock held, of what goes on or is over all the same. */
+static void
+save (Schedules *schedules, Guest *guest)
+{
+  g_autoptr (GError) error = NULL;
+
+  if (!write_kept (schedules, guest, &error))
     g_warning ("guest %s: its schedules cannot be kept for a next daemon: %s", guest_name (guest),
                error->message);
 }
@@ -470,7 +478,10 @@ schedules_keep (Daemon *daemon, Guest *guest, JsonObject *order, GError **error)
       return FALSE;
     }
     g_ptr_array_add (schedules->runs, run_ref (run));
-    save (schedules, guest);
+    if (!write_kept (schedules, guest, error)) {
+      g_ptr_array_remove_fast (schedules->runs, run);
+      return FALSE;
+    }
   }
   begin (daemon, g_steal_pointer (&run));
   return TRUE;

@@ -65,9 +65,11 @@ void schedule_run_gone (Schedules *schedules, ScheduleRun *run, const char *to,
  * schedules_keep:
  * @order: of schedule_run_hand_over()
  *
- * Goes on with it here, durable when this returns TRUE. Nothing happens if it is here already.
+ * Goes on with it here; when this returns TRUE, also after a kill of this daemon. (Not after a
+ * power cut, which ends the guest.) Nothing happens if it is here already.
  *
- * Returns: FALSE with @error if it is none, or its store is not there, or another one.
+ * Returns: FALSE with @error if it is none, or its store is not there, or another one, or what is
+ * kept cannot be written.
  */
 gboolean schedules_keep (Daemon *daemon, Guest *guest, JsonObject *order, GError **error);
 
